@@ -1,0 +1,52 @@
+"""Every exception sparecall raises: one base, narrow children, each saying what, the value, the limit and the next step."""
+
+from __future__ import annotations
+
+
+class SparecallError(Exception):
+    """Base of all errors of this package."""
+
+    __slots__ = ()
+
+
+class InvalidDocument(SparecallError, ValueError):
+    """Bytes that are not the document they should be, such as a request body that is not JSON.
+
+    ``offset`` is the byte where that shows; the message never quotes the document.
+    """
+
+    __slots__ = ("offset",)
+
+    def __init__(self, message: str, offset: int = 0) -> None:
+        super().__init__(message, offset)
+        self.offset = offset
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class InvalidArgument(SparecallError, ValueError):
+    """An argument outside its range."""
+
+    __slots__ = ()
+
+
+class UnknownName(SparecallError, LookupError):
+    """A name outside a closed list, which the message gives."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ConfigError(SparecallError, ValueError):
+    """A configuration that cannot be used; the message names the key."""
+
+    __slots__ = ()
+
+
+class InternalError(SparecallError, RuntimeError):
+    """A bug in sparecall itself. The object that raised it stays usable."""
+
+    __slots__ = ()

@@ -1,0 +1,51 @@
+//! Core errors and panics become the classes of `sparecall.errors`; the only such place.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyModule;
+use sparecall_core::error::Error;
+
+static ERRORS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+
+/// An instance of `sparecall.errors.<class>`, ready to raise.
+fn raise(py: Python<'_>, class: &str, message: String, offset: Option<usize>) -> PyErr {
+    let made = ERRORS
+        .get_or_try_init(py, || PyModule::import(py, "sparecall.errors").map(Bound::unbind))
+        .and_then(|module| match offset {
+            Some(offset) => module.bind(py).getattr(class)?.call1((message.as_str(), offset)),
+            None => module.bind(py).getattr(class)?.call1((message.as_str(),)),
+        });
+    match made {
+        Ok(instance) => PyErr::from_value(instance),
+        Err(_) => PyRuntimeError::new_err(message),
+    }
+}
+
+/// The Python exception for a core error.
+pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
+    let message = error.to_string();
+    match error {
+        Error::InvalidDocument { offset, .. } => raise(py, "InvalidDocument", message, Some(*offset)),
+        Error::InvalidArgument { .. } => raise(py, "InvalidArgument", message, None),
+        Error::UnknownName { .. } => raise(py, "UnknownName", message, None),
+        _ => raise(py, "InternalError", message, None),
+    }
+}
+
+/// Runs `work`; a panic inside becomes `InternalError` (an `Exception`, unlike pyo3's `PanicException`).
+///
+/// The panic's own text is dropped: it may quote the user's text.
+pub(crate) fn guard<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let message = "the native core failed on this input; the object stays usable; please report the call that did it";
+        Err(raise(py, "InternalError", message.to_owned(), None))
+    })
+}
+
+/// Keeps panic messages, which may quote user text, off standard error.
+pub(crate) fn silence_panics() {
+    std::panic::set_hook(Box::new(|_| {}));
+}

@@ -1,0 +1,44 @@
+//! `sparecall._core`: the compiled module. One thin file per word: parse arguments, pick the lock, call core, wrap.
+
+mod error;
+
+use pyo3::prelude::*;
+
+/// The compiled core of sparecall. Import the faces (`sparecall.digest`, `sparecall.tokens`, `sparecall.cache`), not this module.
+// `gil_used = true`: free-threaded builds are not tested yet, so the interpreter keeps its lock there.
+#[pymodule(gil_used = true)]
+mod _core {
+    use pyo3::prelude::*;
+    use pyo3::types::PyDict;
+    use sparecall_core::cpu::{self, Level};
+
+    /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.
+    #[pyfunction]
+    fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+        let info = PyDict::new(py);
+        info.set_item("profile", if cfg!(debug_assertions) { "debug" } else { "release" })?;
+        info.set_item("version", env!("CARGO_PKG_VERSION"))?;
+        info.set_item("target", format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS))?;
+        info.set_item("cpu_level", cpu::level().name())?;
+        Ok(info)
+    }
+
+    /// For tests: dispatch kernels on the level of that name, or on the highest this processor has where that is lower.
+    #[pyfunction]
+    fn _set_cpu_level(py: Python<'_>, name: &str) -> PyResult<&'static str> {
+        let level = Level::from_name(name).ok_or_else(|| {
+            crate::error::to_python(py, &sparecall_core::error::Error::UnknownName {
+                kind: "cpu level",
+                name: name.to_owned(),
+                known: Level::ALL.map(Level::name).join(", "),
+            })
+        })?;
+        Ok(cpu::set(level).name())
+    }
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::error::silence_panics();
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! The computing core of sparecall: data structures and pure functions.
+//!
+//! Nothing here knows Python, threads or a clock: callers hold `&mut` and pass `now`.
+//! One module per word of the design; the binding, the stub, the Python module, the tests and the docs page carry the same word.
+
+pub mod cache;
+pub mod cpu;
+pub mod digest;
+pub mod error;
+pub mod metrics;
+pub mod tokens;
