@@ -12,11 +12,12 @@ static ERRORS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
 /// An instance of `sparecall.errors.<class>`, ready to raise.
 fn raise(py: Python<'_>, class: &str, message: String, offset: Option<usize>) -> PyErr {
-    let made = ERRORS
-        .get_or_try_init(py, || PyModule::import(py, "sparecall.errors").map(Bound::unbind))
-        .and_then(|module| match offset {
-            Some(offset) => module.bind(py).getattr(class)?.call1((message.as_str(), offset)),
-            None => module.bind(py).getattr(class)?.call1((message.as_str(),)),
+    let made =
+        ERRORS.get_or_try_init(py, || PyModule::import(py, "sparecall.errors").map(Bound::unbind)).and_then(|module| {
+            match offset {
+                Some(offset) => module.bind(py).getattr(class)?.call1((message.as_str(), offset)),
+                None => module.bind(py).getattr(class)?.call1((message.as_str(),)),
+            }
         });
     match made {
         Ok(instance) => PyErr::from_value(instance),
@@ -38,9 +39,11 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
 /// Runs `work`; a panic inside becomes `InternalError` (an `Exception`, unlike pyo3's `PanicException`).
 ///
 /// The panic's own text is dropped: it may quote the user's text.
+#[allow(dead_code)] // until the first word uses it: then remove this line
 pub(crate) fn guard<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let message = "the native core failed on this input; the object stays usable; please report the call that did it";
+        let message =
+            "the native core failed on this input; the object stays usable; please report the call that did it";
         Err(raise(py, "InternalError", message.to_owned(), None))
     })
 }

@@ -27,16 +27,20 @@ mod _core {
     #[pyfunction]
     fn _set_cpu_level(py: Python<'_>, name: &str) -> PyResult<&'static str> {
         let level = Level::from_name(name).ok_or_else(|| {
-            crate::error::to_python(py, &sparecall_core::error::Error::UnknownName {
-                kind: "cpu level",
-                name: name.to_owned(),
-                known: Level::ALL.map(Level::name).join(", "),
-            })
+            crate::error::to_python(
+                py,
+                &sparecall_core::error::Error::UnknownName {
+                    kind: "cpu level",
+                    name: name.to_owned(),
+                    known: Level::ALL.map(Level::name).join(", "),
+                },
+            )
         })?;
         Ok(cpu::set(level).name())
     }
 
     #[pymodule_init]
+    #[allow(clippy::unnecessary_wraps)] // the signature pyo3 asks for
     fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::error::silence_panics();
         Ok(())
