@@ -1,5 +1,6 @@
 //! `sparecall._core`: the compiled module. One thin file per word: parse arguments, pick the lock, call core, wrap.
 
+mod digest;
 mod error;
 
 use pyo3::prelude::*;
@@ -11,6 +12,9 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
     use sparecall_core::cpu::{self, Level};
+
+    #[pymodule_export]
+    use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.
     #[pyfunction]
