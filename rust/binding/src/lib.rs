@@ -1,6 +1,9 @@
 //! `sparecall._core`: the compiled module. One thin file per word: parse arguments, pick the lock, call core, wrap.
 
+mod cache;
+mod clock;
 mod error;
+mod file;
 
 use pyo3::prelude::*;
 
@@ -11,6 +14,9 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
     use sparecall_core::cpu::{self, Level};
+
+    #[pymodule_export]
+    use crate::cache::{BytesCache, CacheStats};
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.
     #[pyfunction]
