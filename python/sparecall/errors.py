@@ -60,6 +60,12 @@ class UpstreamError(SparecallError):
         self.code = code
 
 
+class SnapshotError(SparecallError, ValueError):
+    """A saved cache that cannot be loaded: damaged, cut short, or of another version. The cache is unchanged."""
+
+    __slots__ = ()
+
+
 class InternalError(SparecallError, RuntimeError):
     """A bug in sparecall itself. The object that raised it stays usable."""
 

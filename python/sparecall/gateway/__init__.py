@@ -190,7 +190,9 @@ async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
             await site.start()
         except OSError as error:
             reason = error.strerror or error
-            raise ConfigError(f"cannot listen on {server.host}:{server.port}: {reason}; choose another --port") from None
+            raise ConfigError(
+                f"cannot listen on {server.host}:{server.port}: {reason}; choose another --port"
+            ) from None
         host, port = runner.addresses[0][:2]
         yield gateway, f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
     finally:

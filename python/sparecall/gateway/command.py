@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `sparecall serve`; each overrides the configuration file."""
     parser.add_argument("--config", metavar="PATH", help="a sparecall.toml (docs/config.md lists its keys)")
-    parser.add_argument("--upstream", metavar="URL", help="the provider's base URL (default: https://api.openai.com/v1)")
+    parser.add_argument(
+        "--upstream", metavar="URL", help="the provider's base URL (default: https://api.openai.com/v1)"
+    )
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8787)")
-    parser.add_argument("--snapshot", metavar="PATH", help="load the cache from this file, and save it there on the way out")
+    parser.add_argument(
+        "--snapshot", metavar="PATH", help="load the cache from this file, and save it there on the way out"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,5 +49,7 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with serving(config) as (_, url):
-        print(f"sparecall {__version__} listening on {url}, upstream {config.upstream.url}", file=sys.stderr, flush=True)
+        print(
+            f"sparecall {__version__} listening on {url}, upstream {config.upstream.url}", file=sys.stderr, flush=True
+        )
         await stop.wait()

@@ -23,7 +23,11 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
         return web.Response(status=self.status, body=self.body, headers=ERROR_HEADERS)
 
 
-ERROR_HEADERS = {"content-type": "application/json", "cache-control": "private, no-store", "x-sparecall-cache": "bypass"}
+ERROR_HEADERS = {
+    "content-type": "application/json",
+    "cache-control": "private, no-store",
+    "x-sparecall-cache": "bypass",
+}
 
 
 def error_body(message: str, *, code: str, kind: str) -> bytes:

@@ -10,7 +10,26 @@ from sparecall.pipeline import Coalesce, Exact
 if TYPE_CHECKING:
     from sparecall.pipeline import Event, Pipeline
 
-SECONDS = (0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SECONDS = (
+    0.000_1,
+    0.000_25,
+    0.000_5,
+    0.001,
+    0.002_5,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+)
 
 
 class Metrics:
@@ -25,7 +44,10 @@ class Metrics:
             "sparecall_requests_total", "Requests answered, by kind of hit and status class.", ("cache", "status")
         )
         self._seconds = registry.histogram(
-            "sparecall_request_seconds", "Seconds to the reply; for a stream, to its first event.", ("cache",), buckets=SECONDS
+            "sparecall_request_seconds",
+            "Seconds to the reply; for a stream, to its first event.",
+            ("cache",),
+            buckets=SECONDS,
         )
         self._tokens = registry.counter(
             "sparecall_tokens_total", "Tokens of answers, as the provider counted them.", ("kind", "direction")
@@ -38,7 +60,9 @@ class Metrics:
         )
         self._entries = registry.gauge("sparecall_cache_entries", "Answers in memory.")
         self._store_bytes = registry.gauge("sparecall_cache_bytes", "Their weight.")
-        self._evictions = registry.gauge("sparecall_cache_evictions", "Answers that left memory, by reason.", ("reason",))
+        self._evictions = registry.gauge(
+            "sparecall_cache_evictions", "Answers that left memory, by reason.", ("reason",)
+        )
         self._in_flight = registry.gauge("sparecall_calls_in_flight", "Calls that newcomers can join.")
 
     def observe(self, event: Event) -> None:

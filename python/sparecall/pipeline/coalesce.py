@@ -81,6 +81,4 @@ class Coalesce:
             own.close()
         if ending.body is None:
             return await next(request)  # the stream came to no whole answer: ask for one
-        return msgspec.structs.replace(
-            reply, hit=hit, stream=None, body=ending.body, summary=ending.summary
-        )
+        return msgspec.structs.replace(reply, hit=hit, stream=None, body=ending.body, summary=ending.summary)

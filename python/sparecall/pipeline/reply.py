@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Hit = Literal["exact", "semantic", "coalesced", "stale", "miss", "bypass"]
 
+
 class Answer(msgspec.Struct, frozen=True, array_like=True):
     """A complete chat completion, as stored. `digest` and `scope` stand inside and are checked on every read."""
 

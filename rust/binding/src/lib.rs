@@ -1,7 +1,10 @@
 //! `sparecall._core`: the compiled module. One thin file per word: parse arguments, pick the lock, call core, wrap.
 
+mod cache;
+mod clock;
 mod digest;
 mod error;
+mod file;
 
 use pyo3::prelude::*;
 
@@ -13,6 +16,8 @@ mod _core {
     use pyo3::types::PyDict;
     use sparecall_core::cpu::{self, Level};
 
+    #[pymodule_export]
+    use crate::cache::{BytesCache, CacheStats};
     #[pymodule_export]
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
 
