@@ -39,7 +39,6 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
 /// Runs `work`; a panic inside becomes `InternalError` (an `Exception`, unlike pyo3's `PanicException`).
 ///
 /// The panic's own text is dropped: it may quote the user's text.
-#[allow(dead_code)] // until the first word uses it: then remove this line
 pub(crate) fn guard<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let message =
