@@ -5,6 +5,8 @@ mod clock;
 mod digest;
 mod error;
 mod file;
+mod text;
+mod tokens;
 
 use pyo3::prelude::*;
 
@@ -20,6 +22,8 @@ mod _core {
     use crate::cache::{BytesCache, CacheStats};
     #[pymodule_export]
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
+    #[pymodule_export]
+    use crate::tokens::{_tokens_encode, _tokens_ranks, tokens_count, tokens_count_many, tokens_encodings};
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.
     #[pyfunction]
