@@ -88,7 +88,7 @@ class Gateway:
                 return Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large").response()
             except (web.HTTPException, ConnectionError):
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the last resort of a server
                 # Neither message nor traceback: both may quote a prompt or a key.
                 log.error("%s in %s", type(error).__name__, http.match_info.route.resource)  # noqa: TRY400
                 return refusal_of(SparecallError()).response()
@@ -185,7 +185,7 @@ async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, server.host, server.port)
+        site = web.TCPSite(runner, server.host, server.port, backlog=4096)
         try:
             await site.start()
         except OSError as error:
@@ -203,7 +203,7 @@ async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """A uvloop where there is one, else asyncio's own."""
     try:
-        import uvloop  # noqa: PLC0415 - absent on some platforms
+        import uvloop  # absent on some platforms
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()

@@ -8,7 +8,7 @@ from aiohttp import web
 from sparecall.errors import InvalidArgument, InvalidDocument, SparecallError, UpstreamError
 
 
-class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
+class Refusal(Exception):
     """An error reply, on its way out of a handler."""
 
     __slots__ = ("body", "status")

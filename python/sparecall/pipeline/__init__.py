@@ -105,7 +105,9 @@ class Pipeline:
     def _report(self, reply: Reply, seconds: float, on_event: Callable[[Event], None]) -> None:
         def ended(ending: Ending | Reply | None) -> None:
             summary = ending.summary if ending is not None else None
-            cost = summary and self._prices.cost(summary.model, summary.prompt_tokens, summary.completion_tokens)
+            cost = None
+            if summary is not None:
+                cost = self._prices.cost(summary.model, summary.prompt_tokens, summary.completion_tokens)
             on_event(Event(reply, summary, seconds, cost))
 
         if reply.stream is not None:

@@ -93,7 +93,7 @@ def without_usage(events: list[LogEvent]) -> list[bytes]:
 class Assembler:
     """Builds the complete answer from the chunks of a stream, one at a time, each once."""
 
-    __slots__ = ("_choices", "_fit", "_fields", "_usage")
+    __slots__ = ("_choices", "_fields", "_fit", "_usage")
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sparecall.cache import BytesCache
 from sparecall.pipeline.reply import Answer, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sparecall.cache import BytesCache
     from sparecall.pipeline.chat import Ending, Summary
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next

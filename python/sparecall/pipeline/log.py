@@ -52,7 +52,7 @@ class _Place:
         self.bytes = 0
 
     def to_end(self) -> None:
-        """This reader wants nothing but the end: it neither holds the writer back nor keeps events alive."""
+        """Want nothing but the end: this reader neither holds the writer back nor keeps events alive."""
         self.position = self.bytes = sys.maxsize
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -12,7 +13,7 @@ from sparecall.pipeline import chat
 from sparecall.pipeline.log import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
 Hit = Literal["exact", "semantic", "coalesced", "stale", "miss", "bypass"]
 
@@ -40,7 +41,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     hit: Hit
     reason: str = ""
     body: bytes | None = None
-    stream: Reader | None = None
+    stream: Reader[chat.Ending] | None = None
     summary: chat.Summary | None = None
     """Model, finish and usage of a complete answer; None for an error, an incomplete answer or a stream."""
     headers: Mapping[str, str] = {}

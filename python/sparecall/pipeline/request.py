@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from sparecall.digest import Inspection
 from sparecall.errors import InvalidArgument
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_SCOPE = 256
 _SCOPE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/@:=+")

@@ -181,9 +181,8 @@ def reply_headers(headers: Mapping[str, str]) -> dict[str, str]:
     passed = {}
     for name, value in headers.items():
         lower = name.lower()
-        if lower in REPLY_HEADERS or lower.startswith(REPLY_HEADER_PREFIXES):
-            passed[lower] = value
-        elif lower == "content-type" and not value.startswith(("application/json", "text/event-stream")):
+        odd_type = lower == "content-type" and not value.startswith(("application/json", "text/event-stream"))
+        if odd_type or lower in REPLY_HEADERS or lower.startswith(REPLY_HEADER_PREFIXES):
             passed[lower] = value
     return passed
 
