@@ -84,15 +84,15 @@ impl Whim {
     }
 
     fn number(&mut self, digits: i64, exponent: i8) -> String {
-        let shift = self.below(4) as usize;
-        let zeros = "0".repeat(shift);
+        let shift = self.below(4) as u8;
+        let zeros = "0".repeat(usize::from(shift));
         match self.below(3) {
-            0 => format!("{digits}{zeros}e{}", i64::from(exponent) - shift as i64),
+            0 => format!("{digits}{zeros}e{}", i64::from(exponent) - i64::from(shift)),
             1 => format!("{digits}.{zeros}0E{exponent:+}"),
             _ => {
                 let sign = if digits < 0 { "-" } else { "" };
                 let size = digits.unsigned_abs().to_string();
-                format!("{sign}0.{size}e{:03}", i64::from(exponent) + size.len() as i64)
+                format!("{sign}0.{size}e{:03}", i128::from(exponent) + size.len() as i128)
             }
         }
     }
