@@ -206,6 +206,28 @@ fn no_two_of_these_documents_share_a_digest() {
 }
 
 #[test]
+fn pairs_of_surrogates_are_one_character_at_every_edge() {
+    for character in ['\u{10000}', '\u{103ff}', '\u{10fc00}', '\u{10ffff}', '\u{1f600}'] {
+        let [high, low] = {
+            let mut units = [0; 2];
+            character.encode_utf16(&mut units);
+            units
+        };
+        let of = |text: String| digest_of(format!("\"{text}\"").as_bytes()).expect("valid");
+        let whole = of(character.to_string());
+        assert_eq!(of(format!("\\u{high:04x}\\u{low:04X}")), whole);
+        assert_eq!(of(format!("\\ud800\\u{high:04x}\\u{low:04x}")), of(format!("\\ud800{character}")));
+        for apart in [
+            format!("\\u{low:04x}\\u{high:04x}"),
+            format!("\\u{high:04x}x\\u{low:04x}"),
+            format!("\\u{high:04x}\\ue000"),
+        ] {
+            assert_ne!(of(apart), whole);
+        }
+    }
+}
+
+#[test]
 fn what_is_not_json_or_is_ambiguous_is_refused_where_it_shows() {
     let bodies: [(&str, usize); 27] = [
         ("", 0),
