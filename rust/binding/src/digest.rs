@@ -10,7 +10,7 @@ use sparecall_core::digest::{self, Options, Scratch};
 
 use crate::error::{guard, to_python};
 
-/// Reading and hashing take about a nanosecond a byte: from here on the interpreter is let go meanwhile.
+/// Text takes 0.2 to 1 ns a byte, plain or full of escapes: from here on the interpreter is let go meanwhile.
 const DETACH_ABOVE: usize = 500_000;
 
 thread_local! {
