@@ -121,7 +121,7 @@ def digest_inspect(
     """
 
 def digest_compare(a: Buffer, b: Buffer) -> Difference | None:
-    """The first field, in canonical order, in which two bodies differ; None exactly where their digests are equal.
+    """Find the first field, in canonical order, in which two bodies differ; None exactly where their digests are equal.
 
     Canonical order is that of keys sorted by their UTF-8 bytes; the fields `digest_inspect` leaves out are left out here.
     Raises `sparecall.errors.InvalidDocument` as `digest_inspect` does. O(n log n). Thread-safe; releases the
@@ -129,7 +129,7 @@ def digest_compare(a: Buffer, b: Buffer) -> Difference | None:
     """
 
 def digest_scope_of_key(key: str) -> str:
-    """A scope derived from a client's key: 32 hex characters that do not reveal the key.
+    """Derive a scope from a client's key: 32 hex characters that do not reveal the key.
 
     The first 16 bytes of its BLAKE3 under a domain of its own; the whole key counts. Raises
     `sparecall.errors.InvalidArgument` for an empty key. O(n). Thread-safe.

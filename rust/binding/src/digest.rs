@@ -10,7 +10,7 @@ use sparecall_core::digest::{self, Options, Scratch};
 
 use crate::error::{guard, to_python};
 
-/// Reading and hashing take about a nanosecond a byte: from here on the interpreter is let go meanwhile.
+/// Text takes 0.2 to 1 ns a byte, plain or full of escapes: from here on the interpreter is let go meanwhile.
 const DETACH_ABOVE: usize = 500_000;
 
 thread_local! {
@@ -31,6 +31,7 @@ fn run<T: Send>(py: Python<'_>, size: usize, work: impl FnOnce() -> T + Send) ->
 }
 
 /// What one pass over a request body found: its digest, and whether its answer may be cached.
+#[allow(clippy::struct_excessive_bools)] // attributes for Python, not a state
 #[pyclass(frozen, get_all, module = "sparecall.digest")]
 pub(crate) struct Inspection {
     /// BLAKE3-256 of scope, version, salt and the canonical body: 32 bytes.
@@ -58,10 +59,10 @@ pub(crate) struct Inspection {
 #[pymethods]
 impl Inspection {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let hex: String = self.digest.as_bytes(py)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let [a, b, c, d, ..] = *self.digest.as_bytes(py) else { return Ok("Inspection()".to_owned()) };
         let title = |flag| if flag { "True" } else { "False" };
         Ok(format!(
-            "Inspection(digest={hex}…, model={}, messages={}, stream={}, cacheable={}, why={})",
+            "Inspection(digest={a:02x}{b:02x}{c:02x}{d:02x}…, model={}, messages={}, stream={}, cacheable={}, why={})",
             self.model.bind(py).repr()?,
             self.messages,
             title(self.stream),
@@ -130,7 +131,7 @@ pub(crate) fn digest_inspect(
     })
 }
 
-/// The first field, in canonical order, in which two bodies differ; None exactly where their digests are equal.
+/// Find the first field, in canonical order, in which two bodies differ; None exactly where their digests are equal.
 ///
 /// Raises `sparecall.errors.InvalidDocument` as `digest_inspect` does, for the first body that deserves it.
 #[pyfunction]
@@ -146,7 +147,7 @@ pub(crate) fn digest_compare(
     })
 }
 
-/// A scope derived from a client's key: 32 hex characters that do not reveal the key.
+/// Derive a scope from a client's key: 32 hex characters that do not reveal the key.
 ///
 /// Raises `sparecall.errors.InvalidArgument` for an empty key.
 #[pyfunction]

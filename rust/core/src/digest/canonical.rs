@@ -29,25 +29,32 @@ impl<'a> Feed<'a> {
         self.raw(bytes);
     }
 
-    /// A tag and a number, in LEB128.
+    /// A tag, then bytes with their length before them.
     #[inline]
-    fn tagged(&mut self, tag: u8, number: u64) {
-        self.raw(&[tag]);
-        self.length(number);
+    fn tagged_field(&mut self, tag: u8, bytes: &[u8]) {
+        self.tagged(tag, bytes.len() as u64);
+        self.raw(bytes);
     }
 
-    /// LEB128: seven bits a byte, lowest first, each value in one way.
+    /// A tag and a number.
     #[inline]
-    pub(super) fn length(&mut self, mut number: u64) {
-        let mut bytes = [0; 10];
-        let mut count = 0;
-        while number >= 0x80 {
-            bytes[count] = number as u8 | 0x80;
-            number >>= 7;
-            count += 1;
+    fn tagged(&mut self, tag: u8, number: u64) {
+        if number < 0x80 {
+            self.raw(&[tag, number as u8]); // most numbers, in one step
+        } else {
+            self.raw(&[tag]);
+            self.length(number);
         }
-        bytes[count] = number as u8;
-        self.raw(&bytes[..=count]);
+    }
+
+    /// LEB128: seven bits a byte, lowest first, each number in one way.
+    #[inline]
+    fn length(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.raw(&[number as u8 | 0x80]);
+            number >>= 7;
+        }
+        self.raw(&[number as u8]);
     }
 
     #[inline]
@@ -99,10 +106,8 @@ impl<'a> Feed<'a> {
             Kind::Null => self.raw(b"n"),
             Kind::False => self.raw(b"f"),
             Kind::True => self.raw(b"t"),
-            Kind::Number | Kind::String => {
-                self.raw(if node.kind == Kind::Number { b"#" } else { b"\"" });
-                self.field(document.bytes(node));
-            }
+            Kind::Number => self.tagged_field(b'#', document.bytes(node)),
+            Kind::String => self.tagged_field(b'"', document.bytes(node)),
             Kind::Array => {
                 self.tagged(b'[', u64::from(node.end));
                 for item in document.items(index) {

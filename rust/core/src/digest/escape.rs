@@ -12,10 +12,11 @@ fn invalid<T>(what: &'static str, offset: usize) -> Result<T> {
 /// Appends the unescaped string that starts at `at` (after its quote) to `out`; returns where it ends, after its closing quote.
 pub(super) fn unescape(level: Level, body: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize> {
     loop {
-        at += scan::copy_plain(level, &body[at..], out);
+        at += scan::copy_text(level, &body[at..], out);
         match body.get(at) {
             Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => at = escape(body, at, out)?,
+            Some(b'\\') if body.get(at + 1) == Some(&b'u') => at = unicode_escape(body, at, out)?,
+            Some(b'\\') => return invalid("an unknown escape in a string", at),
             Some(_) => return invalid(CONTROL, at),
             None => return invalid(UNTERMINATED, at),
         }
@@ -25,22 +26,7 @@ pub(super) fn unescape(level: Level, body: &[u8], mut at: usize, out: &mut Vec<u
 pub(super) const CONTROL: &str = "a control character in a string";
 pub(super) const UNTERMINATED: &str = "a string without its closing quote";
 
-/// Appends what the escape at `at` (its backslash) stands for; returns where it ends.
-fn escape(body: &[u8], at: usize, out: &mut Vec<u8>) -> Result<usize> {
-    let plain = match body.get(at + 1) {
-        Some(&quoted @ (b'"' | b'\\' | b'/')) => quoted,
-        Some(b'n') => b'\n',
-        Some(b't') => b'\t',
-        Some(b'r') => b'\r',
-        Some(b'b') => 0x08,
-        Some(b'f') => 0x0c,
-        Some(b'u') => return unicode_escape(body, at, out),
-        _ => return invalid("an unknown escape in a string", at),
-    };
-    out.push(plain);
-    Ok(at + 2)
-}
-
+/// Appends what the `\u` escape at `at`, or the pair of them, stands for; returns where it ends.
 fn unicode_escape(body: &[u8], at: usize, out: &mut Vec<u8>) -> Result<usize> {
     let Some(unit) = hex4(body, at + 2) else { return invalid("\\u needs four hex digits", at) };
     if (0xd800..0xdc00).contains(&unit)

@@ -1,4 +1,4 @@
-//! Finds where the plain part of a JSON string ends: the next quote, backslash or control byte. The hot loop of the reader.
+//! The hot loops of the reader: finding where the plain part of a JSON string ends, and copying it while its escapes are undone.
 #![allow(unsafe_code)]
 
 use crate::cpu::Level;
@@ -22,17 +22,34 @@ pub(super) fn plain_length(level: Level, bytes: &[u8]) -> usize {
     plain_length_scalar(bytes, 0)
 }
 
-/// Appends the plain bytes at the start of `from` to `to` and returns how many they are: [`plain_length`] that copies as it looks.
+/// What stands for each letter after a backslash; 0 where none does. A table, because which escape comes next cannot be predicted.
+const MEANING: [u8; 256] = {
+    let mut table = [0; 256];
+    let pairs = *b"\"\"\\\\//b\x08f\x0cn\nr\rt\t";
+    let mut at = 0;
+    while at < pairs.len() {
+        table[pairs[at] as usize] = pairs[at + 1];
+        at += 2;
+    }
+    table
+};
+
+fn meaning(letter: Option<&u8>) -> u8 {
+    letter.map_or(0, |&letter| MEANING[usize::from(letter)])
+}
+
+/// Appends the text at the start of `from` to `to`, escapes of one letter undone, and returns how many bytes of `from` that took.
+///
+/// Ends before a quote, a control byte, any other escape, or at the end of `from`.
 #[inline]
-pub(super) fn copy_plain(level: Level, from: &[u8], to: &mut Vec<u8>) -> usize {
+pub(super) fn copy_text(level: Level, from: &[u8], to: &mut Vec<u8>) -> usize {
     #[cfg(target_arch = "x86_64")]
     if level >= Level::Avx2 {
         // SAFETY: `level` is AVX2 or above only where the processor has AVX2.
-        return unsafe { copy_plain_avx2(from, to) };
+        return unsafe { copy_text_avx2(from, to) };
     }
-    let length = plain_length(level, from);
-    to.extend_from_slice(&from[..length]);
-    length
+    let _ = level;
+    copy_text_scalar(from, 0, to)
 }
 
 fn is_special(byte: u8) -> bool {
@@ -94,34 +111,60 @@ fn plain_length_avx2(bytes: &[u8]) -> usize {
     plain_length_scalar(bytes, at)
 }
 
+/// From `at` on, one plain run after another.
+fn copy_text_scalar(from: &[u8], mut at: usize, to: &mut Vec<u8>) -> usize {
+    loop {
+        let end = plain_length_scalar(from, at);
+        to.extend_from_slice(&from[at..end]);
+        if from.get(end) != Some(&b'\\') {
+            return end;
+        }
+        let meaning = meaning(from.get(end + 1));
+        if meaning == 0 {
+            return end;
+        }
+        to.push(meaning);
+        at = end + 2;
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn copy_plain_avx2(from: &[u8], to: &mut Vec<u8>) -> usize {
+fn copy_text_avx2(from: &[u8], to: &mut Vec<u8>) -> usize {
     use std::arch::x86_64::{_mm256_loadu_si256, _mm256_storeu_si256};
+    // An escape is longer than its meaning, so what is written never overtakes what is read, and this is room enough.
     to.reserve(from.len());
     let start = to.len();
-    let mut at = 0;
-    while at + 32 <= from.len() {
-        // SAFETY: the loop's condition leaves 32 readable bytes at `at` of `from`, and `to` has `from.len()` bytes of
-        // spare capacity after `start`, so 32 writable ones at `start + at`. Neither access needs alignment.
+    let (mut at, mut written) = (0, 0);
+    let ended = loop {
+        if at + 32 > from.len() {
+            break false;
+        }
+        // SAFETY: 32 bytes are readable at `at` of `from`, as just tested. `written <= at`, so `written + 32` is within
+        // the `from.len()` bytes of capacity after `start`, and 32 bytes are writable there. Neither access needs alignment.
         let mask = unsafe {
             let block = _mm256_loadu_si256(from.as_ptr().add(at).cast());
-            _mm256_storeu_si256(to.as_mut_ptr().add(start + at).cast(), block);
+            _mm256_storeu_si256(to.as_mut_ptr().add(start + written).cast(), block);
             special_in_vector(block)
         };
-        if mask != 0 {
-            let length = at + mask.trailing_zeros() as usize;
-            // SAFETY: the stores above wrote every byte before `at + 32`, and `length` is below that.
-            unsafe { to.set_len(start + length) };
-            return length;
+        if mask == 0 {
+            (at, written) = (at + 32, written + 32);
+            continue;
         }
-        at += 32;
-    }
-    // SAFETY: the stores above wrote the first `at` bytes.
-    unsafe { to.set_len(start + at) };
-    let length = plain_length_scalar(from, at);
-    to.extend_from_slice(&from[at..length]);
-    length
+        let plain = mask.trailing_zeros() as usize;
+        (at, written) = (at + plain, written + plain);
+        let meaning = if from[at] == b'\\' { meaning(from.get(at + 1)) } else { 0 };
+        if meaning == 0 {
+            break true;
+        }
+        // SAFETY: `written <= at < from.len()`, so this byte too is within the reserved capacity.
+        unsafe { to.as_mut_ptr().add(start + written).write(meaning) };
+        (at, written) = (at + 2, written + 1);
+    };
+    // SAFETY: the first `written` bytes after `start` were written above: each block up to its first special byte, and
+    // each meaning in the place of that byte.
+    unsafe { to.set_len(start + written) };
+    if ended { at } else { copy_text_scalar(from, at, to) }
 }
 
 #[cfg(test)]
@@ -150,9 +193,34 @@ mod tests {
                         let expected = bytes.iter().position(|&byte| is_special(byte)).unwrap_or(length);
                         assert_eq!(plain_length(level, &bytes), expected, "{level:?} {start} {length} {special:?}");
                         let mut copy = b"before".to_vec();
-                        assert_eq!(copy_plain(level, &bytes, &mut copy), expected);
-                        assert_eq!(&copy[6..], &bytes[..expected]);
+                        let consumed = copy_text(level, &bytes, &mut copy);
+                        assert_eq!(consumed, copy_text_scalar(&bytes, 0, &mut Vec::new()));
+                        assert_eq!(&copy[..6 + expected], [b"before", &bytes[..expected]].concat());
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_undoes_escapes_of_one_letter_and_stops_before_all_else() {
+        let stops = [&b""[..], b"\"", b"\n", b"\\u0041", b"\\x", b"\\"];
+        for level in Level::ALL.into_iter().filter(|&level| level <= crate::cpu::detect()) {
+            for gap in 0..40 {
+                for (stop, tail) in stops.into_iter().flat_map(|stop| [0, 3, 50].map(|tail| (stop, tail))) {
+                    let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+                    for (letter, meaning) in br#"bfnrt"\/"#.iter().zip(b"\x08\x0c\n\r\t\"\\/") {
+                        bytes.extend([&vec![b'p'; gap][..], &[b'\\', *letter]].concat());
+                        expected.extend([&vec![b'p'; gap][..], &[*meaning]].concat());
+                    }
+                    let length = bytes.len();
+                    bytes.extend(stop);
+                    if !stop.is_empty() && stop != b"\\" {
+                        bytes.extend(vec![b'q'; tail]);
+                    }
+                    let mut copy = Vec::new();
+                    assert_eq!(copy_text(level, &bytes, &mut copy), length, "{level:?} {gap} {stop:?} {tail}");
+                    assert_eq!(copy, expected);
                 }
             }
         }
