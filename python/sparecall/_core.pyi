@@ -54,7 +54,7 @@ class BytesCache:
         ttl: float | None = None,
         clock: Callable[[], float] | None = None,
     ) -> Self:
-        """A cache that never weighs more than ``max_bytes``, which are not allocated ahead; 0 stores nothing.
+        """Make a cache that never weighs more than ``max_bytes``, which are not allocated ahead; 0 stores nothing.
 
         ``policy``: ``"lru"``. ``ttl``: the life of an entry in seconds where `set` gives none; ``None`` or ``inf`` for no
         end. ``clock``: returns seconds, for tests and simulations; `save` and `load` then use it as the time of day too.
