@@ -4,6 +4,7 @@ mod cache;
 mod clock;
 mod error;
 mod file;
+mod metrics;
 
 use pyo3::prelude::*;
 
@@ -17,6 +18,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::cache::{BytesCache, CacheStats};
+    #[pymodule_export]
+    use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.
     #[pyfunction]

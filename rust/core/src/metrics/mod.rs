@@ -30,6 +30,19 @@ impl Registry {
         Self { families: Vec::new(), by_name: BTreeMap::new(), max_series }
     }
 
+    /// Families registered.
+    pub fn len(&self) -> usize {
+        self.families.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.families.is_empty()
+    }
+
+    pub const fn max_series(&self) -> usize {
+        self.max_series
+    }
+
     /// The number by which [`Self::family`] knows the family. The same name and shape again is the same family (its first
     /// help text stays); another shape under the name is an error, and so is a name that another family's text uses.
     pub fn register(&mut self, kind: Kind, name: &str, help: &str, labels: &[String]) -> Result<usize> {
