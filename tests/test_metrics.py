@@ -47,9 +47,9 @@ def test_the_same_shape_again_is_the_same_family() -> None:
     registry = Registry()
     registry.counter("calls_total", "Calls", ("a",)).labels("x").add()
     assert registry.counter("calls_total", "Other words", ["a"]).labels("x").value == 1
-    with pytest.raises(errors.InvalidArgument, match="calls_total.*another name"):
+    with pytest.raises(errors.InvalidArgument, match=r"calls_total.*another name"):
         registry.gauge("calls_total", "Calls", ("a",))
-    with pytest.raises(errors.InvalidArgument, match="calls_total.*another name"):
+    with pytest.raises(errors.InvalidArgument, match=r"calls_total.*another name"):
         registry.counter("calls_total", "Calls", ("b",))
 
 
