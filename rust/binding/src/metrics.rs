@@ -18,7 +18,7 @@ fn lock(registry: &Shared) -> MutexGuard<'_, metrics::Registry> {
 }
 
 /// Families of counters, gauges and histograms, and their Prometheus text.
-#[pyclass(frozen, module = "sparecall.metrics", name = "MetricRegistry")]
+#[pyclass(frozen, module = "sparecall._core", name = "MetricRegistry")]
 pub(crate) struct Registry {
     shared: Shared,
 }
@@ -82,7 +82,7 @@ impl Registry {
 }
 
 /// Series that share a name and are told apart by label values.
-#[pyclass(frozen, generic, module = "sparecall.metrics", name = "MetricFamily")]
+#[pyclass(frozen, generic, module = "sparecall._core", name = "MetricFamily")]
 pub(crate) struct Family {
     shared: Shared,
     index: usize,
@@ -125,7 +125,7 @@ fn text<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<std::borrow::Cow<'a, str>> 
 }
 
 /// A number that only grows.
-#[pyclass(frozen, module = "sparecall.metrics", name = "MetricCounter")]
+#[pyclass(frozen, module = "sparecall._core", name = "MetricCounter")]
 pub(crate) struct Counter {
     scalar: Arc<Scalar>,
 }
@@ -154,7 +154,7 @@ impl Counter {
 }
 
 /// A number that goes up and down.
-#[pyclass(frozen, module = "sparecall.metrics", name = "MetricGauge")]
+#[pyclass(frozen, module = "sparecall._core", name = "MetricGauge")]
 pub(crate) struct Gauge {
     scalar: Arc<Scalar>,
 }
@@ -184,7 +184,7 @@ impl Gauge {
 }
 
 /// A distribution over buckets.
-#[pyclass(frozen, module = "sparecall.metrics", name = "MetricHistogram")]
+#[pyclass(frozen, module = "sparecall._core", name = "MetricHistogram")]
 pub(crate) struct Histogram {
     histogram: Arc<metrics::Histogram>,
 }
