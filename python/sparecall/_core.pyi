@@ -1,12 +1,13 @@
 """The compiled core. Import the faces (``sparecall.digest``, ``sparecall.tokens``, ``sparecall.cache``), not this module."""
 
 import os
-from collections.abc import Callable, Iterable
-from typing import Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
 
 from typing_extensions import Buffer
 
 _T = TypeVar("_T")
+_Child = TypeVar("_Child", MetricCounter, MetricGauge, MetricHistogram, covariant=True)
 
 # --- build ---------------------------------------------------------------------------------------
 
@@ -164,7 +165,7 @@ class BytesCache:
         ttl: float | None = None,
         clock: Callable[[], float] | None = None,
     ) -> Self:
-        """A cache that never weighs more than ``max_bytes``, which are not allocated ahead; 0 stores nothing.
+        """Make a cache that never weighs more than ``max_bytes``, which are not allocated ahead; 0 stores nothing.
 
         ``policy``: ``"lru"``. ``ttl``: the life of an entry in seconds where `set` gives none; ``None`` or ``inf`` for no
         end. ``clock``: returns seconds, for tests and simulations; `save` and `load` then use it as the time of day too.
@@ -263,3 +264,91 @@ class CacheStats:
         """The bound of ``weight``."""
 
 # --- metrics -------------------------------------------------------------------------------------
+
+@final
+class MetricRegistry:
+    """Families of counters, gauges and histograms, and their Prometheus text.
+
+    Every method of this and the next four classes may be called from any thread.
+    """
+
+    def __new__(cls, *, max_series: int = 1000) -> Self:
+        """Make an empty registry whose families hold at most ``max_series`` series each, and one called ``other``."""
+
+    def counter(self, name: str, help: str, labels: Sequence[str] = ()) -> MetricFamily[MetricCounter]:  # noqa: A002
+        """Register a family of numbers that only grow; by custom their ``name`` ends in ``_total``.
+
+        The same name with the same kind, labels and buckets is the same family, whatever its ``help``. Raises
+        `sparecall.errors.InvalidArgument` for a name or label that Prometheus does not allow, and for a name that is
+        taken by another family. The same holds for `gauge` and `histogram`.
+        """
+
+    def gauge(self, name: str, help: str, labels: Sequence[str] = ()) -> MetricFamily[MetricGauge]:  # noqa: A002
+        """Register a family of numbers that go up and down."""
+
+    def histogram(
+        self,
+        name: str,
+        help: str,  # noqa: A002
+        labels: Sequence[str] = (),
+        *,
+        buckets: Sequence[float],
+    ) -> MetricFamily[MetricHistogram]:
+        """Register a family of distributions; ``buckets`` are finite upper bounds, ascending, to which infinity is added."""
+
+    def render(self) -> str:
+        """Return every series as Prometheus text format 0.0.4, families by name and series by label values.
+
+        O(series log series). A histogram's count is that of its last bucket; its sum may run a few observations ahead.
+        """
+
+@final
+class MetricFamily(Generic[_Child]):
+    """Series that share a name and are told apart by label values. A family without labels has one series, ``labels()``."""
+
+    def labels(self, *values: str) -> _Child:
+        """Return the series of these label values: fetch it once and keep it. O(total length of the values).
+
+        Past ``max_series`` different lists of values, or for a value above 256 bytes of UTF-8, it is the series whose
+        labels are all ``other``. Lone surrogates are replaced by U+FFFD. Raises `sparecall.errors.InvalidArgument` for another
+        number of values and ``TypeError`` for one that is not ``str``.
+        """
+
+@final
+class MetricCounter:
+    """A number that only grows. Whole numbers are exact up to 2**53."""
+
+    def add(self, n: float = 1) -> None:
+        """Add ``n``; raise `sparecall.errors.InvalidArgument` where it is negative or NaN."""
+
+    @property
+    def value(self) -> float:
+        """What was added so far."""
+
+@final
+class MetricGauge:
+    """A number that goes up and down."""
+
+    def add(self, n: float = 1) -> None:
+        """Add ``n``; a negative one takes away."""
+
+    def set(self, x: float) -> None:
+        """Make the value ``x``."""
+
+    @property
+    def value(self) -> float:
+        """The value now."""
+
+@final
+class MetricHistogram:
+    """A distribution over buckets."""
+
+    def observe(self, x: float) -> None:
+        """Count ``x`` in the first bucket whose bound it does not exceed; raise `sparecall.errors.InvalidArgument` for NaN."""
+
+    @property
+    def count(self) -> int:
+        """How many were observed."""
+    @property
+    def sum(self) -> float:
+        """The sum of what was observed."""

@@ -6,9 +6,25 @@ from typing import assert_type
 
 import sparecall
 from sparecall import digest
+from sparecall.cache import BytesCache, CacheStats
+from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
 
 assert_type(sparecall.__version__, str)
 assert_type(digest.inspect(b"{}", scope="").digest, bytes)
 assert_type(digest.inspect(b"{}", scope="").temperature, float | None)
 assert_type(digest.compare(b"{}", bytearray()), digest.Difference | None)
 assert_type(digest.scope_of_key("key"), str)
+cache = BytesCache(1, policy="lru", ttl=1, clock=lambda: 0.0)
+assert_type(cache.get("key"), bytes | None)
+assert_type(cache.get(b"0123456789abcdef", 1), bytes | int)
+assert_type(cache["key"], bytes)
+assert_type(cache.set("key", b"", ttl=None), bool)
+assert_type(cache.get_many(["key"]), list[bytes | None])
+assert_type(cache.set_many({"key": b""}), int)
+assert_type(cache.stats(), CacheStats)
+
+registry = Registry(max_series=1)
+assert_type(registry.counter("c", "help"), Family[Counter])
+assert_type(registry.counter("c", "help", ["a"]).labels("b"), Counter)
+assert_type(registry.gauge("g", "help").labels(), Gauge)
+assert_type(registry.histogram("h", "help", buckets=[1]).labels(), Histogram)

@@ -5,6 +5,7 @@
 //! read and clocks of the user called before, displaced values dropped after.
 
 mod key;
+mod stats;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
@@ -14,12 +15,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::cache::snapshot::{self, Record};
-use sparecall_core::cache::{Cache, Displaced, Key, NEVER, Stats};
+use sparecall_core::cache::{Cache, Displaced, Key, NEVER};
 use sparecall_core::error::Error;
 
 use crate::clock::{self, Clock};
 use crate::error::{guard, to_python, wrong_type};
 use crate::file;
+
+pub(crate) use stats::CacheStats;
 
 type Values = Cache<Py<PyBytes>>;
 
@@ -169,15 +172,15 @@ impl BytesCache {
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let saved_at = self.clock.wall(py)?;
         let now = self.clock.read(py)?.nanoseconds();
-        let held: Vec<(u8, Vec<u8>, Py<PyBytes>, u64)> = self
-            .lock()
-            .iter()
-            .filter(|entry| entry.expires_at > now)
-            .map(|entry| {
+        let held: Vec<(u8, Vec<u8>, Py<PyBytes>, u64)> = guard(py, || {
+            let values = self.lock();
+            let live = values.iter().filter(|entry| entry.expires_at > now);
+            let copied = live.map(|entry| {
                 let remaining = if entry.expires_at == NEVER { NEVER } else { entry.expires_at - now };
                 (entry.key.kind, entry.key.bytes.to_vec(), entry.value.clone_ref(py), remaining)
-            })
-            .collect();
+            });
+            Ok(copied.collect())
+        })?;
         let records: Vec<Record<'_>> = held
             .iter()
             .map(|(kind, key, value, remaining)| Record {
@@ -292,68 +295,5 @@ fn to_tuple<'py>(items: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
     match items.cast_exact::<PyTuple>() {
         Ok(items) => Ok(items.clone()),
         Err(_) => Ok(items.py().get_type::<PyTuple>().call1((items,))?.cast_into()?),
-    }
-}
-
-/// What a cache has done so far and what it holds: one moment, frozen.
-#[pyclass(frozen, module = "sparecall.cache")]
-pub(crate) struct CacheStats {
-    stats: Stats,
-    /// Entries held, expired ones that have not been met yet included.
-    #[pyo3(get)]
-    entries: usize,
-    /// Bytes held, 64 for each entry included.
-    #[pyo3(get)]
-    weight: u64,
-    /// The bound of `weight`.
-    #[pyo3(get)]
-    max_bytes: u64,
-}
-
-#[pymethods]
-impl CacheStats {
-    /// Reads that found a live entry.
-    #[getter]
-    fn hits(&self) -> u64 {
-        self.stats.hits
-    }
-
-    /// Reads that found none.
-    #[getter]
-    fn misses(&self) -> u64 {
-        self.stats.misses
-    }
-
-    /// Entries stored: `entries` and all `evictions` together.
-    #[getter]
-    fn sets(&self) -> u64 {
-        self.stats.sets
-    }
-
-    /// Sets that stored nothing: too heavy for the whole cache, or already expired.
-    #[getter]
-    fn refused(&self) -> u64 {
-        self.stats.refused
-    }
-
-    /// Entries that left, by reason: `size`, `expired`, `replaced`, `deleted`.
-    #[getter]
-    fn evictions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let evicted = self.stats.evicted;
-        let evictions = PyDict::new(py);
-        evictions.set_item("size", evicted.size)?;
-        evictions.set_item("expired", evicted.expired)?;
-        evictions.set_item("replaced", evicted.replaced)?;
-        evictions.set_item("deleted", evicted.deleted)?;
-        Ok(evictions)
-    }
-
-    fn __repr__(&self) -> String {
-        let Stats { hits, misses, sets, refused, evicted } = self.stats;
-        format!(
-            "CacheStats(hits={hits}, misses={misses}, sets={sets}, refused={refused}, evictions={{'size': {}, \
-             'expired': {}, 'replaced': {}, 'deleted': {}}}, entries={}, weight={}, max_bytes={})",
-            evicted.size, evicted.expired, evicted.replaced, evicted.deleted, self.entries, self.weight, self.max_bytes,
-        )
     }
 }

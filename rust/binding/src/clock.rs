@@ -19,8 +19,16 @@ pub(crate) enum Clock {
 pub(crate) struct Now(Option<u64>);
 
 impl Clock {
+    #[inline]
     pub(crate) fn read(&self, py: Python<'_>) -> PyResult<Now> {
-        let Self::Injected(clock) = self else { return Ok(Now(None)) };
+        match self {
+            Self::Coarse => Ok(Now(None)),
+            Self::Injected(clock) => Self::call(py, clock),
+        }
+    }
+
+    #[cold]
+    fn call(py: Python<'_>, clock: &Py<PyAny>) -> PyResult<Now> {
         let seconds: f64 = clock.bind(py).call0()?.extract()?;
         if !(seconds.is_finite() && seconds >= 0.0) {
             return Err(refuse(py, "the clock's time", seconds, "a clock returns seconds, finite and not negative"));

@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod text;
 mod tokens;
+mod metrics;
 
 use pyo3::prelude::*;
 
@@ -24,6 +25,8 @@ mod _core {
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
     #[pymodule_export]
     use crate::tokens::{_tokens_encode, _tokens_ranks, tokens_count, tokens_count_many, tokens_encodings};
+    #[pymodule_export]
+    use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.
     #[pyfunction]

@@ -20,7 +20,8 @@ const TEXT_4: u8 = 4 | FOREIGN;
 const FOREIGN: u8 = if cfg!(target_endian = "little") { 0 } else { 0x80 };
 
 /// Python's own hash of `key`, which an exact str or bytes keeps once computed, and the key as core sees it.
-#[inline]
+#[inline(always)] // measured: its result through memory costs a hit 6 ns
+#[allow(clippy::inline_always)]
 pub(super) fn parse<'a>(key: &'a Bound<'_, PyAny>) -> PyResult<(u64, Key<'a>)> {
     let parsed = if let Ok(text) = key.cast_exact::<PyString>() {
         // SAFETY: a str never changes, and `key`, which outlives the slice, keeps it alive.

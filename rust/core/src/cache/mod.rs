@@ -6,15 +6,20 @@
 
 #![allow(clippy::too_many_arguments)] // each is a plain fact about one entry; a struct would only rename them
 
+mod displaced;
 mod key;
 mod order;
 pub mod snapshot;
+mod stats;
 
 use hashbrown::HashTable;
 
+pub use displaced::Displaced;
 pub use key::Key;
 use key::StoredKey;
 use order::{NIL, Order};
+use stats::Reason;
+pub use stats::{Evicted, Stats};
 
 /// An `expires_at` that never comes.
 pub const NEVER: u64 = u64::MAX;
@@ -25,74 +30,6 @@ const SWEEP: usize = 4;
 
 /// The most slots a `u32` can number beside [`NIL`].
 const MAX_ENTRIES: usize = NIL as usize - 1;
-
-/// What happened since the cache was made. `sets` = live entries + the four ways an entry can leave.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    pub hits: u64,
-    pub misses: u64,
-    /// Entries stored.
-    pub sets: u64,
-    /// Sets that stored nothing: heavier than the whole cache, or already expired.
-    pub refused: u64,
-    pub evicted: Evicted,
-}
-
-/// Entries that left, by reason.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Evicted {
-    /// To make room.
-    pub size: u64,
-    /// Past their life.
-    pub expired: u64,
-    /// By a set under the same key, stored or refused.
-    pub replaced: u64,
-    /// By `delete` or `clear`.
-    pub deleted: u64,
-}
-
-#[derive(Clone, Copy)]
-enum Reason {
-    Size,
-    Expired,
-    Replaced,
-    Deleted,
-}
-
-/// Values that left the cache, to be dropped where the caller likes. One is the usual case and needs no allocation.
-#[derive(Debug)]
-pub struct Displaced<V> {
-    first: Option<V>,
-    rest: Vec<V>,
-}
-
-impl<V> Displaced<V> {
-    pub const fn new() -> Self {
-        Self { first: None, rest: Vec::new() }
-    }
-
-    fn push(&mut self, value: V) {
-        if self.first.is_none() {
-            self.first = Some(value);
-        } else {
-            self.rest.push(value);
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-}
-
-impl<V> Default for Displaced<V> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// One live entry, as [`Cache::iter`] shows it.
 #[derive(Debug)]
@@ -131,7 +68,7 @@ pub struct Cache<V> {
 
 impl<V> Cache<V> {
     /// An empty cache; nothing is allocated ahead. `max_weight` 0 stores nothing.
-    pub const fn new(max_weight: u64) -> Self {
+    pub fn new(max_weight: u64) -> Self {
         Self {
             table: HashTable::new(),
             slots: Vec::new(),
@@ -141,13 +78,7 @@ impl<V> Cache<V> {
             max_weight,
             mortal: 0,
             hand: 0,
-            stats: Stats {
-                hits: 0,
-                misses: 0,
-                sets: 0,
-                refused: 0,
-                evicted: Evicted { size: 0, expired: 0, replaced: 0, deleted: 0 },
-            },
+            stats: Stats::default(),
         }
     }
 
@@ -339,13 +270,7 @@ impl<V> Cache<V> {
         self.order.unlink(index);
         self.free.push(index);
         displaced.push(value);
-        let evicted = &mut self.stats.evicted;
-        *match reason {
-            Reason::Size => &mut evicted.size,
-            Reason::Expired => &mut evicted.expired,
-            Reason::Replaced => &mut evicted.replaced,
-            Reason::Deleted => &mut evicted.deleted,
-        } += 1;
+        self.stats.evicted.count(reason);
     }
 
     /// Moves the clock hand over a few slots and removes the expired ones.

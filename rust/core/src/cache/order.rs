@@ -18,7 +18,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { links: Vec::new(), oldest: NIL, newest: NIL }
     }
 
