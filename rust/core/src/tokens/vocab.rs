@@ -196,3 +196,45 @@ fn long_hash(token: &[u8]) -> u64 {
     }
     hash.wrapping_mul(MULTIPLIER)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A blob of the single bytes and one merge per pair.
+    fn blob(merges: &[(u32, u32)]) -> Vec<u8> {
+        let mut data = (256 + merges.len() as u32).to_le_bytes().to_vec();
+        data.extend(0..=255_u8);
+        for side in [|merge: &(u32, u32)| merge.0, |merge: &(u32, u32)| merge.1] {
+            for byte in 0..3 {
+                data.extend(merges.iter().map(|merge| side(merge).to_le_bytes()[byte]));
+            }
+        }
+        miniz_oxide::deflate::compress_to_vec_zlib(&data, 1)
+    }
+
+    #[test]
+    fn every_token_is_found_by_its_bytes_and_nothing_else_is() {
+        let (a, b) = (u32::from(b'a'), u32::from(b'b'));
+        let vocabulary = Vocabulary::unpack(&blob(&[(a, b), (256, 256), (257, 257), (258, a)])).expect("sound");
+        assert_eq!(vocabulary.token(259), Some(b"ababababa".as_slice()));
+        assert_eq!(vocabulary.token(260), None);
+        for (text, rank) in [("a", a), ("ab", 256), ("abab", 257), ("abababab", 258), ("ababababa", 259)] {
+            assert_eq!(vocabulary.rank(text.as_bytes(), 0, text.len()), rank);
+            let inside = format!("..{text}...........");
+            assert_eq!(vocabulary.rank(inside.as_bytes(), 2, 2 + text.len()), rank);
+        }
+        for text in ["ba", "aba", "ab\0", "abababa", "babababa", "ababababb", "ababababab"] {
+            assert_eq!(vocabulary.rank(text.as_bytes(), 0, text.len()), NONE, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_blob_is_an_error() {
+        let sound = blob(&[(1, 2)]);
+        let few = miniz_oxide::deflate::compress_to_vec_zlib(&1_u32.to_le_bytes(), 1);
+        for damaged in [&[][..], &sound[..sound.len() / 2], &few, &blob(&[(256, 1)]), &blob(&[(1, 0xff_ffff)])] {
+            assert!(matches!(Vocabulary::unpack(damaged), Err(Error::Corrupt { .. })));
+        }
+    }
+}
