@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 use super::vocab::{NONE, Vocabulary};
 
 /// Up to this many bytes the scan is faster than the heap.
-const SCAN_LIMIT: usize = 96;
+const SCAN_LIMIT: usize = 128;
 
 /// Memory that merges reuse; making one is free.
 #[derive(Debug, Default)]
