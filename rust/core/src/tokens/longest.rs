@@ -95,3 +95,27 @@ fn key(bytes: &[u8]) -> u64 {
         |bytes| u64::from_be_bytes(*bytes),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::vocab::NONE;
+    use super::*;
+
+    #[test]
+    fn the_longest_token_and_all_shorter_ones_are_found() {
+        let vocabulary = Vocabulary::unpack(include_bytes!("data/cl100k_base.bin")).expect("sound");
+        let text = "internationalisation   \t\n\0\0a\0 ________________=====zqxjk 日本語 don't ÿ\u{10ffff}".as_bytes();
+        for at in 0..text.len() {
+            let rest = &text[at..];
+            let mut found = vocabulary.longest().of(&vocabulary, rest);
+            for length in (1..=rest.len()).rev() {
+                let rank = vocabulary.rank(rest, 0, length);
+                if rank != NONE {
+                    assert_eq!(rank, found, "{length} bytes from {at}");
+                    found = if length > 1 { vocabulary.longest().shorter(rank) } else { NONE };
+                }
+            }
+            assert_eq!(found, NONE, "from {at}");
+        }
+    }
+}
