@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tiktoken
+import tiktoken.load
 from hypothesis import HealthCheck, settings
 
 from sparecall import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -43,3 +47,21 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the shared data folder is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiktoken_encoding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], tiktoken.Encoding]]:
+    """tiktoken's encoding of a name, offline: it reads the file as our vocabulary gives it, and checks that file's SHA-256."""
+
+    def refuse(path: str) -> bytes:
+        raise AssertionError(f"tiktoken does not accept our vocabulary as {path}")
+
+    cache = tmp_path_factory.mktemp("tiktoken")
+    for name in _core.tokens_encodings():
+        lines = [b"%s %d\n" % (base64.b64encode(token), rank) for token, rank in _core._tokens_ranks(name).items()]
+        url = f"https://openaipublic.blob.core.windows.net/encodings/{name}.tiktoken"
+        (cache / hashlib.sha1(url.encode()).hexdigest()).write_bytes(b"".join(lines))  # noqa: S324
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", str(cache))
+        patch.setattr(tiktoken.load, "read_file", refuse)
+        yield tiktoken.get_encoding

@@ -29,7 +29,7 @@ SHA256 = {
 
 
 def last_merge(token: bytes, ranks: dict[bytes, int]) -> tuple[int, int]:
-    """The two ranks whose merge makes `token`, found by merging its bytes with the ranks below its own."""
+    """Find the two ranks whose merge makes `token`, by merging its bytes with the ranks below its own."""
     own = ranks[token]
     parts = [token[i : i + 1] for i in range(len(token))]
     while len(parts) > 2:
@@ -42,7 +42,7 @@ def last_merge(token: bytes, ranks: dict[bytes, int]) -> tuple[int, int]:
 
 
 def pack(text: bytes) -> bytes:
-    """The blob of a `.tiktoken` file's text."""
+    """Make the blob of a `.tiktoken` file's text."""
     ranks = {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in text.splitlines())}
     tokens = sorted(ranks, key=ranks.__getitem__)
     if [ranks[token] for token in tokens] != list(range(len(tokens))) or any(len(t) != 1 for t in tokens[:256]):

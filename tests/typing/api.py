@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_type
 
 import sparecall
-from sparecall import digest
+from sparecall import digest, tokens
 from sparecall.cache import BytesCache, CacheStats
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
 
@@ -28,3 +28,8 @@ assert_type(registry.counter("c", "help"), Family[Counter])
 assert_type(registry.counter("c", "help", ["a"]).labels("b"), Counter)
 assert_type(registry.gauge("g", "help").labels(), Gauge)
 assert_type(registry.histogram("h", "help", buckets=[1]).labels(), Histogram)
+
+assert_type(tokens.count("a text", "cl100k_base"), int)
+assert_type(tokens.count_many(iter(["a text"]), encoding="cl100k_base"), list[int])
+assert_type(tokens.encodings(), tuple[str, ...])
+assert_type(tokens.encoding_for_model("gpt-4o"), str | None)

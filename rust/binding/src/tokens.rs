@@ -31,7 +31,7 @@ fn check_length(py: Python<'_>, name: &'static str, text: &Text<'_>) -> PyResult
     Err(to_python(py, &Error::InvalidArgument { name, value, limit }))
 }
 
-/// The number of tokens of `text`, as tiktoken's `len(encode_ordinary(text))`.
+/// Count the tokens of `text`, as tiktoken's `len(encode_ordinary(text))`.
 #[pyfunction]
 #[pyo3(signature = (text, encoding = "o200k_base"))]
 pub(crate) fn tokens_count(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: &str) -> PyResult<usize> {
@@ -44,7 +44,7 @@ pub(crate) fn tokens_count(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: &s
     })
 }
 
-/// The number of tokens of each of `texts`, in their order.
+/// Count the tokens of each of `texts`, in their order.
 #[pyfunction]
 #[pyo3(signature = (texts, encoding = "o200k_base"))]
 pub(crate) fn tokens_count_many(py: Python<'_>, texts: &Bound<'_, PyAny>, encoding: &str) -> PyResult<Vec<usize>> {
@@ -69,7 +69,7 @@ pub(crate) fn tokens_count_many(py: Python<'_>, texts: &Bound<'_, PyAny>, encodi
     })
 }
 
-/// The names of the encodings that are shipped.
+/// List the names of the encodings that are shipped.
 #[pyfunction]
 pub(crate) fn tokens_encodings(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
     PyTuple::new(py, Encoding::names())

@@ -1,33 +1,21 @@
 //! Byte-pair merging of one piece: the pair of lowest rank first, the leftmost of equals, until no pair is a token.
 //!
-//! Short pieces scan their few pairs for each merge; longer ones keep the pairs in a heap, O(n log n) on any input.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! Short pieces do just that, with a scan of the few pairs for each merge. Longer ones find the same tokens from left to
+//! right in linear time, by the backtracking of Hendrik van Antwerpen and Alexander Neubeck ("So many tokens, so little
+//! time", GitHub, 2024): take the longest token that may stand after the last one, and go back where there is none.
 
 use super::vocab::{NONE, Vocabulary};
 
-/// Up to this many bytes the scan is faster than the heap.
-const SCAN_LIMIT: usize = 96;
+/// Up to this many bytes the scan is faster.
+const SCAN_LIMIT: usize = 128;
 
 /// Memory that merges reuse; making one is free.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// One entry per byte of the piece, by where a part starts.
-    parts: Vec<Part>,
-    /// Rank, then start, of pairs; an entry counts while its part still has that rank.
-    pairs: BinaryHeap<Reverse<u64>>,
-}
-
-/// A part of the piece during merging, linked to its neighbours.
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    /// Where the part before starts; unused at the first.
-    before: u32,
-    /// Where the part ends and the next starts.
-    end: u32,
-    /// The rank of this part joined with the next, or `NONE`.
-    rank: u32,
+    /// The tokens taken so far.
+    taken: Vec<u32>,
+    /// A bit per position of the piece: set where no tokens lead to the end from.
+    dead: Vec<u64>,
 }
 
 /// Merges `text[start..end]`, two bytes or more, and calls `each` with the bounds of every token from left to right.
@@ -36,12 +24,12 @@ pub(super) fn merge(
     text: &[u8],
     (start, end): (usize, usize),
     scratch: &mut Scratch,
-    each: impl FnMut(usize, usize),
+    mut each: impl FnMut(usize, usize),
 ) {
     if end - start <= SCAN_LIMIT {
         scan(vocabulary, text, start, end, each);
     } else {
-        heap(vocabulary, text, start, end, scratch, each);
+        backtrack(vocabulary, &text[start..end], scratch, |from, to| each(start + from, start + to));
     }
 }
 
@@ -82,63 +70,68 @@ fn scan(vocabulary: &Vocabulary, text: &[u8], start: usize, end: usize, mut each
     }
 }
 
-fn heap(
-    vocabulary: &Vocabulary,
-    text: &[u8],
-    start: usize,
-    end: usize,
-    scratch: &mut Scratch,
-    mut each: impl FnMut(usize, usize),
-) {
-    let piece = &text[start..end];
-    let Scratch { parts, pairs } = scratch;
-    parts.clear();
-    parts.extend((0..piece.len()).map(|at| Part {
-        before: at.wrapping_sub(1) as u32,
-        end: at as u32 + 1,
-        rank: piece.get(at + 1).map_or(NONE, |next| vocabulary.rank_of_pair(piece[at], *next)),
-    }));
-    let mut initial = std::mem::take(pairs).into_vec();
-    initial.clear();
-    initial
-        .extend(parts.iter().zip(0_u64..).filter(|(part, _)| part.rank != NONE).map(|(part, at)| entry(part.rank, at)));
-    *pairs = BinaryHeap::from(initial);
-
-    while let Some(Reverse(lowest)) = pairs.pop() {
-        let at = lowest as u32 as usize;
-        let part = parts[at];
-        if u64::from(part.rank) != lowest >> 32 {
-            continue; // one side was merged elsewhere since
-        }
-        let next = parts[part.end as usize];
-        parts[part.end as usize].rank = NONE;
-        parts[at].end = next.end;
-        if let Some(after) = parts.get_mut(next.end as usize) {
-            after.before = at as u32;
-        }
-        let mut join = |at: usize| {
-            let rank = match parts.get(parts[at].end as usize) {
-                Some(next) => vocabulary.rank(text, start + at, start + next.end as usize),
-                None => NONE,
-            };
-            parts[at].rank = rank;
-            if rank != NONE {
-                pairs.push(entry(rank, at as u64));
+/// The tokens of the piece from left to right. A position is found dead once, so the time is linear.
+fn backtrack(vocabulary: &Vocabulary, piece: &[u8], scratch: &mut Scratch, mut each: impl FnMut(usize, usize)) {
+    let longest = vocabulary.longest();
+    let Scratch { taken, dead } = scratch;
+    taken.clear();
+    dead.clear();
+    dead.resize(piece.len() / 64 + 1, 0);
+    let mut at = 0;
+    let mut next = longest.of(vocabulary, piece);
+    while at < piece.len() {
+        let before = taken.last().copied();
+        let start = before.map_or(0, |before| at - vocabulary.token_len(before));
+        let end = at + vocabulary.token_len(next);
+        if dead[end / 64] >> (end % 64) & 1 == 0
+            && before.is_none_or(|before| stay_apart(vocabulary, piece, (start, before), at, (end, next)))
+        {
+            taken.push(next);
+            at = end;
+            if at < piece.len() {
+                next = longest.of(vocabulary, &piece[at..]);
             }
-        };
-        join(at);
-        if at > 0 {
-            join(part.before as usize);
+        } else if end - at > 1 {
+            next = longest.shorter(next);
+        } else {
+            // Nothing may follow the last token: it is a shorter one.
+            dead[at / 64] |= 1 << (at % 64);
+            next = taken.pop().expect("every text has tokens, so the first position is never dead");
+            at = start;
         }
     }
     let mut at = 0;
-    while let Some(part) = parts.get(at) {
-        each(start + at, start + part.end as usize);
-        at = part.end as usize;
+    for token in taken {
+        let end = at + vocabulary.token_len(*token);
+        each(at, end);
+        at = end;
     }
 }
 
-/// A heap entry: lower rank first, then further left.
-fn entry(rank: u32, at: u64) -> Reverse<u64> {
-    Reverse(u64::from(rank) << 32 | at)
+/// Whether merging the bytes of two neighbouring tokens gives these two: no merge across their border comes first.
+///
+/// Undoes the merges inside both, the last first. Each time the two parts at the border must not be a token that would
+/// have been merged before the merge just undone; of equal ranks the left comes first.
+fn stay_apart(
+    vocabulary: &Vocabulary,
+    piece: &[u8],
+    (mut start, mut left): (usize, u32),
+    border: usize,
+    (mut end, mut right): (usize, u32),
+) -> bool {
+    let mut limit = NONE;
+    loop {
+        if vocabulary.rank(piece, start, end) < limit {
+            return false;
+        }
+        if left > right {
+            let Some((_, part)) = vocabulary.parts(left) else { return true };
+            (limit, left) = (left, part);
+            start = border - vocabulary.token_len(part);
+        } else {
+            let Some((part, _)) = vocabulary.parts(right) else { return true };
+            (limit, right) = (right + 1, part);
+            end = border + vocabulary.token_len(part);
+        }
+    }
 }

@@ -167,3 +167,89 @@ fn contraction(text: &[u8], start: usize) -> usize {
     };
     start + length
 }
+
+#[cfg(test)]
+mod tests {
+    use fancy_regex::Regex;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// One or two characters of each class, and those that a pattern names.
+    const ALPHABET: [&str; 16] = [
+        "s",
+        "x",
+        "A",
+        "\u{1c5}",
+        "日",
+        "\u{301}",
+        "7",
+        " ",
+        "\u{3000}",
+        "\n",
+        "\r",
+        "'",
+        "/",
+        "!",
+        "\u{17f}",
+        "\u{10ffff}",
+    ];
+
+    const CL100K: &str = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s";
+    const O200K: &str = concat!(
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    );
+
+    fn patterns() -> [(Pattern, Regex); 2] {
+        [(Pattern::Cl100k, CL100K), (Pattern::O200k, O200K)]
+            .map(|(pattern, text)| (pattern, Regex::new(text).expect("tiktoken's pattern")))
+    }
+
+    /// Fails where a text is cut otherwise than the engine that tiktoken uses cuts it.
+    fn check(pattern: Pattern, regex: &Regex, text: &str) {
+        let mut start = 0;
+        let pieces = std::iter::from_fn(|| {
+            let begin = start;
+            (start < text.len()).then(|| {
+                start = pattern.piece_end(text.as_bytes(), begin);
+                &text[begin..start]
+            })
+        });
+        let expected = regex.find_iter(text).map(|piece| piece.expect("no limit is reached").as_str());
+        assert!(pieces.eq(expected), "{pattern:?} cuts {text:?} in the wrong place");
+    }
+
+    #[test]
+    fn every_short_text_is_cut_as_the_pattern_says() {
+        let patterns = patterns();
+        for number in 0..ALPHABET.len().pow(4) {
+            let text: String =
+                (0..4).map(|place| ALPHABET[number / ALPHABET.len().pow(place) % ALPHABET.len()]).collect();
+            for (pattern, regex) in &patterns {
+                check(*pattern, regex, &text);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_cut_as_the_pattern_says(
+            text in "\\PC{0,40}|(?s:.){0,40}|[a-zA-Z' ]{0,40}|[\\s\\pN/]{0,20}|[\\p{Lu}\\p{Ll}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]{0,20}",
+            drawn in proptest::collection::vec(proptest::sample::select(&ALPHABET[..]), 0..30),
+        ) {
+            for (pattern, regex) in &patterns() {
+                check(*pattern, regex, &text);
+                check(*pattern, regex, &drawn.concat());
+            }
+        }
+
+        #[test]
+        fn contractions_are_cut_as_the_pattern_says(text in "(I|日|1| |\u{301})?'([sSdDmMtT\u{17f}]|[lL]{1,2}|[vVrR][eE]?)(x|S| |'s)?") {
+            for (pattern, regex) in &patterns() {
+                check(*pattern, regex, &text);
+            }
+        }
+    }
+}

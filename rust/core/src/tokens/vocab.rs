@@ -3,6 +3,7 @@
 //! `tools/vocabulary.py` writes the blobs and describes their form. A look-up compares the bytes themselves, never only
 //! a hash of them.
 
+use super::longest::Longest;
 use crate::error::{Error, Result};
 
 /// The rank of bytes that are no token.
@@ -18,8 +19,10 @@ pub(super) struct Vocabulary {
     bytes: Vec<u8>,
     /// Where in `bytes` each token begins, and the end of the last.
     starts: Vec<u32>,
+    /// The two tokens that each of rank 256 and above is the merge of; those below are the single bytes.
+    merges: Vec<(u32, u32)>,
     /// Length of the longest token.
-    longest: usize,
+    longest_len: usize,
     /// By two bytes: the rank of the token they make. Merging begins with these.
     pairs: Vec<u32>,
     /// Open addressing: keys of short tokens (0 is free), and their ranks at the same places.
@@ -27,6 +30,7 @@ pub(super) struct Vocabulary {
     short_ranks: Vec<u32>,
     /// Open addressing for the rest: upper half of the hash, then the rank; `u64::MAX` is free.
     long: Vec<u64>,
+    longest: Longest,
 }
 
 impl Vocabulary {
@@ -36,18 +40,20 @@ impl Vocabulary {
         let data = miniz_oxide::inflate::decompress_to_vec_zlib(blob).map_err(|_| CORRUPT)?;
         let (count, data) = data.split_first_chunk::<4>().ok_or(CORRUPT)?;
         let (singles, planes) = data.split_first_chunk::<256>().ok_or(CORRUPT)?;
-        let merges = (u32::from_le_bytes(*count) as usize).checked_sub(256).ok_or(CORRUPT)?;
-        if planes.len() != merges * 6 {
+        let count = (u32::from_le_bytes(*count) as usize).checked_sub(256).ok_or(CORRUPT)?;
+        if planes.len() != count * 6 {
             return Err(CORRUPT);
         }
         let part = |plane: usize, merge: usize| {
-            let byte = |shift: usize| usize::from(planes[(plane + shift) * merges + merge]) << (8 * shift);
+            let byte = |shift: usize| u32::from(planes[(plane + shift) * count + merge]) << (8 * shift);
             byte(0) | byte(1) | byte(2)
         };
         let mut bytes = singles.to_vec();
         let mut starts: Vec<u32> = (0..=256).collect();
-        for merge in 0..merges {
-            for rank in [part(0, merge), part(3, merge)] {
+        let mut merges = Vec::with_capacity(count);
+        for merge in 0..count {
+            let (left, right) = (part(0, merge), part(3, merge));
+            for rank in [left as usize, right as usize] {
                 // Only tokens before this one are known: a blob that refers further is damaged.
                 if rank >= merge + 256 {
                     return Err(CORRUPT);
@@ -55,26 +61,30 @@ impl Vocabulary {
                 bytes.extend_from_within(starts[rank] as usize..starts[rank + 1] as usize);
             }
             starts.push(u32::try_from(bytes.len()).map_err(|_| CORRUPT)?);
+            merges.push((left, right));
         }
-        Ok(Self::index(bytes, starts))
+        Ok(Self::index(bytes, starts, merges))
     }
 
-    fn index(bytes: Vec<u8>, starts: Vec<u32>) -> Self {
+    fn index(bytes: Vec<u8>, starts: Vec<u32>, merges: Vec<(u32, u32)>) -> Self {
         let lengths = || starts.windows(2).map(|bounds| (bounds[1] - bounds[0]) as usize);
         let shorts = lengths().filter(|length| *length <= SHORT).count();
         let slots = |tokens: usize| (tokens * 3 / 2).next_power_of_two();
         let mut vocabulary = Self {
-            longest: lengths().max().unwrap_or(0),
+            longest_len: lengths().max().unwrap_or(0),
             pairs: vec![NONE; 1 << 16],
             short_keys: vec![0; slots(shorts)],
             short_ranks: vec![NONE; slots(shorts)],
             long: vec![u64::MAX; slots(starts.len() - shorts)],
             bytes,
             starts,
+            merges,
+            longest: Longest::default(),
         };
         for rank in 0..vocabulary.starts.len() as u32 - 1 {
             vocabulary.insert(rank);
         }
+        vocabulary.longest = Longest::new(&vocabulary);
         vocabulary
     }
 
@@ -115,6 +125,28 @@ impl Vocabulary {
         Some(&self.bytes[bounds[0] as usize..bounds[1] as usize])
     }
 
+    /// The length of the token of that rank.
+    #[inline]
+    pub(super) fn token_len(&self, rank: u32) -> usize {
+        (self.starts[rank as usize + 1] - self.starts[rank as usize]) as usize
+    }
+
+    /// The two tokens that the token of that rank is the merge of; none for a single byte.
+    #[inline]
+    pub(super) fn parts(&self, rank: u32) -> Option<(u32, u32)> {
+        rank.checked_sub(256).map(|merge| self.merges[merge as usize])
+    }
+
+    /// The index of the longest token that a text begins with.
+    pub(super) fn longest(&self) -> &Longest {
+        &self.longest
+    }
+
+    /// The rank of a single byte, which every vocabulary has.
+    pub(super) fn rank_of_byte(&self, byte: u8) -> u32 {
+        self.rank(&[byte], 0, 1)
+    }
+
     /// The rank of two bytes as a token, or `NONE`.
     #[inline]
     pub(super) fn rank_of_pair(&self, first: u8, second: u8) -> u32 {
@@ -140,7 +172,7 @@ impl Vocabulary {
     }
 
     fn rank_of_long(&self, token: &[u8]) -> u32 {
-        if token.len() > self.longest {
+        if token.len() > self.longest_len {
             return NONE;
         }
         let hash = long_hash(token);
@@ -195,4 +227,46 @@ fn long_hash(token: &[u8]) -> u64 {
         hash = mix(hash, u64::from_le_bytes(*last));
     }
     hash.wrapping_mul(MULTIPLIER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A blob of the single bytes and one merge per pair.
+    fn blob(merges: &[(u32, u32)]) -> Vec<u8> {
+        let mut data = (256 + merges.len() as u32).to_le_bytes().to_vec();
+        data.extend(0..=255_u8);
+        for side in [|merge: &(u32, u32)| merge.0, |merge: &(u32, u32)| merge.1] {
+            for byte in 0..3 {
+                data.extend(merges.iter().map(|merge| side(merge).to_le_bytes()[byte]));
+            }
+        }
+        miniz_oxide::deflate::compress_to_vec_zlib(&data, 1)
+    }
+
+    #[test]
+    fn every_token_is_found_by_its_bytes_and_nothing_else_is() {
+        let (a, b) = (u32::from(b'a'), u32::from(b'b'));
+        let vocabulary = Vocabulary::unpack(&blob(&[(a, b), (256, 256), (257, 257), (258, a)])).expect("sound");
+        assert_eq!(vocabulary.token(259), Some(b"ababababa".as_slice()));
+        assert_eq!(vocabulary.token(260), None);
+        for (text, rank) in [("a", a), ("ab", 256), ("abab", 257), ("abababab", 258), ("ababababa", 259)] {
+            assert_eq!(vocabulary.rank(text.as_bytes(), 0, text.len()), rank);
+            let inside = format!("..{text}...........");
+            assert_eq!(vocabulary.rank(inside.as_bytes(), 2, 2 + text.len()), rank);
+        }
+        for text in ["ba", "aba", "ab\0", "abababa", "babababa", "ababababb", "ababababab"] {
+            assert_eq!(vocabulary.rank(text.as_bytes(), 0, text.len()), NONE, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_blob_is_an_error() {
+        let sound = blob(&[(1, 2)]);
+        let few = miniz_oxide::deflate::compress_to_vec_zlib(&1_u32.to_le_bytes(), 1);
+        for damaged in [&[][..], &sound[..sound.len() / 2], &few, &blob(&[(256, 1)]), &blob(&[(1, 0xff_ffff)])] {
+            assert!(matches!(Vocabulary::unpack(damaged), Err(Error::Corrupt { .. })));
+        }
+    }
 }

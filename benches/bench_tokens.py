@@ -1,0 +1,88 @@
+"""tokens: long texts, one short text per call, many per call, texts made to be slow, the first count of a process."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from sparecall import tokens
+
+from .common import Benchmark
+
+
+def source() -> str:
+    """Read the standard library's top-level modules: real text that every machine has."""
+    return "".join(path.read_text("utf-8") for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")))
+
+
+class CountLong(Benchmark):
+    params = (["o200k_base", "cl100k_base"], ["code", "ideographs"])
+    param_names = ("encoding", "kind")
+
+    def setup(self, encoding: str, kind: str) -> None:
+        super().setup()
+        ideographs = "".join(chr(self.random.randrange(0x4E00, 0x9000)) for _ in range(100_000))
+        self.text = source()[:1_000_000] if kind == "code" else ideographs
+
+    def time_count(self, encoding: str, kind: str) -> None:
+        tokens.count(self.text, encoding)
+
+    def track_tokens(self, encoding: str, kind: str) -> int:
+        return tokens.count(self.text, encoding)
+
+
+class CountShort(Benchmark):
+    params = ([60, 480],)
+    param_names = ("length",)
+
+    def setup(self, length: int) -> None:
+        super().setup()
+        text = source()
+        self.texts = [text[at : at + length] for at in range(0, 1000 * length, length)]
+
+    def time_count_each_of_1000(self, length: int) -> None:
+        for text in self.texts:
+            tokens.count(text)
+
+    def time_count_many_1000(self, length: int) -> None:
+        tokens.count_many(self.texts)
+
+    def track_tokens(self, length: int) -> int:
+        return sum(tokens.count_many(self.texts))
+
+
+class CountHostile(Benchmark):
+    params = (["one letter", "spaces", "random letters", "base64"], [100_000, 200_000, 400_000])
+    param_names = ("kind", "n")
+
+    def setup(self, kind: str, n: int) -> None:
+        super().setup()
+        self.text = {
+            "one letter": lambda: "a" * n,
+            "spaces": lambda: " " * n,
+            "random letters": lambda: "".join(self.random.choices("abcdefghijklmnopqrstuvwxyz", k=n)),
+            "base64": lambda: base64.b64encode(self.random.randbytes(n * 3 // 4)).decode(),
+        }[kind]()
+
+    def time_count(self, kind: str, n: int) -> None:
+        tokens.count(self.text)
+
+    def track_tokens(self, kind: str, n: int) -> int:
+        return tokens.count(self.text)
+
+
+class FirstCount(Benchmark):
+    params = (["o200k_base", "cl100k_base"],)
+    param_names = ("encoding",)
+    number = 1
+
+    def track_milliseconds(self, encoding: str) -> float:
+        program = (
+            "import sys, time; from sparecall import tokens; start = time.perf_counter();"
+            "tokens.count('a', sys.argv[1]); print((time.perf_counter() - start) * 1000)"
+        )
+        ran = subprocess.run([sys.executable, "-c", program, encoding], check=True, capture_output=True, text=True)
+        return float(ran.stdout)

@@ -1,0 +1,96 @@
+//! Both ways to merge agree with the textbook's quadratic one, and the tokens of a text spell it.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use sparecall_core::error::Error;
+use sparecall_core::tokens::{Encoding, Scratch};
+
+fn encodings() -> impl Iterator<Item = &'static Encoding> {
+    Encoding::names().map(|name| Encoding::by_name(name).expect("shipped"))
+}
+
+static RANKS: LazyLock<Vec<HashMap<&[u8], u32>>> = LazyLock::new(|| {
+    let ranks = |encoding: &'static Encoding| {
+        (0..encoding.vocabulary_len() as u32).map(|rank| (encoding.token(rank).expect("dense"), rank)).collect()
+    };
+    encodings().map(ranks).collect()
+});
+
+/// The tokens of `o200k_base` that are lower-case letters: any row of them is one piece.
+static WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let all = RANKS[0].keys().filter(|token| token.iter().all(u8::is_ascii_lowercase));
+    let mut words: Vec<&str> = all.filter_map(|token| std::str::from_utf8(token).ok()).collect();
+    words.sort_unstable();
+    words
+});
+
+/// Joins the leftmost pair of lowest rank until there is none.
+fn merge_naively(ranks: &HashMap<&[u8], u32>, piece: &[u8]) -> Vec<u32> {
+    let mut parts: Vec<Vec<u8>> = piece.iter().map(|byte| vec![*byte]).collect();
+    loop {
+        let pairs = parts.windows(2).enumerate();
+        let ranked = pairs.filter_map(|(at, pair)| ranks.get(pair.concat().as_slice()).map(|rank| (*rank, at)));
+        let Some((_, at)) = ranked.min() else { break };
+        let right = parts.remove(at + 1);
+        parts[at].extend(right);
+    }
+    parts.iter().map(|part| ranks[part.as_slice()]).collect()
+}
+
+/// Fails where a text of one piece is not merged as the textbook says.
+fn agree_on(piece: &str) -> Result<(), TestCaseError> {
+    for (encoding, ranks) in encodings().zip(RANKS.iter()) {
+        prop_assert_eq!(encoding.encode(piece), merge_naively(ranks, piece.as_bytes()), "{:?}", encoding);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Each of these is one piece in both patterns.
+    #[test]
+    fn a_piece_of_any_length_merges_as_the_textbook_says(
+        piece in "[a-z]{1,400}|[ab]{1,400}|[日本語中的是]{1,150}|[а-я]{1,200}|_{1,400}|[!=<>(){}-]{1,400}",
+        words in proptest::collection::vec(proptest::sample::select(WORDS.as_slice()), 1..80),
+    ) {
+        for piece in [piece, words.concat()] {
+            agree_on(&piece)?;
+        }
+    }
+
+    #[test]
+    fn tokens_spell_the_text_and_are_as_many_as_counted(
+        texts in proptest::collection::vec("\\PC{0,60}|[ \\r\\n\\t]{0,20}|[a-zA-Z' ]{0,200}", 1..4)
+    ) {
+        let mut scratch = Scratch::default();
+        for encoding in encodings() {
+            for text in &texts {
+                let tokens = encoding.encode(text);
+                let spelt: Vec<u8> =
+                    tokens.iter().flat_map(|rank| encoding.token(*rank).expect("a token")).copied().collect();
+                prop_assert_eq!(&spelt, text.as_bytes());
+                prop_assert_eq!(encoding.count_with(text, &mut scratch), tokens.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_of_lower_case_letters_is_itself() {
+    for encoding in encodings() {
+        let ranks = 0..encoding.vocabulary_len() as u32;
+        let words = ranks.filter_map(|rank| Some((rank, std::str::from_utf8(encoding.token(rank)?).ok()?)));
+        let plain = words.filter(|(_, text)| text.bytes().all(|byte| byte.is_ascii_lowercase()));
+        let wrong: Vec<_> = plain.filter(|(rank, text)| encoding.encode(text) != [*rank]).collect();
+        assert_eq!(wrong, [], "{encoding:?}");
+    }
+}
+
+#[test]
+fn an_unknown_encoding_is_an_error_that_lists_the_known() {
+    let error = Encoding::by_name("gpt2").expect_err("not shipped");
+    assert!(matches!(&error, Error::UnknownName { known, .. } if known == "o200k_base, cl100k_base"), "{error}");
+}
