@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH = 8
 _MAX_VALUES = 500
+_MAX_ITEMS = 50
 _MAX_LENGTH = 1000
 _QUOTED = r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'(?!\w)|`([^`\n]{1,200})`"
 _PATH = r"((?:~|\.{1,2})?/[\w./-]*\w|\w[\w-]*(?:[/.][\w-]+)+)"
@@ -49,7 +50,7 @@ class Filler:
             case "object":
                 return self._object(schema, depth)
             case "array":
-                size = min(_bound(schema, "minItems", 1), _bound(schema, "maxItems", _MAX_LENGTH), _MAX_LENGTH)
+                size = min(_bound(schema, "minItems", 1), _bound(schema, "maxItems", _MAX_ITEMS), _MAX_ITEMS)
                 return [self._value(schema.get("items", {"type": "string"}), name, depth + 1) for _ in range(size)]
             case "integer":
                 return self._integer(schema)
