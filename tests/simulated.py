@@ -40,7 +40,9 @@ async def running(**options: Any) -> AsyncIterator[tuple[simulate.Provider, open
     provider = simulate.Provider(**{"latency": INSTANT, "wall_clock": lambda: 1_750_000_000.0, **options})
     async with (
         simulate.serve(provider) as base_url,
-        openai.AsyncOpenAI(base_url=base_url, api_key="any", max_retries=0) as client,
+        openai.AsyncOpenAI(
+            base_url=base_url, api_key="any", max_retries=0, http_client=openai.DefaultAsyncHttpxClient(verify=False)
+        ) as client,
     ):
         yield provider, client
 
