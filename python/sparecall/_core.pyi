@@ -1,6 +1,12 @@
 """The compiled core. Import the faces (``sparecall.digest``, ``sparecall.tokens``, ``sparecall.cache``), not this module."""
 
-from typing import TypedDict
+import os
+from collections.abc import Callable, Iterable
+from typing import Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
+
+from typing_extensions import Buffer
+
+_T = TypeVar("_T")
 
 # --- build ---------------------------------------------------------------------------------------
 
@@ -21,8 +27,239 @@ def _set_cpu_level(name: str) -> str:
 
 # --- digest --------------------------------------------------------------------------------------
 
+_Reason: TypeAlias = Literal[
+    "", "not_chat", "stream_type", "stream_options_type", "temperature_type", "temperature", "n_type", "n"
+]
+
+@final
+class Inspection:
+    """What one pass over a request body found: its digest, and whether its answer may be cached. Immutable."""
+
+    @property
+    def digest(self) -> bytes:
+        """BLAKE3-256 of scope, version, salt and the canonical body: 32 bytes."""
+    @property
+    def model(self) -> str:
+        """The model asked for; empty where the body names none."""
+    @property
+    def stream(self) -> bool:
+        """Whether the client asked for a stream."""
+    @property
+    def include_usage(self) -> bool:
+        """Whether the client asked for a usage chunk at the end of its stream."""
+    @property
+    def cacheable(self) -> bool:
+        """Whether the answer may be cached."""
+    @property
+    def why(self) -> _Reason:
+        """Why not, in one word of a closed list; empty where it may.
+
+        ``not_chat``: no object with a non-empty ``messages`` array of objects and a non-empty string ``model``.
+        ``temperature``, ``n``: above the limit (absent counts as 1). ``stream_type``, ``stream_options_type``,
+        ``temperature_type``, ``n_type``: not what the field may hold. The first that applies, in this order:
+        ``not_chat``, ``stream_type``, ``stream_options_type``, ``temperature_type``, ``temperature``, ``n_type``, ``n``.
+        """
+    @property
+    def messages(self) -> int:
+        """How many messages there are."""
+    @property
+    def temperature(self) -> float | None:
+        """As the body has it; None where absent, null or no number."""
+    @property
+    def n(self) -> int:
+        """How many choices are asked for; 1 where absent or odd."""
+    @property
+    def has_tools(self) -> bool:
+        """Whether there is a non-empty ``tools`` or ``functions`` array."""
+
+@final
+class Difference:
+    """Where two bodies first differ. Its texts quote the bodies: for the eyes of their owner, not for logs. Immutable."""
+
+    @property
+    def path(self) -> str:
+        """Such as ``messages[0].content``; ``$`` is the whole document."""
+    @property
+    def left(self) -> str:
+        """What the first body has there, shortened; ``absent`` where nothing."""
+    @property
+    def right(self) -> str:
+        """What the second body has there, shortened; ``absent`` where nothing."""
+    @property
+    def offset(self) -> int | None:
+        """Where two strings are: the character at which they begin to differ."""
+    def __eq__(self, other: object, /) -> bool: ...
+
+def digest_inspect(
+    body: Buffer,
+    *,
+    scope: str,
+    version: int = 0,
+    salt: bytes | None = None,
+    max_temperature: float = 1.0,
+    max_n: int = 1,
+) -> Inspection:
+    """Read a chat-completion body once: its digest, and what a gateway must know to answer it from a cache.
+
+    Bodies of the same meaning have the same digest: key order, white space, escapes and the spelling of numbers (exact
+    decimals: ``1`` is ``1.0``, and 2**53 + 1 keeps its value) do not count, nor do the top-level fields ``stream``,
+    ``stream_options``, ``user``, ``safety_identifier``, ``metadata``, ``store``, ``service_tier`` and
+    ``prompt_cache_key``. Every other field counts, known or not; null is not absence; text is not normalised.
+
+    ``scope`` is the tenant boundary, ``version`` (0 to 2**64 - 1) the user's cache-bust number and ``salt`` whatever
+    else changes the answer, such as settings of a router: each is part of the digest. ``max_temperature`` and
+    ``max_n`` decide ``cacheable`` only. A body that is valid JSON but odd is not cacheable, and ``why`` says so.
+
+    Raises `sparecall.errors.InvalidDocument`, with the byte ``offset``, where the body is not JSON by RFC 8259 (NaN,
+    trailing commas, control characters, invalid UTF-8, a byte order mark, ...), holds a key twice in one object, is
+    nested deeper than 128 levels, is larger than 2 GiB or has a number whose exponent is beyond 64 bits. Raises
+    `sparecall.errors.InvalidArgument` where ``max_temperature`` is NaN.
+
+    ``bytes`` is read in place, other buffers are copied first. O(n log n) at worst, for the sorting of keys; linear
+    otherwise. Thread-safe; releases the interpreter lock above 500 kB. BLAKE3: O'Connor, Aumasson, Neves,
+    Wilcox-O'Hearn, 2020.
+    """
+
+def digest_compare(a: Buffer, b: Buffer) -> Difference | None:
+    """The first field, in canonical order, in which two bodies differ; None exactly where their digests are equal.
+
+    Canonical order is that of keys sorted by their UTF-8 bytes; the fields `digest_inspect` leaves out are left out here.
+    Raises `sparecall.errors.InvalidDocument` as `digest_inspect` does. O(n log n). Thread-safe; releases the
+    interpreter lock above 500 kB in all.
+    """
+
+def digest_scope_of_key(key: str) -> str:
+    """A scope derived from a client's key: 32 hex characters that do not reveal the key.
+
+    The first 16 bytes of its BLAKE3 under a domain of its own; the whole key counts. Raises
+    `sparecall.errors.InvalidArgument` for an empty key. O(n). Thread-safe.
+    """
+
 # --- tokens --------------------------------------------------------------------------------------
 
 # --- cache ---------------------------------------------------------------------------------------
+
+@final
+class BytesCache:
+    """An in-process cache of ``bytes`` bounded by weight, least recently used out first.
+
+    Keys are ``str``, or ``bytes`` of length 16 or 32 (digests); a text and the same bytes are two keys. Values are
+    ``bytes``. Both must be of exactly these classes, so that no Python code runs to hash, compare or drop them. An entry
+    weighs its key (1, 2 or 4 bytes a character, as Python holds it) + its value + 64 bytes.
+
+    Every operation is O(1), or O(items) where it takes many; each is atomic and may be called from any thread. A hit
+    returns the very object that was stored. Expired entries are never returned; they leave when they are met, and every
+    set looks at four more. Without a ``clock``, time is the operating system's coarse monotonic clock, so that an expiry
+    may come a few milliseconds late.
+
+    Any method that takes a key raises ``TypeError`` for a key of another class, and `sparecall.errors.InvalidArgument`
+    for ``bytes`` of another length.
+    """
+
+    def __new__(
+        cls,
+        max_bytes: int,
+        *,
+        policy: str = "lru",
+        ttl: float | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> Self:
+        """A cache that never weighs more than ``max_bytes``, which are not allocated ahead; 0 stores nothing.
+
+        ``policy``: ``"lru"``. ``ttl``: the life of an entry in seconds where `set` gives none; ``None`` or ``inf`` for no
+        end. ``clock``: returns seconds, for tests and simulations; `save` and `load` then use it as the time of day too.
+
+        Raises `sparecall.errors.InvalidArgument` (a negative ``max_bytes``, a negative or NaN ``ttl``) and
+        `sparecall.errors.UnknownName` (another ``policy``).
+        """
+
+    @overload
+    def get(self, key: str | bytes, default: None = None) -> bytes | None: ...
+    @overload
+    def get(self, key: str | bytes, default: _T) -> bytes | _T:
+        """Return the value under ``key``, or ``default``. The entry becomes the most recently used."""
+
+    def __getitem__(self, key: str | bytes, /) -> bytes:
+        """Return the value under ``key``; raise ``KeyError`` where there is none. The entry becomes the most recently used."""
+
+    def __contains__(self, key: str | bytes, /) -> bool:
+        """Say whether ``key`` has a live entry. Neither the order of use nor the statistics change."""
+
+    def __len__(self) -> int:
+        """Count the entries held, expired ones that have not been met yet included."""
+
+    def set(self, key: str | bytes, value: bytes, *, ttl: float | None = None) -> bool:
+        """Store ``value`` for ``ttl`` seconds (``None``: the cache's own, ``inf``: no end) and say whether it did.
+
+        An entry heavier than the whole cache is refused, and so is one with a ``ttl`` of 0; an older value under ``key``
+        is removed all the same, since it has been overtaken. Raises ``TypeError`` (a value that is not ``bytes``) and
+        `sparecall.errors.InvalidArgument` (a negative or NaN ``ttl``).
+        """
+
+    def delete(self, key: str | bytes) -> bool:
+        """Remove ``key`` and say whether it had a live entry."""
+
+    def get_many(self, keys: Iterable[str | bytes]) -> list[bytes | None]:
+        """Do `get` for every key, in one crossing. A key that is refused raises before anything is read."""
+
+    def set_many(
+        self,
+        items: dict[str | bytes, bytes] | dict[str, bytes] | dict[bytes, bytes] | Iterable[tuple[str | bytes, bytes]],
+        *,
+        ttl: float | None = None,
+    ) -> int:
+        """Do `set` for every pair, in one crossing; return how many were stored. A bad pair raises before anything is stored."""
+
+    def clear(self) -> None:
+        """Remove every entry. Statistics go on. O(entries)."""
+
+    def stats(self) -> CacheStats:
+        """Return what happened since the cache was made, and what it holds now."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write every live entry to ``path``: order of use, remaining life, time of day, BLAKE3 checksum.
+
+        The file is written beside ``path``, flushed to disk and renamed, so that ``path`` is always whole; only its owner
+        may read it. Raises ``OSError``. The interpreter is held while entries are listed and free while the file is made;
+        the whole file is in memory for that time. O(bytes held).
+        """
+
+    def load(self, path: str | os.PathLike[str]) -> int:
+        """Add the entries of a file that `save` wrote, as if each were set again in order; return how many were stored.
+
+        Entries keep the life they had left, less the time of day gone by since (a clock set back counts as none); the
+        dead are left out. Raises ``OSError``, and `sparecall.errors.SnapshotError` for a file that is damaged, cut short
+        or of another version: then the cache is unchanged. The checksum guards against damage, not against forgery: load
+        only files from places you trust. O(bytes of the file).
+        """
+
+@final
+class CacheStats:
+    """What a `BytesCache` has done and holds: one moment, frozen. ``sets`` = ``entries`` + all ``evictions``."""
+
+    @property
+    def hits(self) -> int:
+        """Reads that found a live entry."""
+    @property
+    def misses(self) -> int:
+        """Reads that found none."""
+    @property
+    def sets(self) -> int:
+        """Entries stored."""
+    @property
+    def refused(self) -> int:
+        """Sets that stored nothing: too heavy for the whole cache, or already expired."""
+    @property
+    def evictions(self) -> dict[str, int]:
+        """Entries that left, by reason: ``size``, ``expired``, ``replaced``, ``deleted``."""
+    @property
+    def entries(self) -> int:
+        """Entries held, expired ones that have not been met yet included."""
+    @property
+    def weight(self) -> int:
+        """Bytes held, 64 for each entry included."""
+    @property
+    def max_bytes(self) -> int:
+        """The bound of ``weight``."""
 
 # --- metrics -------------------------------------------------------------------------------------

@@ -46,6 +46,26 @@ class ConfigError(SparecallError, ValueError):
     __slots__ = ()
 
 
+class UpstreamError(SparecallError):
+    """The provider could not be reached, or broke off its answer.
+
+    ``code`` is a stable word for it: ``unreachable``, ``timeout``, ``broken`` or ``incomplete``. An answer the provider
+    gave, whatever its status, is a reply and no error.
+    """
+
+    __slots__ = ("code",)
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SnapshotError(SparecallError, ValueError):
+    """A saved cache that cannot be loaded: damaged, cut short, or of another version. The cache is unchanged."""
+
+    __slots__ = ()
+
+
 class InternalError(SparecallError, RuntimeError):
     """A bug in sparecall itself. The object that raised it stays usable."""
 

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyModule;
@@ -32,14 +32,21 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Error::InvalidDocument { offset, .. } => raise(py, "InvalidDocument", message, Some(*offset)),
         Error::InvalidArgument { .. } => raise(py, "InvalidArgument", message, None),
         Error::UnknownName { .. } => raise(py, "UnknownName", message, None),
+        Error::Snapshot { .. } => raise(py, "SnapshotError", message, None),
         _ => raise(py, "InternalError", message, None),
     }
+}
+
+/// `TypeError` that names the argument, what it should be and the type it has; never its value.
+#[cold]
+pub(crate) fn wrong_type(name: &str, expected: &str, given: &Bound<'_, PyAny>) -> PyErr {
+    let class = given.get_type().name().map_or_else(|_| "another type".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!("{name} must be {expected}, not {class}"))
 }
 
 /// Runs `work`; a panic inside becomes `InternalError` (an `Exception`, unlike pyo3's `PanicException`).
 ///
 /// The panic's own text is dropped: it may quote the user's text.
-#[allow(dead_code)] // until the first word uses it: then remove this line
 pub(crate) fn guard<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let message =

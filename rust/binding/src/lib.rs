@@ -1,6 +1,12 @@
 //! `sparecall._core`: the compiled module. One thin file per word: parse arguments, pick the lock, call core, wrap.
 
+mod cache;
+mod clock;
+mod digest;
 mod error;
+mod file;
+mod text;
+mod tokens;
 
 use pyo3::prelude::*;
 
@@ -11,6 +17,13 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
     use sparecall_core::cpu::{self, Level};
+
+    #[pymodule_export]
+    use crate::cache::{BytesCache, CacheStats};
+    #[pymodule_export]
+    use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
+    #[pymodule_export]
+    use crate::tokens::{_tokens_encode, _tokens_ranks, tokens_count, tokens_count_many, tokens_encodings};
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.
     #[pyfunction]

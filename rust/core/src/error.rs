@@ -14,6 +14,8 @@ pub enum Error {
     UnknownName { kind: &'static str, name: String, known: String },
     /// Data shipped with the package or read from a file is damaged.
     Corrupt { what: &'static str },
+    /// A cache snapshot that cannot be used; nothing of it was.
+    Snapshot { what: &'static str },
 }
 
 impl fmt::Display for Error {
@@ -23,6 +25,12 @@ impl fmt::Display for Error {
             Self::InvalidArgument { name, value, limit } => write!(out, "{name} is {value}; {limit}"),
             Self::UnknownName { kind, name, known } => write!(out, "unknown {kind} {name:?}; known: {known}"),
             Self::Corrupt { what } => write!(out, "{what} is corrupt; reinstall or rebuild it"),
+            Self::Snapshot { what } => {
+                write!(
+                    out,
+                    "the snapshot cannot be loaded: {what}; the cache is unchanged; delete the file to start cold"
+                )
+            }
         }
     }
 }

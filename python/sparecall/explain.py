@@ -1,0 +1,45 @@
+"""`sparecall explain`: says whether two request bodies share a key and, if not, which field keeps them apart."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparecall import digest
+from sparecall.errors import InvalidDocument
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `sparecall explain`."""
+    parser.add_argument("a", help="file with the JSON body of a chat completion request; - for standard input")
+    parser.add_argument("b", help="file with another")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the verdict. Exit status: 0 for the same digest, 1 for different ones, 2 for a file that cannot be read."""
+    bodies, digests = [], []
+    for name in (arguments.a, arguments.b):
+        try:
+            body = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+            inspection = digest.inspect(body, scope="explain")
+        except OSError as error:
+            print(f"sparecall explain: {name}: {error.strerror}", file=sys.stderr)
+            return 2
+        except InvalidDocument as error:
+            print(f"sparecall explain: {name}: {error}", file=sys.stderr)
+            return 2
+        bodies.append(body)
+        digests.append(inspection.digest.hex()[:16])
+        if not inspection.cacheable:
+            print(f"{name}: not cacheable: {inspection.why}")
+    difference = digest.compare(*bodies)
+    if difference is None:
+        print(f"same digest {digests[0]}: the second of these calls is a hit")
+        return 0
+    print(f"different digests {digests[0]} and {digests[1]}; the first field that differs:")
+    print(f"  {difference.path}\n    a: {difference.left}\n    b: {difference.right}")
+    return 1

@@ -1,0 +1,143 @@
+"""Single flight: concurrent calls for one key become one. The only such code of the project; cache, gateway and store use it.
+
+asyncio only, one loop, no locks: every step between two awaits is atomic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+K = TypeVar("K", bound="Hashable")
+V = TypeVar("V")
+
+
+class _Call(Generic[V]):
+    """One piece of work under way, the callers who wait for it, and the calls it waits for itself."""
+
+    __slots__ = ("awaits", "task", "waiters")
+
+    def __init__(self) -> None:
+        self.waiters: dict[asyncio.Future[V], None] = {}
+        self.awaits: set[_Call[Any]] = set()
+        self.task: asyncio.Task[None] | None = None
+
+    def leads_to(self, other: _Call[Any]) -> bool:
+        """Whether this call is, or waits through any chain for, `other`."""
+        seen: set[_Call[Any]] = set()
+        rest: list[_Call[Any]] = [self]
+        while rest:
+            call = rest.pop()
+            if call is other:
+                return True
+            if call not in seen:
+                seen.add(call)
+                rest.extend(call.awaits)
+        return False
+
+
+# Shared by all flights: a circle of waits may lead through several of them.
+_current: ContextVar[_Call[Any] | None] = ContextVar("sparecall_flight", default=None)
+
+
+class Flight(Generic[K, V]):
+    """Merges concurrent calls for the same key into one run of the work.
+
+    The work runs in a task of its own, so a caller who is cancelled leaves without failing the others; when the last
+    one leaves, the work is cancelled. Keys are held only while their work runs: results are handed out, never kept.
+    A work that asks for its own key again, directly or through a circle of other keys, runs that inner call
+    by itself where waiting would never end.
+    """
+
+    __slots__ = ("_calls",)
+
+    def __init__(self) -> None:
+        self._calls: dict[K, _Call[V]] = {}
+
+    def __len__(self) -> int:
+        """How many keys have work under way."""
+        return len(self._calls)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._calls
+
+    def __repr__(self) -> str:
+        return f"<Flight of {len(self._calls)} keys>"
+
+    async def run(
+        self, key: K, work: Callable[[], Awaitable[V]], *, landed: Callable[[V], None] | None = None
+    ) -> tuple[V, bool]:
+        """Returns the value of `work()` for `key`, and whether this caller stands for the run.
+
+        Exactly one of the callers that a run answers gets True: the one that started it or, if that one has been
+        cancelled, the longest-waiting other. Whoever counts misses or stores results does it there.
+        `landed` is called once with the value, after it has been set for every caller and before any of them resumes.
+        An exception of `work` is raised in every caller.
+        """
+        current = _current.get()
+        call = self._calls.get(key)
+        if call is None:
+            call = self._start(key, work, landed)
+        elif current is not None and call.leads_to(current):
+            return await work(), True
+        future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        call.waiters[future] = None
+        if current is not None:
+            current.awaits.add(call)
+        try:
+            value = await future
+        except asyncio.CancelledError:
+            self._leave(key, call, future)
+            raise
+        finally:
+            if current is not None:
+                current.awaits.discard(call)
+        # The first of the waiters that is still here; those before it have been cancelled and taken out.
+        led = next(iter(call.waiters)) is future
+        return value, led
+
+    def _start(self, key: K, work: Callable[[], Awaitable[V]], landed: Callable[[V], None] | None) -> _Call[V]:
+        call: _Call[V] = _Call()
+        self._calls[key] = call
+        call.task = asyncio.get_running_loop().create_task(self._drive(key, call, work, landed))
+        return call
+
+    def _leave(self, key: K, call: _Call[V], future: asyncio.Future[V]) -> None:
+        call.waiters.pop(future, None)
+        if not call.waiters and call.task is not None and not call.task.done():
+            self._forget(key, call)
+            call.task.cancel()
+
+    def _forget(self, key: K, call: _Call[V]) -> None:
+        if self._calls.get(key) is call:
+            del self._calls[key]
+
+    async def _drive(
+        self, key: K, call: _Call[V], work: Callable[[], Awaitable[V]], landed: Callable[[V], None] | None
+    ) -> None:
+        _current.set(call)
+        try:
+            value = await work()
+        except asyncio.CancelledError:
+            self._forget(key, call)
+            for future in call.waiters:
+                future.cancel()
+            raise
+        except BaseException as error:
+            self._forget(key, call)
+            for future in call.waiters:
+                if not future.done():
+                    future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._forget(key, call)
+            for future in call.waiters:
+                if not future.done():
+                    future.set_result(value)
+            if landed is not None:
+                landed(value)

@@ -1,0 +1,209 @@
+"""The gateway: an OpenAI-compatible HTTP server around the pipeline. `sparecall serve` runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from sparecall import __version__, pipeline
+from sparecall.errors import ConfigError, SnapshotError, SparecallError
+from sparecall.gateway.errors import Refusal, refusal_of
+from sparecall.gateway.metrics import Metrics
+from sparecall.gateway.respond import respond
+from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
+from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
+from sparecall.pipeline.upstream import reply_headers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sparecall.config import Config
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger("sparecall.gateway")
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Gateway:
+    """Routes, client keys and readiness around one pipeline."""
+
+    __slots__ = ("_config", "_key_hashes", "_metrics", "pipeline", "ready")
+
+    def __init__(self, config: Config) -> None:
+        server = config.server
+        if server.host not in LOOPBACK and config.upstream.key() is not None and not server.client_keys:
+            raise ConfigError(
+                f"server.host is {server.host} and the gateway holds a key of its own, but server.client_keys is empty: "
+                "anyone who reaches the port could spend that key; list the keys that clients must present"
+            )
+        self._config = config
+        # Only hashes are compared, so the time a comparison takes says nothing of a key.
+        self._key_hashes = frozenset(hashlib.sha256(key.encode()).digest() for key in server.client_keys)
+        self._metrics = Metrics()
+        self.pipeline: Pipeline = pipeline.open(config, on_event=self._metrics.observe)
+        self.ready = False
+
+    def __repr__(self) -> str:
+        return f"<Gateway to {self._config.upstream.url}, {'ready' if self.ready else 'not ready'}>"
+
+    def app(self) -> web.Application:
+        """The aiohttp application; its pipeline opens and closes with it."""
+        app = web.Application(client_max_size=self._config.server.max_body_bytes)
+        app.cleanup_ctx.append(self._lifespan)
+        app.router.add_post("/v1/chat/completions", self._guarded(self._chat))
+        app.router.add_route("*", "/v1/{path:.+}", self._guarded(self._pass_through))
+        app.router.add_get("/healthz", self._health)
+        app.router.add_get("/readyz", self._readiness)
+        app.router.add_get("/metrics", self._scrape)
+        app.router.add_route("*", "/{path:.*}", self._guarded(self._nowhere))
+        return app
+
+    async def _lifespan(self, app: web.Application) -> AsyncIterator[None]:
+        async with self.pipeline:
+            self._load_snapshot()
+            self.ready = True
+            yield
+            self.ready = False
+            self._save_snapshot()
+
+    def _guarded(self, handler: Handler) -> Handler:
+        """The handler, with refusals and errors turned into replies."""
+
+        async def guarded(http: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(http)
+            except Refusal as refusal:
+                return refusal.response()
+            except SparecallError as error:
+                return refusal_of(error).response()
+            except web.HTTPRequestEntityTooLarge:
+                limit = self._config.server.max_body_bytes
+                return Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large").response()
+            except (web.HTTPException, ConnectionError):
+                raise
+            except Exception as error:
+                # Neither message nor traceback: both may quote a prompt or a key.
+                log.error("%s in %s", type(error).__name__, http.match_info.route.resource)  # noqa: TRY400
+                return refusal_of(SparecallError()).response()
+
+        return guarded
+
+    def _client_key(self, http: web.Request) -> str | None:
+        """The key the client presents. Raises a 401 where a listed one is demanded and it has none."""
+        scheme, _, key = http.headers.get("authorization", "").partition(" ")
+        presented = key.strip() if scheme.lower() == "bearer" else ""
+        if self._key_hashes and hashlib.sha256(presented.encode(errors="replace")).digest() not in self._key_hashes:
+            raise Refusal(401, "This gateway demands one of its client keys as bearer token.", code="invalid_api_key")
+        return presented or None
+
+    async def _request(self, http: web.Request) -> Request:
+        key = self._client_key(http)
+        headers = http.headers
+        control = headers.get("cache-control")
+        return Request(
+            body=await http.read(),
+            key=key,
+            scope=headers.get("x-sparecall-scope"),
+            headers=headers,
+            cache_control=DEFAULT_CACHE_CONTROL if control is None else CacheControl.parse(control),
+        )
+
+    async def _chat(self, http: web.Request) -> web.StreamResponse:
+        return await respond(http, await self.pipeline(await self._request(http)))
+
+    async def _pass_through(self, http: web.Request) -> web.StreamResponse:
+        """Sends any other call under /v1 on unchanged and streams back what comes."""
+        upstream: Upstream = self.pipeline.stage(Upstream)
+        request = await self._request(http)
+        path = http.rel_url.raw_path.removeprefix("/v1")
+        query = f"?{http.rel_url.raw_query_string}" if http.rel_url.raw_query_string else ""
+        answer = await upstream.send(http.method, path + query, request, request.body or None)
+        try:
+            headers = {
+                "content-type": answer.headers.get("content-type", "application/json"),
+                **reply_headers(answer.headers),
+                "cache-control": "private, no-store",
+                "x-sparecall-cache": "bypass",
+                "x-sparecall-reason": "wire",
+            }
+            response = web.StreamResponse(status=answer.status, headers=headers)
+            await response.prepare(http)
+            async for data in answer.content.iter_any():
+                await response.write(data)
+            await response.write_eof()
+            return response
+        finally:
+            answer.close()
+
+    async def _nowhere(self, http: web.Request) -> web.StreamResponse:
+        raise Refusal(404, "No such path here. The API is under /v1.", code="not_found")
+
+    async def _health(self, http: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "version": __version__})
+
+    async def _readiness(self, http: web.Request) -> web.Response:
+        return web.json_response({"ready": self.ready}, status=200 if self.ready else 503)
+
+    async def _scrape(self, http: web.Request) -> web.Response:
+        text = self._metrics.render(self.pipeline)
+        return web.Response(body=text.encode(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    def _load_snapshot(self) -> None:
+        path, exact = self._config.cache.snapshot, self.pipeline.stage(Exact)
+        if path is None or exact is None or not Path(path).exists():
+            return
+        try:
+            count = exact.cache.load(path)
+        except SnapshotError as error:
+            log.warning("starting with an empty cache: %s", error)
+        else:
+            log.info("%d answers loaded from %s", count, path)
+
+    def _save_snapshot(self) -> None:
+        path, exact = self._config.cache.snapshot, self.pipeline.stage(Exact)
+        if path is not None and exact is not None:
+            exact.cache.save(path)
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
+    """Runs a gateway on the running loop: gives it and its base URL. Port 0 picks a free one.
+
+    On the way out it takes no new work and gives running requests `server.shutdown_grace` seconds to end.
+    """
+    server = config.server
+    gateway = Gateway(config)
+    runner = web.AppRunner(
+        gateway.app(), access_log=None, handler_cancellation=True, shutdown_timeout=server.shutdown_grace
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, server.host, server.port)
+        try:
+            await site.start()
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(
+                f"cannot listen on {server.host}:{server.port}: {reason}; choose another --port"
+            ) from None
+        host, port = runner.addresses[0][:2]
+        yield gateway, f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    finally:
+        gateway.ready = False
+        await runner.cleanup()
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A uvloop where there is one, else asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - absent on some platforms
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

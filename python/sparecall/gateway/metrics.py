@@ -1,0 +1,96 @@
+"""What the gateway counts. One call per request on the hot path; everything else is read when somebody scrapes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sparecall.metrics import Registry
+from sparecall.pipeline import Coalesce, Exact
+
+if TYPE_CHECKING:
+    from sparecall.pipeline import Event, Pipeline
+
+SECONDS = (
+    0.000_1,
+    0.000_25,
+    0.000_5,
+    0.001,
+    0.002_5,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+)
+
+
+class Metrics:
+    """Prometheus families of one gateway. Labels come from closed sets; model names are bounded by the registry."""
+
+    __slots__ = ("_cost", "_entries", "_evictions", "_in_flight", "_registry", "_requests", "_seconds", "_store_bytes",
+                 "_tokens", "_unpriced")  # fmt: skip
+
+    def __init__(self) -> None:
+        registry = self._registry = Registry()
+        self._requests = registry.counter(
+            "sparecall_requests_total", "Requests answered, by kind of hit and status class.", ("cache", "status")
+        )
+        self._seconds = registry.histogram(
+            "sparecall_request_seconds",
+            "Seconds to the reply; for a stream, to its first event.",
+            ("cache",),
+            buckets=SECONDS,
+        )
+        self._tokens = registry.counter(
+            "sparecall_tokens_total", "Tokens of answers, as the provider counted them.", ("kind", "direction")
+        )
+        self._cost = registry.counter(
+            "sparecall_cost_dollars_total", "Dollars spent on calls, and spared by hits.", ("kind", "model")
+        )
+        self._unpriced = registry.counter(
+            "sparecall_unpriced_total", "Complete answers of models without a known price.", ("model",)
+        )
+        self._entries = registry.gauge("sparecall_cache_entries", "Answers in memory.")
+        self._store_bytes = registry.gauge("sparecall_cache_bytes", "Their weight.")
+        self._evictions = registry.gauge(
+            "sparecall_cache_evictions", "Answers that left memory, by reason.", ("reason",)
+        )
+        self._in_flight = registry.gauge("sparecall_calls_in_flight", "Calls that newcomers can join.")
+
+    def observe(self, event: Event) -> None:
+        """Counts one request that has been answered."""
+        reply = event.reply
+        self._requests.labels(reply.hit, f"{reply.status // 100}xx").add()
+        self._seconds.labels(reply.hit).observe(event.seconds)
+        summary = event.summary
+        if summary is None:
+            return
+        # A bypass reached the provider like a miss; every other hit spared a call.
+        kind = "spent" if reply.hit in {"miss", "bypass"} else "spared"
+        self._tokens.labels(kind, "input").add(summary.prompt_tokens)
+        self._tokens.labels(kind, "output").add(summary.completion_tokens)
+        if event.cost is None:
+            self._unpriced.labels(summary.model).add()
+        else:
+            self._cost.labels(kind, summary.model).add(event.cost)
+
+    def render(self, pipeline: Pipeline) -> str:
+        """The Prometheus text, with what the pipeline's stages hold right now."""
+        exact, coalesce = pipeline.stage(Exact), pipeline.stage(Coalesce)
+        if exact is not None:
+            stats = exact.cache.stats()
+            self._entries.labels().set(stats.entries)
+            self._store_bytes.labels().set(stats.weight)
+            for reason in ("size", "expired"):
+                self._evictions.labels(reason).set(getattr(stats, f"evicted_{reason}"))
+        if coalesce is not None:
+            self._in_flight.labels().set(len(coalesce))
+        return self._registry.render()

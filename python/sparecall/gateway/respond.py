@@ -1,0 +1,71 @@
+"""A `Reply` becomes an HTTP response: whole, or as server-sent events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from sparecall.errors import UpstreamError
+from sparecall.gateway.errors import error_body
+from sparecall.pipeline import chat
+
+if TYPE_CHECKING:
+    from sparecall.pipeline import Reply
+
+DONE = b"data: [DONE]\n\n"
+
+
+def _headers(reply: Reply, content_type: str) -> dict[str, str]:
+    headers = {
+        "content-type": content_type,
+        "cache-control": "private, no-store",
+        "x-sparecall-cache": reply.hit,
+        "x-sparecall-micros": ", ".join([f"{name}={micros}" for name, micros in reply.micros.items()]),
+        **reply.headers,
+    }
+    if reply.reason:
+        headers["x-sparecall-reason"] = reply.reason
+    if reply.hit == "exact":
+        headers["age"] = str(int(reply.age))
+    return headers
+
+
+def _frame(events: list[bytes]) -> bytes:
+    return b"".join([b"data: %b\n\n" % event for event in events])
+
+
+async def respond(http: web.Request, reply: Reply) -> web.StreamResponse:
+    """Sends the reply in the form the client asked for."""
+    asked = reply.inspection
+    if reply.stream is None:
+        body = reply.body or b""
+        if asked is not None and asked.stream and reply.status == 200 and reply.summary is not None:
+            framed = _frame(chat.render(body, include_usage=asked.include_usage)) + DONE
+            return web.Response(body=framed, headers=_headers(reply, "text/event-stream"))
+        return web.Response(status=reply.status, body=body, headers=_headers(reply, "application/json"))
+    return await _stream(http, reply, include_usage=asked is not None and asked.include_usage)
+
+
+async def _stream(http: web.Request, reply: Reply, *, include_usage: bool) -> web.StreamResponse:
+    """Sends a live stream. One that breaks before its first event is an error reply, later an error event, never `[DONE]`."""
+    assert reply.stream is not None  # noqa: S101 - for mypy; the caller has checked
+    response = web.StreamResponse(headers=_headers(reply, "text/event-stream"))
+    try:
+        async for events in reply.events(include_usage=include_usage):
+            if not response.prepared:
+                await response.prepare(http)
+            if events:
+                await response.write(_frame(events))
+        ending = DONE
+    except UpstreamError as error:
+        if not response.prepared:
+            raise
+        ending = _frame([error_body(f"Upstream: {error}.", code=f"upstream_{error.code}", kind="upstream_error")])
+    finally:
+        reply.stream.close()
+    if not response.prepared:
+        await response.prepare(http)
+    await response.write(ending)
+    await response.write_eof()
+    return response

@@ -1,0 +1,172 @@
+"""The pipeline: a request passes through stages and comes back as a reply. Works with no HTTP server around it.
+
+`sparecall.open(config)` gives the usual one; `Pipeline([...])` takes any stages in any order, yours among them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from sparecall import config as configuration
+from sparecall.cache import BytesCache
+from sparecall.pipeline.chat import Summary
+from sparecall.pipeline.coalesce import Coalesce
+from sparecall.pipeline.digest import Digest
+from sparecall.pipeline.exact import Exact
+from sparecall.pipeline.reply import Answer, Hit, Reply
+from sparecall.pipeline.request import CacheControl, Request
+from sparecall.pipeline.scope import Scope
+from sparecall.pipeline.stage import Next, Stage
+from sparecall.pipeline.upstream import Upstream
+from sparecall.prices import Prices
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from sparecall.config import Config
+    from sparecall.pipeline.chat import Ending
+
+__all__ = ["Answer", "CacheControl", "Coalesce", "Digest", "Event", "Exact", "Hit", "Next", "Pipeline", "Reply", "Request",
+           "Scope", "Stage", "Upstream", "open", "stages"]  # fmt: skip
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One request answered, to its last byte: what `on_event` is called with."""
+
+    reply: Reply
+    summary: Summary | None
+    """Model and usage of a complete answer, also of one that was streamed; None for any other reply."""
+    seconds: float
+    """From entering the pipeline to leaving it: for a stream, to its first byte."""
+    cost: float | None
+    """Dollars that the provider charged for a miss, or would have charged for a hit; None where not known."""
+
+
+class Pipeline:
+    """Stages, composed. An async context manager; call it with a `Request`.
+
+    Safe for any number of concurrent requests on one event loop.
+    """
+
+    __slots__ = ("_exits", "_on_event", "_prices", "_run", "stages")
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        *,
+        prices: Prices | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.stages = tuple(stages)
+        self._on_event = on_event
+        self._prices = prices if prices is not None else Prices()
+        self._exits = contextlib.AsyncExitStack()
+        run: Next = _nobody
+        for stage in reversed(self.stages):
+            run = _timed(stage, run)
+        self._run = run
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {' -> '.join(_name(stage) for stage in self.stages)}>"
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as exits:
+            for stage in self.stages:
+                if hasattr(stage, "__aenter__"):
+                    await exits.enter_async_context(stage)  # type: ignore[arg-type]
+            self._exits = exits.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exits.aclose()
+
+    async def __call__(self, request: Request | Mapping[str, Any]) -> Reply:
+        """Answers a request; a mapping is taken as the body of one.
+
+        Raises `InvalidDocument` for a body that is not JSON, `InvalidArgument` for a bad scope, `UpstreamError` where the
+        provider gave no answer. An error the provider answered with is a reply with its status.
+        """
+        if not isinstance(request, Request):
+            request = Request.of(request)
+        start = time.perf_counter_ns()
+        reply = msgspec.structs.replace(await self._run(request), trace=request.trace)
+        if self._on_event is not None:
+            self._report(reply, (time.perf_counter_ns() - start) / 1e9, self._on_event)
+        return reply
+
+    def _report(self, reply: Reply, seconds: float, on_event: Callable[[Event], None]) -> None:
+        def ended(ending: Ending | Reply | None) -> None:
+            summary = ending.summary if ending is not None else None
+            cost = summary and self._prices.cost(summary.model, summary.prompt_tokens, summary.completion_tokens)
+            on_event(Event(reply, summary, seconds, cost))
+
+        if reply.stream is not None:
+            reply.stream.log.when_ended(ended)
+        else:
+            ended(reply)
+
+    def stage(self, kind: type[Any]) -> Any:
+        """The stage of that class, or None."""
+        return next((stage for stage in self.stages if isinstance(stage, kind)), None)
+
+
+def stages(config: Config) -> list[Stage]:
+    """The usual stages for a configuration, outermost first; add to the list or take from it as you like."""
+    upstream = Upstream(config.upstream, max_reply_bytes=config.cache.max_reply_bytes)
+    chain: list[Stage] = [
+        Scope(scope=config.scope),
+        Digest(
+            version=config.version,
+            max_temperature=config.cache.max_temperature,
+            max_n=config.cache.max_n,
+            settings=(upstream.url,),
+        ),
+    ]
+    if config.cache.enabled:
+        memory = BytesCache(config.cache.max_bytes, ttl=config.cache.ttl)
+        chain += [Exact(memory, max_reply_bytes=config.cache.max_reply_bytes), Coalesce()]
+    return [*chain, upstream]
+
+
+def open(  # noqa: A001 - a public name of the design
+    source: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+) -> Pipeline:
+    """The pipeline of a configuration: the path of a `sparecall.toml`, a mapping of its shape, a `Config`, or the defaults.
+
+    Use it as ``async with sparecall.open("sparecall.toml") as pipeline: reply = await pipeline(request)``.
+    Raises `ConfigError` for a configuration that cannot be used.
+    """
+    config = configuration.load(source)
+    return Pipeline(stages(config), prices=Prices(config.prices), on_event=on_event)
+
+
+async def _nobody(request: Request) -> Reply:
+    raise RuntimeError("the last stage passed the request on, but no stage is left: end the pipeline with Upstream")
+
+
+def _name(stage: Stage) -> str:
+    return getattr(stage, "__name__", type(stage).__name__).lower()
+
+
+def _timed(stage: Stage, below: Next) -> Next:
+    name = _name(stage)
+    clock = time.perf_counter_ns
+
+    async def run(request: Request) -> Reply:
+        start = clock()
+        try:
+            return await stage(request, below)
+        finally:
+            request.trace[name] = clock() - start
+
+    return run

@@ -1,0 +1,84 @@
+"""Stage `coalesce`: identical requests in flight make one call. A stream in flight can be joined at any moment of its life."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sparecall.flight import Flight
+
+if TYPE_CHECKING:
+    from sparecall.pipeline.chat import Ending
+    from sparecall.pipeline.log import ReplyLog
+    from sparecall.pipeline.reply import Reply
+    from sparecall.pipeline.request import Request
+    from sparecall.pipeline.stage import Next
+
+
+class Coalesce:
+    """Merges identical calls. Who asks for a stream gets one, who asks for a whole answer gets that, from the same call.
+
+    Exactly one of the merged replies is a `miss`; the others are `coalesced`.
+    """
+
+    __slots__ = ("_flight", "_live")
+
+    def __init__(self) -> None:
+        self._flight: Flight[bytes, Reply] = Flight()
+        self._live: dict[bytes, Reply] = {}
+
+    def __len__(self) -> int:
+        """How many calls are in flight."""
+        return len(self._flight) + len(self._live)
+
+    async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
+        """Joins the same call in flight, or makes it."""
+        if request.bypass or request.inspection is None:
+            return await next(request)
+        digest = request.inspection.digest
+        live = self._live.get(digest)
+        if live is not None and live.stream is not None:
+            if not live.stream.log.failed and not live.stream.log.overflowed:
+                return await self._share(request, next, live, led=False)
+            del self._live[digest]
+        reply, led = await self._flight.run(
+            digest, lambda: next(request), landed=lambda reply: self._landed(digest, reply)
+        )
+        return await self._share(request, next, reply, led=led)
+
+    def _landed(self, digest: bytes, reply: Reply) -> None:
+        """Holds a live stream open for newcomers until it ends."""
+        if reply.stream is None:
+            return
+        self._live[digest] = reply
+        # Callers woken by the flight run before anything scheduled here: each takes a place of its own in the log before
+        # this one is given up, and the one that stores the answer does so before newcomers stop finding the stream.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(reply.stream.close)
+        reply.stream.log.when_ended(lambda _ending: loop.call_soon(self._forget, digest, reply))
+
+    def _forget(self, digest: bytes, reply: Reply) -> None:
+        if self._live.get(digest) is reply:
+            del self._live[digest]
+
+    async def _share(self, request: Request, next: Next, reply: Reply, *, led: bool) -> Reply:  # noqa: A002
+        """One caller's own reply: a place in the live stream, or its whole answer, or the reply as it is."""
+        hit = reply.hit if led else "coalesced"
+        if reply.stream is None:
+            return msgspec.structs.replace(reply, hit=hit)
+        assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
+        log: ReplyLog[Ending] = reply.stream.log
+        if log.overflowed:
+            return await next(request)
+        own = log.reader()
+        if request.inspection.stream:
+            return msgspec.structs.replace(reply, hit=hit, stream=own)
+        try:
+            ending = await own.ending()
+        finally:
+            own.close()
+        if ending.body is None:
+            return await next(request)  # the stream came to no whole answer: ask for one
+        return msgspec.structs.replace(reply, hit=hit, stream=None, body=ending.body, summary=ending.summary)

@@ -1,0 +1,112 @@
+"""Stage `exact`: answers a request whose digest was answered before, and stores complete answers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sparecall.cache import BytesCache
+from sparecall.pipeline.reply import Answer, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparecall.pipeline.chat import Ending, Summary
+    from sparecall.pipeline.request import Request
+    from sparecall.pipeline.stage import Next
+
+_encode_answer = msgspec.msgpack.encode
+_decode_answer = msgspec.msgpack.Decoder(Answer).decode
+
+
+class Exact:
+    """The exact cache. What is stored: status 200, complete, finished, of at most `max_reply_bytes`.
+
+    `clock` gives seconds since the epoch; it dates answers, so that their age survives a restart.
+    """
+
+    __slots__ = ("_clock", "_max_reply_bytes", "cache")
+
+    def __init__(
+        self, cache: BytesCache, *, max_reply_bytes: int = 8 * 1024 * 1024, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.cache = cache
+        self._max_reply_bytes = max_reply_bytes
+        self._clock = clock
+
+    async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
+        """Answers from the cache, or passes the request on and stores what comes back."""
+        control = request.cache_control
+        if request.bypass or request.inspection is None or request.scope is None:
+            return _unmerged(request.bypass or "no_scope") if control.only_if_cached else await next(request)
+        if control.no_store:
+            return await next(msgspec.structs.replace(request, bypass="no_store"))
+        reason = "no_cache"
+        if not control.no_cache:
+            found, reason = self._find(request)
+            if found is not None:
+                return found
+        if control.only_if_cached:
+            return _unmerged(reason)
+        if control.no_cache:
+            # Wants an answer made after it asked: merged with no earlier call, but good for later ones.
+            request = msgspec.structs.replace(request, bypass="no_cache")
+        reply = await next(request)
+        if reply.hit == "miss" or control.no_cache:
+            self._keep(request, reply)
+        return msgspec.structs.replace(reply, reason=reason) if reply.hit == "miss" else reply
+
+    def _find(self, request: Request) -> tuple[Reply | None, str]:
+        assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
+        digest = request.inspection.digest
+        value = self.cache.get(digest)
+        if value is None:
+            return None, "absent"
+        try:
+            answer = _decode_answer(value)
+        except msgspec.DecodeError:
+            self.cache.delete(digest)  # a snapshot of other contents
+            return None, "unreadable"
+        if answer.digest != digest or answer.scope != request.scope:
+            return None, "mismatch"
+        age = max(0.0, self._clock() - answer.stored_at)
+        if request.cache_control.max_age is not None and age > request.cache_control.max_age:
+            return None, "max_age"
+        return (
+            Reply(
+                status=200, hit="exact", body=answer.body, summary=answer.summary, age=age, served_by=answer.served_by
+            ),
+            "",
+        )
+
+    def _keep(self, request: Request, reply: Reply) -> None:
+        """Stores a complete reply now, or a stream's answer when it ends."""
+        if reply.stream is not None:
+
+            def store(ending: Ending | None) -> None:
+                if ending is not None:
+                    self._store(request, ending.body, ending.summary, reply.served_by)
+
+            reply.stream.log.when_ended(store)
+        elif reply.status == 200:
+            self._store(request, reply.body, reply.summary, reply.served_by)
+
+    def _store(self, request: Request, body: bytes | None, summary: Summary | None, served_by: str) -> None:
+        if body is None or summary is None or not summary.storable or len(body) > self._max_reply_bytes:
+            return
+        assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
+        assert request.scope is not None  # noqa: S101
+        digest = request.inspection.digest
+        answer = Answer(digest, request.scope, self._clock(), served_by, summary, body)
+        self.cache.set(digest, _encode_answer(answer))
+
+
+def _unmerged(reason: str) -> Reply:
+    """What RFC 9111 answers to `only-if-cached` when there is nothing."""
+    body = (
+        b'{"error":{"message":"No stored answer, and Cache-Control: only-if-cached forbids a call.",'
+        b'"type":"cache_error","param":null,"code":"only_if_cached"}}'
+    )
+    return Reply(status=504, hit="bypass", reason=reason, body=body)

@@ -1,0 +1,93 @@
+"""`Answer`: what is stored. `Reply`: what one caller gets, and how it came to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from sparecall.digest import Inspection
+from sparecall.errors import UpstreamError
+from sparecall.pipeline import chat
+from sparecall.pipeline.log import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+Hit = Literal["exact", "semantic", "coalesced", "stale", "miss", "bypass"]
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """A complete chat completion, as stored. `digest` and `scope` stand inside and are checked on every read."""
+
+    digest: bytes
+    scope: str
+    stored_at: float
+    """Seconds since the epoch."""
+    served_by: str
+    summary: chat.Summary
+    body: bytes
+    """The `chat.completion` object as JSON."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One caller's reply: either complete (`body`) or still coming (`stream`).
+
+    `hit` and `reason` say how it came to be; `age` is seconds since the answer was stored.
+    """
+
+    status: int
+    hit: Hit
+    reason: str = ""
+    body: bytes | None = None
+    stream: Reader | None = None
+    summary: chat.Summary | None = None
+    """Model, finish and usage of a complete answer; None for an error, an incomplete answer or a stream."""
+    headers: Mapping[str, str] = {}
+    """What the provider said beside its answer, from a closed list; `content-type` only where it is not JSON."""
+    age: float = 0.0
+    served_by: str = ""
+    inspection: Inspection | None = None
+    """What the digest stage read in the request: the model, and whether it asked for a stream and for usage."""
+    trace: Mapping[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status} {self.hit}{' ' + self.reason if self.reason else ''} by {self.served_by!r}>"
+
+    @property
+    def complete(self) -> bool:
+        """Whether this is a whole, finished chat completion, fit to be stored."""
+        return self.summary is not None and self.summary.storable
+
+    @property
+    def micros(self) -> dict[str, int]:
+        """Microseconds spent in each stage itself, the stages below left out, outermost first."""
+        inclusive = sorted(self.trace.items(), key=lambda item: -item[1])
+        inner = [nanos for _, nanos in inclusive[1:]] + [0]
+        return {name: (nanos - below) // 1000 for (name, nanos), below in zip(inclusive, inner, strict=True)}
+
+    async def read(self) -> bytes:
+        """The whole body as JSON, waiting for the end of a stream. Raises `UpstreamError` when the stream breaks off."""
+        if self.body is not None:
+            return self.body
+        if self.stream is None:
+            return b""
+        ending = await self.stream.ending()
+        if ending.body is None:
+            raise UpstreamError("the provider's stream ended without a complete answer; call again", code="incomplete")
+        return ending.body
+
+    async def json(self) -> Any:
+        """The whole body, decoded."""
+        return msgspec.json.decode(await self.read())
+
+    async def events(self, *, include_usage: bool = False) -> AsyncIterator[list[bytes]]:
+        """The data of the reply's server-sent events, `[DONE]` left out, in lists of those at hand.
+
+        A complete answer is rendered as a stream. Raises `UpstreamError` when a live stream breaks off.
+        """
+        if self.stream is not None:
+            async for events in self.stream:
+                yield [event.data for event in events] if include_usage else chat.without_usage(events)
+        elif self.body is not None:
+            yield chat.render(self.body, include_usage=include_usage)

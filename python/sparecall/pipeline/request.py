@@ -1,0 +1,83 @@
+"""`Request`: one model call on its way down the stages. Immutable; a stage that knows more passes a copy on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sparecall.digest import Inspection
+from sparecall.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_SCOPE = 256
+_SCOPE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/@:=+")
+
+
+class CacheControl(msgspec.Struct, frozen=True, kw_only=True):
+    """What the client asks of the cache, in the words of RFC 9111."""
+
+    no_store: bool = False
+    no_cache: bool = False
+    only_if_cached: bool = False
+    max_age: float | None = None
+
+    @classmethod
+    def parse(cls, header: str) -> CacheControl:
+        """Reads a `Cache-Control` header. Unknown directives are ignored; a broken `max-age` counts as 0, the safe side."""
+        found: dict[str, Any] = {}
+        for directive in header.lower().split(","):
+            name, _, value = directive.strip().partition("=")
+            if name in {"no-store", "no-cache", "only-if-cached"}:
+                found[name.replace("-", "_")] = True
+            elif name == "max-age":
+                digits = value.strip(' "')
+                found["max_age"] = float(digits) if digits.isdecimal() and digits.isascii() else 0.0
+        return cls(**found)
+
+
+DEFAULT_CACHE_CONTROL = CacheControl()
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One chat completion call.
+
+    `body` is the JSON the client sent. `scope` is the tenant boundary, a path such as ``team/user``; without one, and
+    without a client's `key` to derive it from, nothing is cached. Of `headers` a closed list is passed on to the provider.
+    """
+
+    body: bytes
+    scope: str | None = None
+    key: str | None = None
+    headers: Mapping[str, str] = {}
+    cache_control: CacheControl = DEFAULT_CACHE_CONTROL
+    inspection: Inspection | None = None
+    """Set by the digest stage."""
+    bypass: str = ""
+    """Why this call may not be answered from memory, nor merged, nor stored; set by whichever stage finds out first."""
+    trace: dict[str, int] = msgspec.field(default_factory=dict)
+    """Nanoseconds from entering each stage to leaving it, the stages below included."""
+
+    def __repr__(self) -> str:
+        return f"<Request of {len(self.body)} bytes, scope={self.scope!r}>"
+
+    @classmethod
+    def of(cls, body: bytes | str | Mapping[str, Any], **fields: Any) -> Request:
+        """A request from JSON text or from a mapping such as ``{"model": ..., "messages": [...]}``."""
+        if isinstance(body, str):
+            body = body.encode()
+        elif not isinstance(body, bytes):
+            body = msgspec.json.encode(body)
+        return cls(body=body, **fields)
+
+
+def checked_scope(scope: str) -> str:
+    """The same scope, or `InvalidArgument` for one that could be mistaken for another."""
+    if not scope or len(scope) > MAX_SCOPE or not _SCOPE_CHARACTERS.issuperset(scope) or "" in scope.split("/"):
+        shown = scope if len(scope) <= 40 else f"{scope[:40]}... ({len(scope)} characters)"
+        raise InvalidArgument(
+            f"scope is {shown!r}; allowed: 1 to {MAX_SCOPE} letters, digits or ._-@:=+ in parts divided by single slashes"
+        )
+    return scope

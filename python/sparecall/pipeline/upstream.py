@@ -1,0 +1,197 @@
+"""Stage `upstream`: the call to the provider, over one keep-alive aiohttp session. The only stage with sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from sparecall import __version__, sse
+from sparecall.errors import InvalidDocument, UpstreamError
+from sparecall.pipeline import chat
+from sparecall.pipeline.log import ReplyLog
+from sparecall.pipeline.reply import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from sparecall.config import Upstream as UpstreamConfig
+    from sparecall.pipeline.reply import Hit
+    from sparecall.pipeline.request import Request
+    from sparecall.pipeline.stage import Next
+
+# Both directions are closed lists: what is not named here does not cross.
+REQUEST_HEADERS = frozenset({
+    "accept", "accept-language", "content-type", "anthropic-beta", "anthropic-version", "idempotency-key", "openai-beta", "openai-organization",
+    "openai-project", "traceparent", "tracestate", "user-agent", "x-client-request-id",
+    "x-simulate-fault",
+})  # fmt: skip
+REPLY_HEADERS = frozenset({"openai-model", "openai-organization", "openai-processing-ms", "openai-version", "retry-after",
+                           "retry-after-ms", "x-request-id", "x-should-retry"})  # fmt: skip
+REPLY_HEADER_PREFIXES = ("x-ratelimit-", "x-simulate", "x-sparecall-simulated")
+
+
+class Upstream:
+    """The last stage: sends the request to `config.url` and returns what comes, complete or as a stream.
+
+    An answer of any status is a `Reply`. No answer is an `UpstreamError`: ``unreachable``, ``timeout`` or ``broken``.
+    """
+
+    __slots__ = ("_config", "_key", "_max_reply_bytes", "_pumps", "_session", "url")
+
+    def __init__(self, config: UpstreamConfig, *, max_reply_bytes: int = 8 * 1024 * 1024) -> None:
+        self._config = config
+        self._key = config.key()
+        self._max_reply_bytes = max_reply_bytes
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._session: aiohttp.ClientSession | None = None
+        self.url = config.url.rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"<Upstream {self.url}>"
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._config.connect_timeout, sock_read=self._config.read_timeout
+        )
+        connector = aiohttp.TCPConnector(limit=self._config.connections, keepalive_timeout=60)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=timeout,
+            proxy=_proxy_for(self.url),
+            headers={"user-agent": f"sparecall/{__version__}"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
+        """Makes the call."""
+        stream = request.inspection is not None and request.inspection.stream
+        body = request.body
+        if stream and request.inspection is not None and not request.inspection.include_usage:
+            body = chat.asking_for_usage(body)
+        response = await self.send("POST", "/chat/completions", request, body)
+        hit: Hit = "bypass" if request.bypass else "miss"
+        headers = reply_headers(response.headers)
+        if stream and response.status == 200 and response.content_type == "text/event-stream":
+            log = self._follow(response)
+            return Reply(
+                status=200, hit=hit, reason=request.bypass, stream=log.reader(), headers=headers, served_by=self.url
+            )
+        try:
+            content = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise failure(error, self.url) from None
+        finally:
+            response.release()
+        return Reply(
+            status=response.status,
+            hit=hit,
+            reason=request.bypass,
+            body=content,
+            summary=chat.summarise(content) if response.status == 200 else None,
+            headers=headers,
+            served_by=self.url,
+        )
+
+    async def send(self, method: str, path: str, request: Request, body: bytes | None) -> aiohttp.ClientResponse:
+        """Sends one call and returns its response with the body not read yet. Follows no redirect."""
+        assert self._session is not None, "the pipeline is not open: use `async with`"  # noqa: S101
+        headers = {name: value for name, value in request.headers.items() if name.lower() in REQUEST_HEADERS}
+        if body is not None:
+            headers.setdefault("content-type", "application/json")
+        key = self._key if self._key is not None else request.key
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        try:
+            return await self._session.request(
+                method, self.url + path, data=body, headers=headers, allow_redirects=False
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise failure(error, self.url) from None
+
+    def _follow(self, response: aiohttp.ClientResponse) -> ReplyLog[chat.Ending]:
+        """Starts to write a streaming response into a log; stops when nobody reads it any more."""
+        log: ReplyLog[chat.Ending] = ReplyLog(limit=self._max_reply_bytes, abandoned=lambda: pump.cancel())
+        pump = asyncio.get_running_loop().create_task(self._pump(response, log))
+        self._pumps.add(pump)
+        pump.add_done_callback(self._pumps.discard)
+        return log
+
+    async def _pump(self, response: aiohttp.ClientResponse, log: ReplyLog[chat.Ending]) -> None:
+        try:
+            await self._copy(response, log)
+            await _drain(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if not log.ended:
+                log.fail(failure(error, self.url))
+        except InvalidDocument as error:
+            log.fail(UpstreamError(f"{self.url} sent an event that cannot be read: {error}", code="broken"))
+        except asyncio.CancelledError:
+            if not log.ended:
+                log.fail(UpstreamError("sparecall closed while a stream was running; call again", code="broken"))
+            raise
+        finally:
+            # Returns the connection to the pool only where the whole response was read; any other is closed.
+            response.close()
+
+    async def _copy(self, response: aiohttp.ClientResponse, log: ReplyLog[chat.Ending]) -> None:
+        parser = sse.Parser(max_event_bytes=self._max_reply_bytes)
+        assembler = chat.Assembler()
+        async for data in response.content.iter_any():
+            for event in parser.feed(data):
+                if event == b"[DONE]":
+                    log.end(chat.NO_ENDING if log.overflowed else assembler.finish())
+                    return
+                log.append(assembler.add(event))
+            await log.paced()
+        log.fail(UpstreamError(f"{self.url} ended a stream without [DONE]; call again", code="broken"))
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Reads the few bytes that follow `[DONE]`, so that the connection can serve another call."""
+    async with asyncio.timeout(1.0):
+        while not response.content.at_eof():
+            await response.content.readany()
+
+
+def _proxy_for(url: str) -> str | None:
+    """The proxy the environment names for `url`; looked up once, since that takes longer than a call."""
+    parts = urlsplit(url)
+    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
+
+
+def reply_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The provider's headers that may pass to the client."""
+    passed = {}
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower in REPLY_HEADERS or lower.startswith(REPLY_HEADER_PREFIXES):
+            passed[lower] = value
+        elif lower == "content-type" and not value.startswith(("application/json", "text/event-stream")):
+            passed[lower] = value
+    return passed
+
+
+def failure(error: BaseException, url: str) -> UpstreamError:
+    """The `UpstreamError` for what a socket raised. Names the provider, quotes nothing of the call."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError | TimeoutError):
+        return UpstreamError(f"{url} did not answer in time; raise upstream.read_timeout or call again", code="timeout")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return UpstreamError(f"{url} cannot be reached ({error.os_error.strerror or 'no address'})", code="unreachable")
+    return UpstreamError(f"{url} broke off its answer ({type(error).__name__}); call again", code="broken")

@@ -1,0 +1,100 @@
+//! `sparecall.tokens`: find the encoding, read the texts, count.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use sparecall_core::error::Error;
+use sparecall_core::tokens::{Encoding, MAX_TEXT, Scratch};
+
+use crate::error::{guard, to_python};
+use crate::text::Text;
+
+/// Counting this many bytes takes about 500 microseconds: releasing the interpreter costs more than that below it.
+const DETACH_ABOVE: usize = 32 * 1024;
+
+fn find(py: Python<'_>, name: &str) -> PyResult<&'static Encoding> {
+    let found = match Encoding::is_ready(name) {
+        Ok(true) => Encoding::by_name(name),
+        Ok(false) => py.detach(|| Encoding::by_name(name)),
+        Err(error) => Err(error),
+    };
+    found.map_err(|error| to_python(py, &error))
+}
+
+fn check_length(py: Python<'_>, name: &'static str, text: &Text<'_>) -> PyResult<usize> {
+    let length = text.max_utf8_len();
+    if length <= MAX_TEXT {
+        return Ok(length);
+    }
+    let value = format!("up to {length} bytes long");
+    let limit = format!("at most {MAX_TEXT} can be counted at once: count it in parts");
+    Err(to_python(py, &Error::InvalidArgument { name, value, limit }))
+}
+
+/// The number of tokens of `text`, as tiktoken's `len(encode_ordinary(text))`.
+#[pyfunction]
+#[pyo3(signature = (text, encoding = "o200k_base"))]
+pub(crate) fn tokens_count(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: &str) -> PyResult<usize> {
+    guard(py, || {
+        let text = Text::of(text, "text")?;
+        let length = check_length(py, "text", &text)?;
+        let encoding = find(py, encoding)?;
+        let work = || encoding.count(&text.utf8());
+        Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
+    })
+}
+
+/// The number of tokens of each of `texts`, in their order.
+#[pyfunction]
+#[pyo3(signature = (texts, encoding = "o200k_base"))]
+pub(crate) fn tokens_count_many(py: Python<'_>, texts: &Bound<'_, PyAny>, encoding: &str) -> PyResult<Vec<usize>> {
+    guard(py, || {
+        if texts.is_instance_of::<PyString>() {
+            return Err(PyTypeError::new_err("texts must be an iterable of str, not one str"));
+        }
+        let objects = texts.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        let mut length = 0;
+        let mut views = Vec::with_capacity(objects.len());
+        for (i, object) in objects.iter().enumerate() {
+            let view = Text::of(object, format_args!("texts[{i}]"))?;
+            length += check_length(py, "texts", &view)?;
+            views.push(view);
+        }
+        let encoding = find(py, encoding)?;
+        let work = || {
+            let mut scratch = Scratch::default();
+            views.iter().map(|text| encoding.count_with(&text.utf8(), &mut scratch)).collect()
+        };
+        Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
+    })
+}
+
+/// The names of the encodings that are shipped.
+#[pyfunction]
+pub(crate) fn tokens_encodings(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+    PyTuple::new(py, Encoding::names())
+}
+
+/// For tests: the tokens of `text`.
+#[pyfunction]
+#[pyo3(signature = (text, encoding))]
+pub(crate) fn _tokens_encode(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: &str) -> PyResult<Vec<u32>> {
+    guard(py, || {
+        let text = Text::of(text, "text")?;
+        check_length(py, "text", &text)?;
+        Ok(find(py, encoding)?.encode(&text.utf8()))
+    })
+}
+
+/// For tests: the bytes of every token and its rank.
+#[pyfunction]
+pub(crate) fn _tokens_ranks<'py>(py: Python<'py>, encoding: &str) -> PyResult<Bound<'py, PyDict>> {
+    guard(py, || {
+        let encoding = find(py, encoding)?;
+        let ranks = PyDict::new(py);
+        for rank in 0..encoding.vocabulary_len() as u32 {
+            ranks.set_item(encoding.token(rank).map(|token| PyBytes::new(py, token)), rank)?;
+        }
+        Ok(ranks)
+    })
+}
