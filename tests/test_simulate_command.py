@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import signal
 import socket
@@ -14,8 +13,7 @@ import openai
 import pytest
 
 from simulated import QUESTION, running, text_of
-from sparecall import errors, simulate
-from sparecall.simulate import command
+from sparecall import cli, errors, simulate
 
 pytestmark = pytest.mark.anyio
 
@@ -50,13 +48,12 @@ async def test_models_counted_are_bounded() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals) -> None:
-    code = (
-        "import argparse, sys; from sparecall.simulate import command; parser = argparse.ArgumentParser();"
-        "command.add_arguments(parser); sys.exit(command.run(parser.parse_args()))"
-    )
     arguments = ["--port", "0", "--first-token", "0", "--per-token", "0", "--fault", "server_error=1"]
     with subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "sparecall.cli", "simulate", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -73,15 +70,14 @@ def test_the_command_serves_until_it_is_told_to_stop(number: signal.Signals) -> 
 
 
 def test_the_command_refuses_what_it_cannot_do(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
     for wrong in ("gremlins=1", "stall", "stall=x"):
         with pytest.raises(SystemExit):
-            parser.parse_args(["--fault", wrong])
-    assert command.run(parser.parse_args(["--jitter", "7"])) == 2
+            cli.main(["simulate", "--fault", wrong])
+    assert "known are rate_limit, server_error" in capsys.readouterr().err
+    assert cli.main(["simulate", "--jitter", "7"]) == 2
     assert "jitter is 7.0; it must be between 0 and 1" in capsys.readouterr().err
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert command.run(parser.parse_args(["--port", str(taken.getsockname()[1])])) == 2
+        assert cli.main(["simulate", "--port", str(taken.getsockname()[1])]) == 2
     assert "address already in use" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from simulated import QUESTION, running, text_of
+from sparecall.simulate.schema import mentions
 
 pytestmark = pytest.mark.anyio
 
@@ -111,3 +112,18 @@ async def test_after_a_tool_result_the_answer_is_text_about_it() -> None:
         text = await text_of(client, messages=history, tools=[READ])
         assert text.startswith("[simulated] ")
         assert "def answer(): return 42" in text
+
+
+def test_what_the_user_quotes_or_names_by_path_is_found_in_linear_time() -> None:
+    text = """See ~/a/b.py, ./c.txt, /etc/hosts, json.decoder. Don't take 3.14, e.g. "two words" and `code` from http://x.y/z?q=1!"""
+    assert mentions(text) == [
+        "~/a/b.py",
+        "./c.txt",
+        "/etc/hosts",
+        "json.decoder",
+        "two words",
+        "code",
+        "http://x.y/z?q=1",
+    ]
+    for unit in ("a", "/", "-", "a/", ".", "'", "~", "./", "a-", "http://."):
+        assert len(mentions(unit * 20_000)) <= 2  # a quadratic search would take minutes over all of these

@@ -9,7 +9,6 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sparecall.errors import InvalidArgument
 from sparecall.simulate.faults import DRAWN_FAULTS, Faults
 from sparecall.simulate.latency import Latency
 from sparecall.simulate.provider import Provider
@@ -55,21 +54,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM; return the exit status."""
+    """Serve until SIGINT or SIGTERM; return the exit status. Raises `sparecall.errors.InvalidArgument` for an option out of range."""
+    provider = Provider(
+        seed=arguments.seed,
+        latency=Latency(first_token=arguments.first_token, per_token=arguments.per_token, jitter=arguments.jitter),
+        faults=Faults(**dict(arguments.fault)),
+        requests_per_minute=arguments.requests_per_minute,
+        tokens_per_minute=arguments.tokens_per_minute,
+    )
     try:
-        provider = Provider(
-            seed=arguments.seed,
-            latency=Latency(first_token=arguments.first_token, per_token=arguments.per_token, jitter=arguments.jitter),
-            faults=Faults(**dict(arguments.fault)),
-            requests_per_minute=arguments.requests_per_minute,
-            tokens_per_minute=arguments.tokens_per_minute,
-        )
         _run_loop(_serve(provider, arguments.host, arguments.port))
-    except (InvalidArgument, OSError) as error:
+    except OSError as error:
         sys.stderr.write(f"sparecall simulate: {error}\n")
         return 2
-    except KeyboardInterrupt:
-        pass  # where the loop has no signal handlers, this is how SIGINT arrives
     return 0
 
 
@@ -86,7 +83,7 @@ def _fault(text: str) -> tuple[str, float]:
 async def _serve(provider: Provider, host: str, port: int) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # the loops of Windows
+        with suppress(NotImplementedError):  # the loops of Windows, where Ctrl-C is a KeyboardInterrupt
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with serve(provider, host=host, port=port) as base_url:
         sys.stdout.write(f"simulated provider at {base_url} (no model behind it; any API key will do)\n")

@@ -16,14 +16,17 @@ _MAX_VALUES = 500
 _MAX_ITEMS = 50
 _MAX_LENGTH = 1000
 _QUOTED = r"\"([^\"\n]{1,200})\"|'([^'\n]{1,200})'(?!\w)|`([^`\n]{1,200})`"
-_PATH = r"((?:~|\.{1,2})?/[\w./-]*\w|\w[\w-]*(?:[/.][\w-]+)+)"
+# Neither begins inside a longer run of its own characters: that keeps the search linear.
+_PATH = r"(https?://[^\s\"'`<>]*[\w/]|(?<![\w./~-])(?:~|\.{1,2})?/[\w./-]*\w|(?<![\w-])\w[\w-]*(?:[/.][\w-]+)+)"
 _MENTION = re.compile(rf"{_QUOTED}|{_PATH}")
+_NOT_A_PATH = re.compile(r"[\d.]+|\w\.\w")  # numbers, "e.g"
 _PATH_NAMES = re.compile(r"path|file|folder|director|module", re.IGNORECASE)
 
 
 def mentions(text: str) -> list[str]:
     """Return what the text quotes or names by path, in order of appearance: likely arguments of a tool."""
-    return list(dict.fromkeys(match[match.lastindex or 0] for match in _MENTION.finditer(text[:20_000])))
+    found = dict.fromkeys(match[match.lastindex or 0] for match in _MENTION.finditer(text[:20_000]))
+    return [mention for mention in found if not _NOT_A_PATH.fullmatch(mention)]
 
 
 class Filler:
