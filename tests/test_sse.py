@@ -68,6 +68,9 @@ def test_the_usual_case_gives_what_the_general_case_gives() -> None:
 def test_a_mark_inside_the_stream_is_not_a_byte_order_mark() -> None:
     parser = sse.Parser()
     assert parser.feed(b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n") == [b"a"]
+    parser = sse.Parser()
+    assert parser.feed(b"data: a\n\n") == [b"a"]
+    assert parser.feed(b"\xef\xbb\xbfdata: b\n\n") == []
 
 
 def test_an_event_at_the_limit_passes_and_one_byte_more_is_refused() -> None:
@@ -95,10 +98,23 @@ def test_a_line_that_never_ends_is_refused_as_soon_as_it_is_too_long() -> None:
         parser.feed(b"x")
 
 
-def test_many_small_lines_count_together() -> None:
+def test_many_small_lines_of_one_event_count_together() -> None:
     parser = sse.Parser(max_event_bytes=100)
     with pytest.raises(errors.InvalidDocument):
         parser.feed(b"data: 123456789\n" * 20)
+    parser = sse.Parser(max_event_bytes=100)
+    for number in range(9):
+        parser.feed(b"data: 123456789\n")
+        assert parser.pending == 10 * (number + 1)
+    with pytest.raises(errors.InvalidDocument):
+        parser.feed(b"data: 123456789\n")
+
+
+def test_events_below_the_limit_do_not_add_up() -> None:
+    parser = sse.Parser(max_event_bytes=20)
+    assert parser.feed(b"data: 1\ndata: 2\n\n" * 100) == [b"1\n2"] * 100
+    for _ in range(100):
+        assert parser.feed(b"data: 1\ndata: 2\n\n") == [b"1\n2"]
 
 
 def test_the_limit_cannot_be_smaller_than_a_byte_order_mark() -> None:

@@ -50,7 +50,8 @@ class Parser:
         Raises `sparecall.errors.InvalidDocument`, at this call and at all later ones, when the lines held for one
         event exceed ``max_event_bytes``; events completed by the same call are lost with it.
         """
-        # The usual case, one whole event of one line, needs no state at all.
+        # The usual case, one whole event of one line, touches no state. (Even a line feed that is still to be skipped
+        # may stay so: between events an empty line means nothing.)
         size = len(data)
         if (
             data.find(b"\n") == size - 2
@@ -60,7 +61,6 @@ class Parser:
             and not (self._data or self._line or self._at_start or self._failed)
             and b"\r" not in data
         ):
-            self._skip_line_feed = False
             self._offset += size
             return [data[6:-2]]
         if self._failed:

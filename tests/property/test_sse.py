@@ -31,7 +31,11 @@ FRAGMENTS = st.sampled_from(
         *('{"é":"日本語 🎉"}'.encode(), b"[DONE]", b"\xff\xfe", b"\x85", b"\xc2\x85", b"\xe2\x80\xa8", b"\x0b\x0c\x1c"),
     ]
 )
-STREAMS = st.lists(FRAGMENTS | st.binary(max_size=4), max_size=40).map(b"".join)
+LINES = st.sampled_from([b"data: a", b"data:b", b"data", b"event: x", b": comment", b"", b"", b"data: \xc3\xa9"])
+LINE_ENDS = st.sampled_from([b"\n", b"\r", b"\r\n"])
+STREAMS = (st.lists(FRAGMENTS | st.binary(max_size=4), max_size=40) | st.lists(LINES | LINE_ENDS, max_size=40)).map(
+    b"".join
+)
 
 
 def feed_in_pieces(parser: sse.Parser, stream: bytes, cuts: list[int]) -> list[bytes]:

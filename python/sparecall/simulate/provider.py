@@ -158,9 +158,8 @@ class Provider:
             model = "other"
         self.calls[kind, model] += 1
         try:
-            fault = self.faults.choose(
-                http.headers.get(FAULT_HEADER), seed=self.seed, digest=digest, call=self.calls.total()
-            )
+            forced = http.headers.get(FAULT_HEADER)
+            fault = self.faults.choose(forced, seed=self.seed, digest=digest, call=http[_NUMBER])
         except UnknownName as error:
             raise Problem(400, f"{FAULT_HEADER}: {error}", param=FAULT_HEADER) from None
         if fault is not None:
