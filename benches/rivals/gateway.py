@@ -12,12 +12,12 @@ import contextlib
 import json
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,16 +41,22 @@ QUESTION = {
     "max_tokens": 512,
     "seed": 10000000,
 }
-ANSWER = json.dumps({
-    "id": "chatcmpl-bench",
-    "object": "chat.completion",
-    "created": 1_700_000_000,
-    "model": "gpt-4o",
-    "choices": [
-        {"index": 0, "message": {"role": "assistant", "content": "The retry policy. " * 98}, "finish_reason": "stop"}
-    ],
-    "usage": {"prompt_tokens": 200, "completion_tokens": 400, "total_tokens": 600},
-}).encode()
+ANSWER = json.dumps(
+    {
+        "id": "chatcmpl-bench",
+        "object": "chat.completion",
+        "created": 1_700_000_000,
+        "model": "gpt-4o",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "The retry policy. " * 98},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 200, "completion_tokens": 400, "total_tokens": 600},
+    }
+).encode()
 # `wrk` calls request() for each request: the same body each time, or one with a seed never used before.
 LUA = """
 local body = [==[{body}]==]
@@ -69,14 +75,13 @@ end
 
 async def serve(role: str, port: int, upstream: str) -> None:
     """One of the servers that sparecall is measured beside."""
-    session: aiohttp.ClientSession | None = None
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
     async def bare(request: web.Request) -> web.Response:
         await request.read()
         return web.Response(body=ANSWER, headers={"content-type": "application/json"})
 
     async def pass_through(request: web.Request) -> web.Response:
-        assert session is not None
         headers = {"content-type": "application/json", "authorization": request.headers["authorization"]}
         body = await request.read()
         async with session.post(upstream + "/chat/completions", data=body, headers=headers) as answer:
@@ -89,21 +94,18 @@ async def serve(role: str, port: int, upstream: str) -> None:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with session:
         await asyncio.Event().wait()
 
 
 @contextlib.contextmanager
-def process(*command: str, port: int, path: str = "/v1/chat/completions") -> Iterator[subprocess.Popen[bytes]]:
+def process(*command: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a server until the block ends; enters once its port answers."""
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         while True:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1)
-            with contextlib.suppress(OSError):
-                asyncio.run(_connect(port))
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
             if time.monotonic() > deadline or running.poll() is not None:
                 raise SystemExit(f"{command[0]} did not start")
@@ -112,11 +114,6 @@ def process(*command: str, port: int, path: str = "/v1/chat/completions") -> Ite
     finally:
         running.terminate()
         running.wait(10)
-
-
-async def _connect(port: int) -> None:
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.close()
 
 
 def load(port: int, *, connections: int, seconds: int, unique: bool, folder: Path) -> tuple[float, float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_type
 
 import sparecall
-from sparecall import digest, tokens
+from sparecall import digest, pipeline, tokens
 from sparecall.cache import BytesCache, CacheStats
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
 
@@ -33,3 +33,5 @@ assert_type(tokens.count("a text", "cl100k_base"), int)
 assert_type(tokens.count_many(iter(["a text"]), encoding="cl100k_base"), list[int])
 assert_type(tokens.encodings(), tuple[str, ...])
 assert_type(tokens.encoding_for_model("gpt-4o"), str | None)
+
+assert_type(sparecall.open({}), pipeline.Pipeline)

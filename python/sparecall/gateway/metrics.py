@@ -90,7 +90,7 @@ class Metrics:
             self._entries.labels().set(stats.entries)
             self._store_bytes.labels().set(stats.weight)
             for reason in ("size", "expired"):
-                self._evictions.labels(reason).set(getattr(stats, f"evicted_{reason}"))
+                self._evictions.labels(reason).set(stats.evictions[reason])
         if coalesce is not None:
             self._in_flight.labels().set(len(coalesce))
         return self._registry.render()

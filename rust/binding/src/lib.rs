@@ -5,9 +5,9 @@ mod clock;
 mod digest;
 mod error;
 mod file;
+mod metrics;
 mod text;
 mod tokens;
-mod metrics;
 
 use pyo3::prelude::*;
 
@@ -24,9 +24,9 @@ mod _core {
     #[pymodule_export]
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
     #[pymodule_export]
-    use crate::tokens::{_tokens_encode, _tokens_ranks, tokens_count, tokens_count_many, tokens_encodings};
-    #[pymodule_export]
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
+    #[pymodule_export]
+    use crate::tokens::{_tokens_encode, _tokens_ranks, tokens_count, tokens_count_many, tokens_encodings};
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.
     #[pyfunction]
