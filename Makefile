@@ -16,7 +16,7 @@ check-tools:
 	@command -v cargo >/dev/null || { echo "sparecall needs a Rust toolchain (cargo): install it with rustup or your system's packages"; exit 1; }
 
 $(BIN)/maturin: | check-tools
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { echo "sparecall needs Python's venv module: install your system's python3-venv package"; exit 1; }
 	@$(BIN)/pip install --quiet --upgrade 'pip>=24' 'maturin>=1.9.4,<2'
 
 # A release build installed in editable form: Python edits need no rebuild, Rust edits only the binding's relink.
@@ -37,6 +37,7 @@ lint: check-tools $(STAMP).test  ## Formatting, lints and types only
 	@.ci/suite $(BIN) lint
 
 bench: check-tools $(STAMP).bench  ## asv over the current commit
+	@$(BIN)/asv machine --yes >/dev/null
 	$(BIN)/asv run --python=same --quick --show-stderr
 
 rivals: check-tools  ## The same work done by the best other libraries, in one run, in their own venv
