@@ -30,8 +30,12 @@ run: check-tools $(STAMP).demo  ## Build, then answer the official OpenAI SDK th
 test: check-tools $(STAMP).test  ## Build, then lint and run every test
 	@.ci/suite $(BIN)
 
-soak: check-tools $(STAMP).test  ## The long counts: hours, not minutes
-	$(BIN)/pytest -m soak --timeout=3600 tests
+HOST   := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+soak: check-tools $(STAMP).test  ## The long counts, and the core under AddressSanitizer
+	PROPTEST_CASES=20000 cargo test --release --quiet -p sparecall-core
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --quiet -p sparecall-core --target $(HOST) --target-dir target/asan
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q --timeout=7200 tests/property
+	$(BIN)/pytest -q --timeout=7200 -m soak tests
 
 lint: check-tools $(STAMP).test  ## Formatting, lints and types only
 	@.ci/suite $(BIN) lint
