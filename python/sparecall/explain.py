@@ -41,7 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{name}: not cacheable: {inspection.why}")
     difference = digest.compare(*bodies)
     if difference is None:
-        verdict = f"but no hit: {whys[0]} bypasses the cache" if whys[0] else "in one scope, the second of these calls is a hit"
+        verdict = (
+            f"but no hit: {whys[0]} bypasses the cache"
+            if whys[0]
+            else "in one scope, the second of these calls is a hit"
+        )
         print(f"same digest {digests[0]}: {verdict}")
         return 0
     print(f"different digests {digests[0]} and {digests[1]}; the first field that differs:")
