@@ -194,7 +194,7 @@ async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
         except OSError as error:
             reason = error.strerror or error
             raise ConfigError(
-                f"cannot listen on {server.host}:{server.port}: {reason}; choose another --port"
+                f"cannot listen on {server.host}:{server.port}: {reason}; choose another --host or --port"
             ) from None
         host, port = runner.addresses[0][:2]
         yield gateway, f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

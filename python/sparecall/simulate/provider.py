@@ -198,7 +198,8 @@ class Provider:
         except web.HTTPNotFound:
             return Problem(404, f"Invalid URL ({request.method} {request.path[:200]})").response()
         except ConnectionError:
-            return web.Response()  # the client has left: nobody gets this, but an error would be logged with its traceback
+            # The client has left: nobody gets this, but an error would be logged with its traceback.
+            return web.Response()
         finally:
             self.in_flight -= 1
 
