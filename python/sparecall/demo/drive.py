@@ -46,7 +46,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One call and what came of it. `step` counts the calls of the task; `micros` is the gateway's own time."""
+    """One call and what came of it. `step` counts the calls of the task; `micros` is the time in the pipeline."""
 
     task: Task
     step: int

@@ -76,7 +76,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """All of them. `latencies` are what clients waited for whole answers; `gateway` is its own time for exact hits."""
+    """All of them. `latencies` are what clients waited for whole answers; `pipeline` is the time in it for exact hits."""
 
     simulated: bool = True
     python: str
@@ -94,7 +94,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     cache_off: Spending
     cache_on: Spending
     latencies: list[Quantiles]
-    gateway: list[Quantiles]
+    pipeline: list[Quantiles]
     checks: list[Check]
 
     @property
@@ -127,7 +127,7 @@ def figures(day: Day, off: Run, on: Run, *, latency: Latency, speed: float) -> F
             quantiles("cache on", [o.seconds * 1e3 for o in on.outcomes]),
             *[quantiles(hit, [o.seconds * 1e3 for o in on.outcomes if o.hit == hit]) for hit in HITS],
         ],
-        gateway=[quantiles("exact", [o.micros / 1e3 for o in on.outcomes if o.hit == "exact"])],
+        pipeline=[quantiles("exact", [o.micros / 1e3 for o in on.outcomes if o.hit == "exact"])],
         checks=checks(off, on),
     )
 

@@ -90,7 +90,7 @@ def _latencies(figures: Figures) -> str:
         ]
         for name, each in [
             *((each.name, each) for each in figures.latencies),
-            *((f"{each.name}, inside the gateway", each) for each in figures.gateway),
+            *((f"{each.name}, pipeline only", each) for each in figures.pipeline),
         ]
     ]
     return "Milliseconds to the whole answer, as the SDK's caller sees them\n" + table(
@@ -116,8 +116,9 @@ def _caveats(figures: Figures) -> str:
         "comes later.",
         "Steps of one growing conversation (follow-up, tool step) are never repeats; an agent that has only those is spared little.",
         "The prices leave out what a provider's own prompt cache takes off; with it both sums are lower.",
-        "Provider, gateway, SDK and agents share one thread here, so a wait can include another's work; the gateway's own "
-        "time for an exact hit stands in the last row of the latencies. Only the provider is sped up.",
+        "Wall time falls by less than calls do: each hour of the day waits for its slowest agent.",
+        "Provider, gateway, SDK and agents share one thread here, so a wait can include another's work; the "
+        "last row of the latencies is what the pipeline takes for an exact hit, HTTP left out. Only the provider is sped up.",
     ]
     return "What to make of it\n" + "\n".join(_wrap(point, "- ") for point in points)
 
