@@ -236,13 +236,13 @@ def test_figures_that_cannot_be_written_are_an_error_after_the_report(
 
 def test_an_interrupt_ends_it_quietly_with_status_130() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "sparecall.cli", "demo", "--calls", "400", "--speed", "50"],
+        [sys.executable, "-m", "sparecall.cli", "demo", "--calls", "200", "--speed", "20"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == "cache off: 100 of 400 calls\n"
+        assert process.stderr.readline() == "cache off: 50 of 200 calls\n"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert process.returncode == 130
