@@ -106,12 +106,11 @@ class Gateway:
             raise Refusal(401, "This gateway demands one of its client keys as bearer token.", code="invalid_api_key")
         return presented or None
 
-    async def _request(self, http: web.Request) -> Request:
-        key = self._client_key(http)
+    def _request(self, http: web.Request, key: str | None, body: bytes) -> Request:
         headers = http.headers
         control = headers.get("cache-control")
         return Request(
-            body=await http.read(),
+            body=body,
             key=key,
             scope=headers.get("x-sparecall-scope"),
             headers=headers,
@@ -119,12 +118,14 @@ class Gateway:
         )
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
-        return await respond(http, await self.pipeline(await self._request(http)))
+        key = self._client_key(http)
+        return await respond(http, await self.pipeline(self._request(http, key, await http.read())))
 
     async def _pass_through(self, http: web.Request) -> web.StreamResponse:
         """Sends any other call under /v1 on unchanged and streams back what comes."""
         upstream: Upstream = self.pipeline.stage(Upstream)
-        request = await self._request(http)
+        key = self._client_key(http)
+        request = self._request(http, key, await http.read())
         path = http.rel_url.raw_path.removeprefix("/v1")
         query = f"?{http.rel_url.raw_query_string}" if http.rel_url.raw_query_string else ""
         answer = await upstream.send(http.method, path + query, request, request.body or None)
