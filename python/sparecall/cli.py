@@ -23,8 +23,19 @@ COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit status."""
+    """Runs one command and returns its exit status: 2 for what it cannot do, with a line that says why, 130 when interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = _parse(words)
+        return int(arguments.run(arguments))
+    except SparecallError as error:
+        print(f"sparecall {words[0]}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # also while a command is being imported, which takes most of its first second
+        return 130
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sparecall", description="The cheapest model call is the one spared.")
     parser.add_argument("--version", action="version", version=f"sparecall {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -34,14 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             implementation = importlib.import_module(module)
             implementation.add_arguments(command)
             command.set_defaults(run=implementation.run)
-    arguments = parser.parse_args(words)
-    try:
-        return int(arguments.run(arguments))
-    except SparecallError as error:
-        print(f"sparecall {arguments.command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparecall import digest
-from sparecall.errors import InvalidDocument
+from sparecall.errors import InvalidArgument, InvalidDocument
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the verdict. Exit status: 0 for the same digest, 1 for different ones, 2 for a file that cannot be read."""
-    bodies, digests = [], []
+    if arguments.a == arguments.b == "-":
+        raise InvalidArgument("both bodies are to come from standard input; give a file for one of them")
+    bodies, digests, whys = [], [], []
     for name in (arguments.a, arguments.b):
         try:
             body = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
@@ -34,11 +36,17 @@ def run(arguments: argparse.Namespace) -> int:
             return 2
         bodies.append(body)
         digests.append(inspection.digest.hex()[:16])
+        whys.append(inspection.why)
         if not inspection.cacheable:
             print(f"{name}: not cacheable: {inspection.why}")
     difference = digest.compare(*bodies)
     if difference is None:
-        print(f"same digest {digests[0]}: the second of these calls is a hit")
+        verdict = (
+            f"but no hit: {whys[0]} bypasses the cache"
+            if whys[0]
+            else "in one scope, the second of these calls is a hit"
+        )
+        print(f"same digest {digests[0]}: {verdict}")
         return 0
     print(f"different digests {digests[0]} and {digests[1]}; the first field that differs:")
     print(f"  {difference.path}\n    a: {difference.left}\n    b: {difference.right}")

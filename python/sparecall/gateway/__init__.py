@@ -86,8 +86,11 @@ class Gateway:
             except web.HTTPRequestEntityTooLarge:
                 limit = self._config.server.max_body_bytes
                 return Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large").response()
-            except (web.HTTPException, ConnectionError):
+            except web.HTTPException:
                 raise
+            except ConnectionError:
+                # The client has left. A raised error would be logged with its traceback; a reply that cannot be sent is not.
+                return web.Response()
             except Exception as error:  # noqa: BLE001 - the last resort of a server
                 # Neither message nor traceback: both may quote a prompt or a key.
                 log.error("%s in %s", type(error).__name__, http.match_info.route.resource)  # noqa: TRY400
@@ -192,7 +195,7 @@ async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
         except OSError as error:
             reason = error.strerror or error
             raise ConfigError(
-                f"cannot listen on {server.host}:{server.port}: {reason}; choose another --port"
+                f"cannot listen on {server.host}:{server.port}: {reason}; choose another --host or --port"
             ) from None
         host, port = runner.addresses[0][:2]
         yield gateway, f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

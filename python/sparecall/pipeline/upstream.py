@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import urllib.request
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -169,11 +170,21 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 
 
 def _proxy_for(url: str) -> str | None:
-    """The proxy the environment names for `url`; looked up once, since that takes longer than a call."""
+    """The proxy the environment names for `url`; looked up once, since that takes longer than a call.
+
+    This machine itself is never behind one, whatever `NO_PROXY` leaves out: a proxy would look for the port on its own machine.
+    """
     parts = urlsplit(url)
-    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
+    if parts.hostname is None or _is_loopback(parts.hostname) or urllib.request.proxy_bypass(parts.hostname):
         return None
     return urllib.request.getproxies().get(parts.scheme)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def reply_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -197,6 +197,9 @@ class Provider:
             return Problem(405, f"Not allowed to {request.method} on {request.path[:200]}", headers=allow).response()
         except web.HTTPNotFound:
             return Problem(404, f"Invalid URL ({request.method} {request.path[:200]})").response()
+        except ConnectionError:
+            # The client has left: nobody gets this, but an error would be logged with its traceback.
+            return web.Response()
         finally:
             self.in_flight -= 1
 

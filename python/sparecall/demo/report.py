@@ -1,0 +1,139 @@
+"""The figures as text: tables, and what to make of them."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING
+
+from sparecall.demo.figures import HITS
+from sparecall.demo.workday import TEAM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sparecall.demo.figures import Figures, Work
+
+_WIDTH = 100
+
+
+def report(figures: Figures) -> str:
+    """The whole report."""
+    parts = [
+        f"sparecall demo: {figures.calls} calls of {figures.agents} agents over the source of Python "
+        f"{figures.python}'s standard library, seed {figures.seed}",
+        _simulated(figures),
+        _calls(figures),
+        _spending(figures),
+        _latencies(figures),
+        _checks(figures),
+        _caveats(figures),
+    ]
+    return "\n\n".join(parts)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text: the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = (
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "  ".join([first, *others]).rstrip()
+
+    return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, rows)])
+
+
+def _simulated(figures: Figures) -> str:
+    return _wrap(
+        "The provider was SIMULATED, on this machine: no model, no network. Its latency model: first token after "
+        f"{_seconds(figures.first_token)} plus {_seconds(figures.per_prompt_token)} per prompt token, then "
+        f"{_seconds(figures.per_token)} per token, each +-{figures.jitter:.0%} ({figures.speed:g} times the assumed pace of "
+        "a hosted model). So dollars and all latencies but those of exact hits are modelled, not measured."
+    )
+
+
+def _calls(figures: Figures) -> str:
+    rows = [
+        [work.kind, str(work.calls), *(_count(getattr(work, hit)) for hit in HITS), f"{work.spared:.1%}"]
+        for work in figures.work
+    ]
+    return "Calls by kind of work and kind of hit\n" + table(["work", "calls", *HITS, "spared"], rows)
+
+
+def _spending(figures: Figures) -> str:
+    off, on = figures.cache_off, figures.cache_on
+    rows = [
+        _change("calls to the provider", off.calls, on.calls, "{:,}"),
+        _change("prompt tokens", off.prompt_tokens, on.prompt_tokens, "{:,}"),
+        _change("answer tokens", off.answer_tokens, on.answer_tokens, "{:,}"),
+        _change(f"dollars, list prices of {figures.prices_of}", off.dollars, on.dollars, "{:.4f}"),
+        _change("wall time, seconds", off.seconds, on.seconds, "{:.1f}"),
+    ]
+    return "The same day without and with the cache\n" + table(["", "cache off", "cache on", "spared", "share"], rows)
+
+
+def _change(name: str, off: float | None, on: float | None, form: str) -> list[str]:
+    if off is None or on is None:
+        return [name, "unknown", "unknown", "unknown", ""]
+    return [name, form.format(off), form.format(on), form.format(off - on), f"{(off - on) / off:.1%}"]
+
+
+def _latencies(figures: Figures) -> str:
+    rows = [
+        [
+            name,
+            str(each.count),
+            *("" if math.isnan(value) else f"{value:.2f}" for value in (each.p50, each.p95, each.p99)),
+        ]
+        for name, each in [
+            *((each.name, each) for each in figures.latencies),
+            *((f"{each.name}, pipeline only", each) for each in figures.pipeline),
+        ]
+    ]
+    return "Milliseconds to the whole answer, as the SDK's caller sees them\n" + table(
+        ["", "calls", "p50", "p95", "p99"], rows
+    )
+
+
+def _checks(figures: Figures) -> str:
+    lines = [
+        f"{'ok  ' if check.holds else 'FAIL'} {check.held:,} of {check.of:,} {check.claim}" for check in figures.checks
+    ]
+    return "Checks\n" + "\n".join(lines)
+
+
+def _caveats(figures: Figures) -> str:
+    work = {each.kind: each for each in figures.work}
+    chosen = figures.chosen_shares
+    points = [
+        f"How much is spared is how much repeats, and that is this script's choice: {chosen['repeat']:.0%} of calls repeat an "
+        f"earlier one word for word, {chosen['together']:.0%} are begun by {TEAM} agents at once. All that was spared comes "
+        f"from these two: {_from(work['repeat'])} and {_from(work['together'])} of {_from(work['all'])} calls. Yours will differ.",
+        f"The {work['rephrase'].calls} rephrased questions count as misses: only the exact stage exists today, the semantic one "
+        "comes later.",
+        "Steps of one growing conversation (follow-up, tool step) are never repeats; an agent that has only those is spared little.",
+        "The prices leave out what a provider's own prompt cache takes off; with it both sums are lower.",
+        "Wall time falls by less than calls do: each hour of the day waits for its slowest agent.",
+        "Provider, gateway, SDK and agents share one thread here, so a wait can include another's work; the "
+        "last row of the latencies is what the pipeline takes for an exact hit, HTTP left out. Only the provider is sped up.",
+    ]
+    return "What to make of it\n" + "\n".join(_wrap(point, "- ") for point in points)
+
+
+def _from(work: Work) -> str:
+    return str(work.exact + work.coalesced)
+
+
+def _count(number: int) -> str:
+    return str(number) if number else "."
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-4 or not seconds else f"{seconds * 1e6:.3g} us"
+
+
+def _wrap(text: str, bullet: str = "") -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=bullet, subsequent_indent=" " * len(bullet))

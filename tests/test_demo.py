@@ -1,0 +1,278 @@
+"""`sparecall demo`: small days end to end, their report, and what is left behind: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparecall import cli, simulate
+from sparecall.demo import figures, report
+from sparecall.demo.progress import Progress
+from sparecall.demo.run import Run, run
+from sparecall.demo.task import Day
+from sparecall.demo.workday import SHARES, TEAM, amounts, plan
+
+CALLS = 48
+INSTANT = simulate.Latency(first_token=0, per_token=0, jitter=0)
+SLOW = simulate.Latency(first_token=0.4, per_token=0, jitter=0)
+
+
+@pytest.fixture(scope="module")
+def day() -> Day:
+    return plan(calls=CALLS, agents=4, seed=3)
+
+
+@pytest.fixture(scope="module")
+def runs(day: Day) -> tuple[Run, Run]:
+    """The same day with the cache off and on."""
+
+    async def both() -> tuple[Run, Run]:
+        off = await run(day, cache=False, latency=INSTANT, on_call=lambda: None)
+        return off, await run(day, cache=True, latency=INSTANT, on_call=lambda: None)
+
+    return asyncio.run(both())
+
+
+def demo(*options: str) -> int:
+    return cli.main(["demo", "--calls", str(CALLS), "--agents", "4", "--speed", "1000000", *options])
+
+
+def open_sockets() -> set[str]:
+    folder = Path("/proc/self/fd")
+    if not folder.is_dir():
+        pytest.skip("this system does not list a process's open files")
+    gc.collect()
+    links = (os.readlink(path) for path in folder.iterdir() if path.is_symlink())
+    return {link for link in links if link.startswith("socket:")}
+
+
+def test_each_call_is_answered_once_and_every_answer_is_that_of_a_run_without_a_cache(
+    day: Day, runs: tuple[Run, Run]
+) -> None:
+    off, on = runs
+    assert [(o.task.number, o.step, o.answer) for o in on.outcomes] == [
+        (o.task.number, o.step, o.answer) for o in off.outcomes
+    ]
+    assert len({(o.task.number, o.step) for o in on.outcomes}) == len(on.outcomes) == day.calls == CALLS
+    assert all(o.answer.id and o.answer.finish_reason in {"stop", "tool_calls"} for o in on.outcomes)
+
+
+def test_without_a_cache_every_call_reaches_the_provider(runs: tuple[Run, Run]) -> None:
+    off, _ = runs
+    assert off.provider_calls == CALLS
+    assert {o.hit for o in off.outcomes} == {"miss", "bypass"}
+
+
+def test_only_repeats_and_simultaneous_starts_are_hits(runs: tuple[Run, Run]) -> None:
+    _, on = runs
+    hits = Counter((o.task.kind, o.hit) for o in on.outcomes)
+    due = amounts(CALLS)
+    assert hits["repeat", "exact"] == due["repeat"]
+    assert hits["together", "miss"] == 2 * due["together"], "one call for each of the two steps of a team's task"
+    assert hits["together", "exact"] + hits["together", "coalesced"] == 2 * (TEAM - 1) * due["together"]
+    assert hits["brainstorm", "bypass"] == due["brainstorm"]
+    others = set(SHARES) - {"repeat", "together", "brainstorm"}
+    assert {hit for kind, hit in hits if kind in others} == {"miss"}
+    assert on.provider_calls == sum(o.hit in {"miss", "bypass"} for o in on.outcomes) < CALLS
+
+
+def test_agents_that_begin_a_task_at_once_share_one_call(day: Day) -> None:
+    starts = tuple(tuple(task for task in tasks if task.kind == "together") for tasks in day.hours[0])
+    on = asyncio.run(run(Day(day.seed, (starts,)), cache=True, latency=SLOW, on_call=lambda: None))
+    first_steps = [o for o in on.outcomes if o.step == 0]
+    assert Counter(o.hit for o in first_steps) == {"miss": 1, "coalesced": TEAM - 1}
+    assert len({o.answer.tool_calls for o in first_steps}) == 1
+    assert first_steps[0].answer.tool_calls
+    assert on.provider_calls == 2
+
+
+@pytest.mark.anyio
+async def test_a_run_leaves_no_task_and_no_socket_on_either_loop(day: Day) -> None:
+    before = open_sockets()
+    tasks = asyncio.all_tasks()
+    counted: list[int] = []
+    await run(day, cache=True, latency=INSTANT, on_call=lambda: counted.append(1))
+    await asyncio.sleep(0.05)  # transports close a turn of the loop after they are told to
+    assert asyncio.all_tasks() == tasks
+    assert open_sockets() == before
+    assert len(counted) == CALLS
+
+
+def test_the_report_says_that_the_provider_was_simulated_and_adds_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "figures.json"
+    assert demo("--json", str(path)) == 0
+    out, err = capsys.readouterr()
+    assert "The provider was SIMULATED" in out
+    assert f"ok   {CALLS} of {CALLS} answers equal to those without a cache\n" in out
+    assert "FAIL" not in out
+    assert "rephrased questions count as misses" in out
+    assert "20% of calls repeat an earlier one" in " ".join(out.split())
+    assert err.splitlines()[-1] == f"cache on: {CALLS} of {CALLS} calls"
+    found = json.loads(path.read_bytes())
+    *kinds, total = found["work"]
+    for column in ("calls", "exact", "coalesced", "miss", "bypass"):
+        assert total[column] == sum(kind[column] for kind in kinds)
+    assert total["calls"] == CALLS == sum(total[hit] for hit in figures.HITS)
+    assert found["cache_off"]["calls"] == CALLS
+    assert found["cache_on"]["calls"] == total["miss"] + total["bypass"]
+    assert 0 < found["cache_on"]["dollars"] < found["cache_off"]["dollars"]
+    assert found["simulated"] is True
+    assert re.search(rf"^all +{CALLS} ", out, re.MULTILINE)
+
+
+def test_json_on_standard_output_is_nothing_but_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo("--json", "-", "--seed", "5") == 0
+    assert json.loads(capsys.readouterr().out)["seed"] == 5
+
+
+def test_the_same_seed_gives_the_same_figures_but_for_the_clock(capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for _ in range(2):
+        assert demo("--json", "-") == 0
+        one = json.loads(capsys.readouterr().out)
+        found.append(
+            (
+                one["checks"],
+                *({n: v for n, v in one[run].items() if n != "seconds"} for run in ("cache_off", "cache_on")),
+            )
+        )
+    assert found[0] == found[1]
+
+
+def test_another_answer_with_the_cache_on_fails_the_demo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = iter((1, 2))
+    provider = simulate.Provider
+    monkeypatch.setattr(simulate, "Provider", lambda **options: provider(**{**options, "seed": next(seeds)}))
+    assert demo() == 1
+    assert re.search(rf"^FAIL \d+ of {CALLS} answers equal", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_an_old_answer_for_an_edited_file_fails_a_check(runs: tuple[Run, Run]) -> None:
+    off, on = runs
+    answers = {(o.task.number, o.step): o.answer for o in on.outcomes}
+    stale = [
+        dataclasses.replace(o, answer=answers[o.task.earlier, 0]) if o.task.kind == "re-read" and o.task.earlier else o
+        for o in on.outcomes
+    ]
+    holds = {check.claim: check.holds for check in figures.checks(off, dataclasses.replace(on, outcomes=stale))}
+    assert not holds["re-reads of an edited file got an answer of their own"]
+    assert not holds["answers equal to those without a cache"]
+    assert all(check.holds for check in figures.checks(off, on))
+
+
+def test_a_call_too_many_at_the_provider_fails_a_check(runs: tuple[Run, Run]) -> None:
+    off, on = runs
+    more = dataclasses.replace(on, provider_calls=on.provider_calls + 1)
+    assert [check.holds for check in figures.checks(off, more)].count(False) == 1
+
+
+def test_percentiles_are_nearest_ranks_and_none_of_nothing() -> None:
+    found = figures.quantiles("x", [float(n) for n in range(1, 101)])
+    assert (found.count, found.p50, found.p95, found.p99) == (100, 50.0, 95.0, 99.0)
+    assert figures.quantiles("x", [7.0]).p99 == 7.0
+    assert figures.quantiles("x", []).count == 0
+
+
+def test_a_table_is_aligned_to_its_widest_cells() -> None:
+    assert report.table(["a", "calls"], [["longer", "1"], ["b", "1,000,000"]]).splitlines() == [
+        "a           calls",
+        "------  ---------",
+        "longer          1",
+        "b       1,000,000",
+    ]
+
+
+@pytest.mark.parametrize("package", ["openai", "tqdm"])
+def test_a_missing_extra_is_one_line_that_says_what_to_install(
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert demo() == 2
+    assert (
+        capsys.readouterr().err == f"sparecall demo: {package} is not installed; run: pip install 'sparecall[demo]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--calls", "29"], "--calls is 29; a day has 30 or more"),
+        (["--agents", "2"], "--agents is 2; a team has 3 or more"),
+        (["--speed", "nan"], "--speed is nan"),
+        (["--speed", "0"], "--speed is 0"),
+        (["--calls", "1000000000"], "too few modules"),
+    ],
+)
+def test_a_day_that_cannot_be_is_refused(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo(*options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_figures_that_cannot_be_written_are_an_error_after_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo("--calls", "30", "--json", str(tmp_path / "no" / "where")) == 2
+    out, err = capsys.readouterr()
+    assert "What to make of it" in out
+    assert "cannot be written: No such file or directory" in err
+
+
+def test_an_interrupt_ends_it_quietly_with_status_130() -> None:
+    code = (
+        "import signal, sys; from sparecall import cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a suite in the background passes on that it is ignored
+        "sys.exit(cli.main(['demo', '--calls', '200', '--speed', '20']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "cache off: 50 of 200 calls\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_on_a_terminal_one_bar_counts_both_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    with Progress(calls=2, runs=2) as progress:
+        for name in ("cache off", "cache on"):
+            progress.begin(name)
+            progress.step()
+            progress.step()
+    shown = terminal.getvalue()
+    assert "0/4" in shown
+    assert "cache on" in shown
+    assert "of 2 calls" not in shown
+
+
+def test_an_unknown_price_is_unknown_and_not_nothing(day: Day, runs: tuple[Run, Run]) -> None:
+    off, on = runs
+    renamed = [dataclasses.replace(o, answer=dataclasses.replace(o.answer, model="secret-model")) for o in on.outcomes]
+    made: Any = figures.figures(day, off, dataclasses.replace(on, outcomes=renamed), latency=INSTANT, speed=1.0)
+    assert made.cache_on.dollars is None
+    assert re.search(r"^dollars, list prices of \S+ +unknown +unknown", report.report(made), re.MULTILINE)
