@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,8 +16,7 @@ from sparecall import config
 from sparecall.errors import ConfigError, SparecallError
 from sparecall.prices import Price
 
-if TYPE_CHECKING:
-    from pathlib import Path
+PAGE = Path(__file__).parent.parent / "docs" / "config.md"
 
 
 def test_nothing_given_is_all_defaults() -> None:
@@ -94,7 +96,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("server.shutdown_grace", math.nan),
     ("server.client_keys", [""]),
     ("server.client_keys", ["good", "bad\r\n"]),
-    ("server.client_keys", ["two words"]),
+    ("server.client_keys", ["padded "]),
     ("upstream.url", ""),
     ("upstream.url", "api.openai.com/v1"),
     ("upstream.url", "ftp://host/v1"),
@@ -274,3 +276,57 @@ def test_a_config_error_is_caught_with_the_base_of_all() -> None:
     assert issubclass(ConfigError, SparecallError)
     assert issubclass(ConfigError, ValueError)
     assert not issubclass(ConfigError, msgspec.ValidationError)
+
+
+def documented_rows(heading: str) -> dict[str, list[str]]:
+    """The rows of the table under a heading of the page, by their key."""
+    section = PAGE.read_text("utf-8").partition(f"\n## {heading}")[2].partition("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("| `")
+    ]
+    return {row[0].strip("`"): row for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("heading", "struct", "left_out"),
+    [
+        ("Top level", config.Config, {"server", "upstream", "cache", "prices"}),
+        ("`[server]`", config.Server, set()),
+        ("`[upstream]`", config.Upstream, set()),
+        ("`[cache]`", config.Cache, set()),
+        ('`[prices."model"]`', Price, set()),
+    ],
+    ids=str,
+)
+def test_the_page_names_every_key_with_its_default_and_no_other(
+    heading: str, struct: type[msgspec.Struct], left_out: set[str]
+) -> None:
+    rows = documented_rows(heading)
+    fields = {field.name: field for field in msgspec.structs.fields(struct) if field.name not in left_out}
+    assert set(rows) == set(fields)
+    for name, (_, _, default, meaning) in rows.items():
+        assert meaning
+        if default not in {"none", "required", "like `input`"}:
+            value = tomllib.loads(f"key = {default.strip('`')}")["key"]
+            assert msgspec.convert(value, fields[name].type) == fields[name].default
+        elif default == "required":
+            assert fields[name].default is msgspec.NODEFAULT
+        else:
+            assert fields[name].default is None
+
+
+def test_the_page_has_a_section_for_every_table() -> None:
+    headings = set(re.findall(r"^## `\[(\w+)", PAGE.read_text("utf-8"), re.MULTILINE))
+    tables = {
+        field.name
+        for field in msgspec.structs.fields(config.Config)
+        if field.name == "prices" or msgspec.inspect.type_info(field.type).__class__.__name__ == "StructType"
+    }
+    assert headings == tables == {"server", "upstream", "cache", "prices"}
+
+
+def test_the_whole_file_on_the_page_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    blocks = re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 1
+    assert config.load(tomllib.loads(blocks[0])).scope == "acme/support"

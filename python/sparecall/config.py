@@ -180,8 +180,8 @@ def _plain(text: str) -> bool:
 
 def _check_text(key: str, value: str | None) -> None:
     """Raises for a key that no header could carry. The message never repeats it."""
-    if value is not None and not (_plain(value) and value.isascii() and " " not in value):
-        raise ConfigError(f"{key} is empty or holds white space, a line end or a character that is not ASCII")
+    if value is not None and not (_plain(value) and value.isascii() and value == value.strip()):
+        raise ConfigError(f"{key} is empty, begins or ends with a space, or holds a line end or what is not ASCII")
 
 
 def _check_url(url: str) -> None:
