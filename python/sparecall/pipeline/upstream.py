@@ -33,9 +33,9 @@ REQUEST_HEADERS = frozenset({
 })  # fmt: skip
 REPLY_HEADERS = frozenset({"openai-model", "openai-organization", "openai-processing-ms", "openai-version", "retry-after",
                            "retry-after-ms", "x-request-id", "x-should-retry"})  # fmt: skip
+REPLY_HEADER_PREFIXES = ("x-ratelimit-", "x-simulate", "x-sparecall-simulated")
 # The second is what a damaged gzip body raises.
 _SOCKET_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, TimeoutError, OSError)
-REPLY_HEADER_PREFIXES = ("x-ratelimit-", "x-simulate", "x-sparecall-simulated")
 
 
 class Upstream:
