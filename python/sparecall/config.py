@@ -65,7 +65,7 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     enabled: bool = True
     max_bytes: int = 256 * MIB
     ttl: float | None = 24 * 3600.0
-    """Seconds an answer may be served; None for no limit but space."""
+    """Seconds an answer may be served; `inf` (or None in Python) for no limit but space."""
     max_temperature: float = 1.0
     """A request above this temperature asks for variety and bypasses the cache. Absent counts as 1."""
     max_n: int = 1
@@ -109,10 +109,11 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Config | None = No
         where = str(source)
         try:
             content = tomllib.loads(Path(source).read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{where} cannot be read: {error.strerror}; give another path with --config") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{where} is not TOML: {error}") from None
+        except (OSError, ValueError) as error:  # the latter for a path that none could be
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{where} cannot be read: {reason}; give another path with --config") from None
     elif source is not None:
         content = dict(source)
     try:
@@ -126,32 +127,76 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Config | None = No
 def checked(config: Config) -> Config:
     """The same configuration, or `ConfigError` for a value out of its range."""
     server, upstream, cache = config.server, config.upstream, config.cache
-    parts = urlsplit(upstream.url)
+    _check_url(upstream.url)
+    _check_text("upstream.api_key", upstream.api_key)
+    for key in server.client_keys:
+        _check_text("server.client_keys", key)
     rules: list[tuple[bool, str, object, str]] = [
+        (_plain(server.host), "server.host", repr(server.host), "an address or a host name"),
         (0 <= server.port <= 65535, "server.port", server.port, "0 to 65535"),
         (server.max_body_bytes > 0, "server.max_body_bytes", server.max_body_bytes, "1 or more"),
         (_at_least(server.shutdown_grace, 0), "server.shutdown_grace", server.shutdown_grace, "0 or more seconds"),
-        (all(server.client_keys), "server.client_keys", "an empty key", "keys of one character or more"),
-        (parts.scheme in {"http", "https"} and bool(parts.netloc), "upstream.url", upstream.url, "http(s)://host/v1"),
-        (not parts.query and not parts.fragment, "upstream.url", upstream.url, "no query and no fragment"),
-        (_at_least(upstream.connect_timeout, 1e-3), "upstream.connect_timeout", upstream.connect_timeout, "above 0"),
-        (_at_least(upstream.read_timeout, 1e-3), "upstream.read_timeout", upstream.read_timeout, "above 0"),
+        (_at_least(upstream.connect_timeout, 1e-3), "upstream.connect_timeout", upstream.connect_timeout, _A_TIMEOUT),
+        (_at_least(upstream.read_timeout, 1e-3), "upstream.read_timeout", upstream.read_timeout, _A_TIMEOUT),
         (upstream.connections > 0, "upstream.connections", upstream.connections, "1 or more"),
-        (cache.max_bytes >= 0, "cache.max_bytes", cache.max_bytes, "0 or more"),
-        (cache.ttl is None or _at_least(cache.ttl, 0), "cache.ttl", cache.ttl, "0 or more seconds"),
+        (0 <= cache.max_bytes < 2**63, "cache.max_bytes", cache.max_bytes, "0 to 2^63-1"),
+        (cache.ttl is None or cache.ttl >= 0, "cache.ttl", cache.ttl, "0 or more seconds, inf for no end"),
         (_at_least(cache.max_temperature, 0), "cache.max_temperature", cache.max_temperature, "0 or more"),
-        (cache.max_n >= 1, "cache.max_n", cache.max_n, "1 or more"),
+        (1 <= cache.max_n < 2**63, "cache.max_n", cache.max_n, "1 or more"),
         (cache.max_reply_bytes > 0, "cache.max_reply_bytes", cache.max_reply_bytes, "1 or more"),
+        (
+            cache.snapshot is None or _plain(cache.snapshot),
+            "cache.snapshot",
+            repr(cache.snapshot),
+            "the path of a file",
+        ),
         (0 <= config.version < 2**63, "version", config.version, "0 to 2^63-1"),
         (config.scope != "", "scope", "empty", "a path such as team/service, or leave it out"),
     ]
+    for model, price in config.prices.items():
+        for name in price.__struct_fields__:
+            rate = getattr(price, name)
+            rules.append((rate is None or _at_least(rate, 0), f'prices."{model}".{name}', rate, "0 or more dollars"))
     for holds, key, value, limit in rules:
         if not holds:
             raise ConfigError(f"{key} is {value}; allowed: {limit}")
-    if upstream.api_key_env is not None and upstream.key() is None:
-        raise ConfigError(f"upstream.api_key_env names {upstream.api_key_env}, which is not set in the environment")
+    if upstream.api_key_env is not None:
+        if upstream.key() is None:
+            raise ConfigError(f"upstream.api_key_env names {upstream.api_key_env}, which is not set in the environment")
+        _check_text(f"the environment variable {upstream.api_key_env} (upstream.api_key_env)", upstream.key())
     return config
+
+
+_A_TIMEOUT = "0.001 or more seconds"
 
 
 def _at_least(value: float, least: float) -> bool:
     return math.isfinite(value) and value >= least
+
+
+def _plain(text: str) -> bool:
+    return text != "" and text.isprintable()
+
+
+def _check_text(key: str, value: str | None) -> None:
+    """Raises for a key that no header could carry. The message never repeats it."""
+    if value is not None and not (_plain(value) and value.isascii() and value == value.strip()):
+        raise ConfigError(f"{key} is empty, begins or ends with a space, or holds a line end or what is not ASCII")
+
+
+def _check_url(url: str) -> None:
+    """Raises for an address that is no provider's. A password in it is never repeated."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is no number
+        raise ConfigError("upstream.url is no address; allowed: http(s)://host/v1") from None
+    if "@" in parts.netloc:
+        raise ConfigError("upstream.url holds a user name or password; leave it out and use upstream.api_key_env")
+    if not _plain(url) or " " in url:
+        raise ConfigError("upstream.url holds white space, a line end or another character that no address may hold")
+    if not fits:
+        raise ConfigError(f"upstream.url is {url}; allowed: http(s)://host/v1")
+    if "?" in url or "#" in url:
+        # Not repeated: a query may hold a key.
+        raise ConfigError("upstream.url holds a query or a fragment; allowed: http(s)://host/v1")

@@ -19,12 +19,13 @@ V = TypeVar("V")
 class _Call(Generic[V]):
     """One piece of work under way, the callers who wait for it, and the calls it waits for itself."""
 
-    __slots__ = ("awaits", "task", "waiters")
+    __slots__ = ("awaits", "led", "task", "waiters")
 
     def __init__(self) -> None:
         self.waiters: dict[asyncio.Future[V], None] = {}
-        self.awaits: set[_Call[Any]] = set()
-        self.task: asyncio.Task[None] | None = None
+        self.awaits: list[_Call[Any]] = []  # one entry for each wait: work may wait for a call more than once at a time
+        self.task: asyncio.Task[None] | None = None  # None before and after: a call and its task form a circle
+        self.led = False
 
     def leads_to(self, other: _Call[Any]) -> bool:
         """Whether this call is, or waits through any chain for, `other`."""
@@ -38,6 +39,20 @@ class _Call(Generic[V]):
                 seen.add(call)
                 rest.extend(call.awaits)
         return False
+
+    def succeed(self, value: V) -> None:
+        for future in self.waiters:
+            if not future.done():
+                future.set_result(value)
+
+    def fail(self, error: BaseException) -> None:
+        for future in self.waiters:
+            if not future.done():
+                future.set_exception(error)
+
+    def cancel(self) -> None:
+        for future in self.waiters:
+            future.cancel()
 
 
 # Shared by all flights: a circle of waits may lead through several of them.
@@ -80,37 +95,37 @@ class Flight(Generic[K, V]):
         """
         current = _current.get()
         call = self._calls.get(key)
+        starts = call is None
         if call is None:
-            call = self._start(key, work, landed)
+            call = self._calls[key] = _Call()
         elif current is not None and call.leads_to(current):
             return await work(), True
-        future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[V] = loop.create_future()
         call.waiters[future] = None
         if current is not None:
-            current.awaits.add(call)
+            current.awaits.append(call)
         try:
+            if starts:
+                # Only now, with a waiter in place: an eager task may finish before `create_task` returns.
+                task = loop.create_task(self._drive(key, call, work, landed))
+                call.task = None if task.done() else task
             value = await future
-        except asyncio.CancelledError:
-            self._leave(key, call, future)
-            raise
+            # Callers resume in the order they came; those cancelled meanwhile do not come here.
+            led, call.led = not call.led, True
+            return value, led
         finally:
             if current is not None:
-                current.awaits.discard(call)
-        # The first of the waiters that is still here; those before it have been cancelled and taken out.
-        led = next(iter(call.waiters)) is future
-        return value, led
-
-    def _start(self, key: K, work: Callable[[], Awaitable[V]], landed: Callable[[V], None] | None) -> _Call[V]:
-        call: _Call[V] = _Call()
-        self._calls[key] = call
-        call.task = asyncio.get_running_loop().create_task(self._drive(key, call, work, landed))
-        return call
+                current.awaits.remove(call)
+            self._leave(key, call, future)
+            del future  # it holds the exception, whose traceback holds this frame
 
     def _leave(self, key: K, call: _Call[V], future: asyncio.Future[V]) -> None:
-        call.waiters.pop(future, None)
-        if not call.waiters and call.task is not None and not call.task.done():
+        del call.waiters[future]
+        if not call.waiters:
             self._forget(key, call)
-            call.task.cancel()
+            if call.task is not None:
+                call.task.cancel()
 
     def _forget(self, key: K, call: _Call[V]) -> None:
         if self._calls.get(key) is call:
@@ -124,20 +139,18 @@ class Flight(Generic[K, V]):
             value = await work()
         except asyncio.CancelledError:
             self._forget(key, call)
-            for future in call.waiters:
-                future.cancel()
+            call.cancel()
             raise
         except BaseException as error:
             self._forget(key, call)
-            for future in call.waiters:
-                if not future.done():
-                    future.set_exception(error)
+            # A future refuses StopIteration, as a coroutine does.
+            call.fail(RuntimeError("work raised StopIteration") if isinstance(error, StopIteration) else error)
             if not isinstance(error, Exception):
                 raise
         else:
             self._forget(key, call)
-            for future in call.waiters:
-                if not future.done():
-                    future.set_result(value)
+            call.succeed(value)
             if landed is not None:
                 landed(value)
+        finally:
+            call.task = None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +14,7 @@ import msgspec
 
 from sparecall import config as configuration
 from sparecall.cache import BytesCache
+from sparecall.errors import ConfigError, InvalidArgument
 from sparecall.pipeline.chat import Summary
 from sparecall.pipeline.coalesce import Coalesce
 from sparecall.pipeline.digest import Digest
@@ -41,6 +43,7 @@ class Event(msgspec.Struct, frozen=True):
     """One request answered, to its last byte: what `on_event` is called with."""
 
     reply: Reply
+    """Without its stream, which is the caller's."""
     summary: Summary | None
     """Model and usage of a complete answer, also of one that was streamed; None for any other reply."""
     seconds: float
@@ -109,17 +112,26 @@ class Pipeline:
             if reply.stream is None:
                 self._report(reply, reply.summary, seconds)
             else:
+                told = msgspec.structs.replace(reply, stream=None)  # the reader is the caller's to let go of
                 reply.stream.log.when_ended(
-                    lambda ending: self._report(reply, None if ending is None else ending.summary, seconds)
+                    lambda ending: self._report(told, None if ending is None else ending.summary, seconds)
                 )
         return reply
 
     def _report(self, reply: Reply, summary: Summary | None, seconds: float) -> None:
         cost = None
-        if summary is not None:
-            cost = self._prices.cost(summary.model, summary.prompt_tokens, summary.completion_tokens)
+        if (
+            summary is not None and summary.prompt_tokens
+        ):  # no answer costs nothing: 0 means that the provider did not count
+            cost = self._prices.cost(
+                summary.model, summary.prompt_tokens, summary.completion_tokens, cached_tokens=summary.cached_tokens
+            )
         assert self._on_event is not None  # noqa: S101 - for mypy; the caller has checked
-        self._on_event(Event(reply, summary, seconds, cost))
+        try:
+            self._on_event(Event(reply, summary, seconds, cost))
+        except Exception as error:  # noqa: BLE001 - who watches must not cost anybody an answer
+            context = {"message": "on_event raised; the request goes on", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def stage(self, kind: type[Any]) -> Any:
         """The stage of that class, or None."""
@@ -129,8 +141,12 @@ class Pipeline:
 def stages(config: Config) -> list[Stage]:
     """The usual stages for a configuration, outermost first; add to the list or take from it as you like."""
     upstream = Upstream(config.upstream, max_reply_bytes=config.cache.max_reply_bytes)
+    try:
+        scope = Scope(scope=config.scope)
+    except InvalidArgument as error:
+        raise ConfigError(str(error)) from None
     chain: list[Stage] = [
-        Scope(scope=config.scope),
+        scope,
         Digest(
             version=config.version,
             max_temperature=config.cache.max_temperature,

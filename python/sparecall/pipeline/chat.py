@@ -22,6 +22,8 @@ class Summary(msgspec.Struct, frozen=True, array_like=True):
     completion_tokens: int
     storable: bool
     """Whether every choice finished, and for a reason that may be served again."""
+    cached_tokens: int = 0
+    """Those of `prompt_tokens` that the provider read from a cache of its own."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -34,12 +36,27 @@ class Ending(msgspec.Struct, frozen=True):
 NO_ENDING = Ending(None, None)
 
 
+class _PromptTokens(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_tokens_details: _PromptTokens | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    pass
+
+
+class _Message(msgspec.Struct):
+    tool_calls: list[_ToolCall] | None = None
 
 
 class _Choice(msgspec.Struct):
+    message: _Message
+    index: int = 0
     finish_reason: str | None = None
 
 
@@ -61,16 +78,22 @@ def summarise(body: bytes) -> Summary | None:
         return None
     usage = completion.usage or _Usage()
     storable = bool(completion.choices) and all(c.finish_reason in _STORABLE_FINISHES for c in completion.choices)
-    return Summary(completion.model, usage.prompt_tokens, usage.completion_tokens, storable)
+    details = usage.prompt_tokens_details
+    cached = (details.cached_tokens or 0) if details is not None else 0
+    return Summary(completion.model, usage.prompt_tokens, usage.completion_tokens, storable, cached)
 
 
 def asking_for_usage(body: bytes) -> bytes:
-    """The same streaming request with `stream_options.include_usage` on; every other value keeps its spelling."""
-    fields = _decode(body, type=dict[str, msgspec.Raw])
+    """The same streaming request with `stream_options.include_usage` on; every other value keeps its spelling.
+
+    Options that the provider will refuse, and text that only some readers take, stay as they are.
+    """
     try:
-        options = _decode(fields["stream_options"], type=dict[str, msgspec.Raw])
-    except (KeyError, msgspec.DecodeError):
-        options = {}
+        fields = _decode(body, type=dict[str, msgspec.Raw])
+        options = _decode(fields.get("stream_options", b"null"), type=dict[str, msgspec.Raw] | None) or {}
+        _decode(options.get("include_usage", b"null"), type=bool | None)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body
     options["include_usage"] = msgspec.Raw(b"true")
     fields["stream_options"] = msgspec.Raw(_encode(options))
     return _encode(fields)
@@ -117,8 +140,11 @@ class Assembler:
         choices = [self._choices[index] for index in sorted(self._choices)]
         if not self._fit or not choices or any(choice["finish_reason"] is None for choice in choices):
             return NO_ENDING
-        for choice in choices:
-            _close_message(choice["message"])
+        try:
+            for choice in choices:
+                _close_message(choice["message"])
+        except (TypeError, AttributeError):
+            return NO_ENDING
         completion = {**self._fields, "object": "chat.completion", "choices": choices}
         if self._usage is not None:
             completion["usage"] = self._usage
@@ -136,14 +162,21 @@ class Assembler:
                 self._fields.setdefault(name, value)
         for part in chunk["choices"]:
             index = part["index"]
+            if type(index) is not int:
+                raise TypeError("a choice has a number")
             choice = self._choices.get(index)
             if choice is None:
                 message = {"role": "assistant", "content": None}
-                choice = self._choices[index] = {"index": index, "message": message, "finish_reason": None}
-            _merge(choice["message"], part.get("delta") or {})
-            choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
-            if part.get("logprobs") is not None:
-                _merge(choice.setdefault("logprobs", {}), part["logprobs"])
+                choice = self._choices[index] = {
+                    "index": index, "message": message, "logprobs": None, "finish_reason": None,
+                }  # fmt: skip
+            for name, value in part.items():
+                if name == "delta":
+                    _merge(choice["message"], value or {})
+                elif name == "logprobs":
+                    _merge(choice, {"logprobs": value})
+                elif name != "index" and value is not None:
+                    choice[name] = value
 
 
 def _merge(whole: dict[str, Any], delta: dict[str, Any]) -> None:
@@ -196,12 +229,12 @@ def render(body: bytes, *, include_usage: bool) -> list[bytes]:
     usage: dict[str, Any] = {"usage": None} if include_usage else {}
     events = []
     for choice in completion["choices"]:
-        delta = dict(choice["message"])
+        delta = dict(choice.pop("message"))
         if delta.get("tool_calls"):
-            delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(delta["tool_calls"])]
-        index, logprobs = choice["index"], choice.get("logprobs")
+            delta["tool_calls"] = [{**call, "index": index} for index, call in enumerate(delta["tool_calls"])]
+        index, logprobs = choice.get("index", 0), choice.pop("logprobs", None)
         first = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}
-        last = {"index": index, "delta": {}, "logprobs": None, "finish_reason": choice["finish_reason"]}
+        last = {"index": index, "delta": {}, "logprobs": None, "finish_reason": None, **choice}
         events += [_encode({**head, "choices": [part], **usage}) for part in (first, last)]
     if include_usage:
         events.append(_encode({**head, "choices": [], "usage": completion.get("usage")}))

@@ -35,7 +35,7 @@ class Coalesce:
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Joins the same call in flight, or makes it."""
-        if request.bypass or request.inspection is None:
+        if request.bypass or request.inspection is None or request.scope is None:
             return await next(request)
         digest = request.inspection.digest
         live = self._live.get(digest)
@@ -71,8 +71,6 @@ class Coalesce:
             return msgspec.structs.replace(reply, hit=hit)
         assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
         log: ReplyLog[Ending] = reply.stream.log
-        if log.overflowed:
-            return await next(request)
         own = log.reader()
         if request.inspection.stream:
             return msgspec.structs.replace(reply, hit=hit, stream=own)
@@ -81,5 +79,7 @@ class Coalesce:
         finally:
             own.close()
         if ending.body is None:
-            return await next(request)  # the stream came to no whole answer: ask for one
+            # The stream came to no whole answer. Those it leaves without one ask together, but for the one whose call it was.
+            self._forget(request.inspection.digest, reply)
+            return await (next(request) if led else self(request, next))
         return msgspec.structs.replace(reply, hit=hit, stream=None, body=ending.body, summary=ending.summary)

@@ -41,7 +41,7 @@ class Exact:
         control = request.cache_control
         if request.bypass or request.inspection is None or request.scope is None:
             return _unmerged(request.bypass or "no_scope") if control.only_if_cached else await next(request)
-        if control.no_store:
+        if control.no_store and not control.only_if_cached:
             return await next(msgspec.structs.replace(request, bypass="no_store"))
         reason = "no_cache"
         if not control.no_cache:
@@ -66,7 +66,7 @@ class Exact:
             return None, "absent"
         try:
             answer = _decode_answer(value)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             self.cache.delete(digest)  # a snapshot of other contents
             return None, "unreadable"
         if answer.digest != digest or answer.scope != request.scope:
@@ -91,10 +91,11 @@ class Exact:
     def _keep(self, request: Request, reply: Reply) -> None:
         """Stores a complete reply now, or a stream's answer when it ends."""
         if reply.stream is not None:
+            served_by = reply.served_by  # not the reply: its reader is the caller's to let go of
 
             def store(ending: Ending | None) -> None:
                 if ending is not None:
-                    self._store(request, ending.body, ending.summary, reply.served_by)
+                    self._store(request, ending.body, ending.summary, served_by)
 
             reply.stream.log.when_ended(store)
         elif reply.status == 200:

@@ -59,7 +59,7 @@ class _Place:
 class ReplyLog(Generic[T]):
     """An append-only log of events with one writer and many readers, ended by a value of type `T` or by an error.
 
-    Bounded: past `limit` bytes it is `overflowed` (nobody may join any more) and drops what every reader has read.
+    Bounded: past `limit` bytes it is `overflowed` and drops what every reader has read; then nobody may join any more.
     The writer is held back while the fastest reader is more than `window` bytes behind it.
     When the last reader leaves before the end, `abandoned` is called once.
     """
@@ -92,12 +92,12 @@ class ReplyLog(Generic[T]):
 
     @property
     def overflowed(self) -> bool:
-        """Whether more than `limit` bytes were written: such a log can be read to its end but not joined."""
+        """Whether more than `limit` bytes were written: such a log forgets what its readers have read."""
         return self._bytes > self._limit
 
     def reader(self) -> Reader[T]:
-        """A new reader, at the first event. Raises `RuntimeError` once the log has overflowed."""
-        if self.overflowed:
+        """A new reader, at the first event. Raises `RuntimeError` once that has been dropped."""
+        if self._first > 0:
             raise RuntimeError("this log has overflowed and lost its head; start a call of your own")
         place = _Place()
         self._places.add(place)
@@ -165,7 +165,7 @@ class ReplyLog(Generic[T]):
 
     def _outcome(self) -> T:
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)  # one error for many readers: each sees its own way only
         return self._value  # type: ignore[return-value]  # end() has set it; T may itself be optional
 
 
@@ -200,6 +200,8 @@ class Reader(Generic[T]):
                 log._outcome()
                 raise StopAsyncIteration
             await log._grown.wait()
+        if place.position < log._first:
+            raise RuntimeError("this reader was closed, and what it had not read is gone")
         events = log._events[place.position - log._first :]
         place.position += len(events)
         place.bytes += sum(len(event.data) for event in events)

@@ -85,10 +85,15 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     async def events(self, *, include_usage: bool = False) -> AsyncIterator[list[bytes]]:
         """The data of the reply's server-sent events, `[DONE]` left out, in lists of those at hand.
 
-        A complete answer is rendered as a stream. Raises `UpstreamError` when a live stream breaks off.
+        A complete answer is rendered as a stream. Raises `UpstreamError` when a live stream breaks off, and for a reply
+        that is no chat completion, such as an error: `read` gives what the provider said.
         """
         if self.stream is not None:
             async for events in self.stream:
                 yield [event.data for event in events] if include_usage else chat.without_usage(events)
-        elif self.body is not None:
+        elif self.summary is None or self.body is None:
+            raise UpstreamError(
+                f"a reply of status {self.status} that is no answer has no events; read it", code="incomplete"
+            )
+        else:
             yield chat.render(self.body, include_usage=include_usage)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sparecall.digest import scope_of_key
+from sparecall.errors import InvalidArgument
 from sparecall.pipeline.request import checked_scope
 
 if TYPE_CHECKING:
@@ -15,8 +16,18 @@ if TYPE_CHECKING:
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
 
+_KEYS = "key"
+
+
 # Hashing a key costs a microsecond; a service has few keys. Holds digests' inputs only in this process's memory.
-_scope_of_key = functools.lru_cache(maxsize=4096)(lambda key: "key/" + scope_of_key(key))
+@functools.lru_cache(maxsize=4096)
+def _scope_of_key(key: str) -> str:
+    try:
+        return f"{_KEYS}/{scope_of_key(key)}"
+    except UnicodeEncodeError:
+        raise InvalidArgument(
+            "the client's key holds bytes that are no text; send the key as the provider gave it"
+        ) from None
 
 
 class Scope:
@@ -37,6 +48,10 @@ class Scope:
             scope = _scope_of_key(request.key)
         if request.scope is not None:
             below = checked_scope(request.scope)
+            if scope is None and below.partition("/")[0] == _KEYS:
+                raise InvalidArgument(
+                    f"scope begins with {_KEYS}/, which is kept for clients' keys; choose another first part"
+                )
             scope = below if scope is None else f"{scope}/{below}"
         if scope is None:
             return await next(msgspec.structs.replace(request, bypass=request.bypass or "no_scope"))

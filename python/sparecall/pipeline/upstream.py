@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import urllib.request
 from typing import TYPE_CHECKING, Self
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from sparecall import __version__, sse
-from sparecall.errors import InvalidDocument, UpstreamError
+from sparecall.errors import InvalidArgument, InvalidDocument, UpstreamError
 from sparecall.pipeline import chat
 from sparecall.pipeline.log import ReplyLog
 from sparecall.pipeline.reply import Reply
@@ -34,6 +35,8 @@ REQUEST_HEADERS = frozenset({
 REPLY_HEADERS = frozenset({"openai-model", "openai-organization", "openai-processing-ms", "openai-version", "retry-after",
                            "retry-after-ms", "x-request-id", "x-should-retry"})  # fmt: skip
 REPLY_HEADER_PREFIXES = ("x-ratelimit-", "x-simulate", "x-sparecall-simulated")
+# The second is what a damaged gzip body raises.
+_SOCKET_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, TimeoutError, OSError)
 
 
 class Upstream:
@@ -77,6 +80,7 @@ class Upstream:
         await asyncio.gather(*self._pumps, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
+            self._session = None
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Makes the call."""
@@ -88,13 +92,14 @@ class Upstream:
         hit: Hit = "bypass" if request.bypass else "miss"
         headers = reply_headers(response.headers)
         if stream and response.status == 200 and response.content_type == "text/event-stream":
+            headers.pop("content-type", None)
             log = self._follow(response)
             return Reply(
                 status=200, hit=hit, reason=request.bypass, stream=log.reader(), headers=headers, served_by=self.url
             )
         try:
             content = await response.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except _SOCKET_ERRORS as error:
             raise failure(error, self.url) from None
         finally:
             response.release()
@@ -110,8 +115,10 @@ class Upstream:
 
     async def send(self, method: str, path: str, request: Request, body: bytes | None) -> aiohttp.ClientResponse:
         """Sends one call and returns its response with the body not read yet. Follows no redirect."""
-        assert self._session is not None, "the pipeline is not open: use `async with`"  # noqa: S101
-        headers = {name: value for name, value in request.headers.items() if name.lower() in REQUEST_HEADERS}
+        if self._session is None:
+            raise RuntimeError("the pipeline is not open: use `async with`")
+        # In lower case, or a client's Content-Type would go out beside our own.
+        headers = {name.lower(): value for name, value in request.headers.items() if name.lower() in REQUEST_HEADERS}
         if body is not None:
             headers.setdefault("content-type", "application/json")
         key = self._key if self._key is not None else request.key
@@ -121,36 +128,38 @@ class Upstream:
             return await self._session.request(
                 method, self.url + path, data=body, headers=headers, allow_redirects=False
             )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _SOCKET_ERRORS as error:
             raise failure(error, self.url) from None
+        except ValueError:
+            raise InvalidArgument(
+                "the key or a header holds a character that no header may hold, such as a line end"
+            ) from None
 
     def _follow(self, response: aiohttp.ClientResponse) -> ReplyLog[chat.Ending]:
         """Starts to write a streaming response into a log; stops when nobody reads it any more."""
         log: ReplyLog[chat.Ending] = ReplyLog(limit=self._max_reply_bytes, abandoned=lambda: pump.cancel())
         pump = asyncio.get_running_loop().create_task(self._pump(response, log))
         self._pumps.add(pump)
-        pump.add_done_callback(self._pumps.discard)
+        pump.add_done_callback(functools.partial(self._stopped, response, log))
         return log
 
+    def _stopped(self, response: aiohttp.ClientResponse, log: ReplyLog[chat.Ending], pump: asyncio.Task[None]) -> None:
+        """Cleans up after a pump, however it ended: one that is cancelled before its first step runs no code of its own."""
+        self._pumps.discard(pump)
+        # Returns the connection to the pool only where the whole response was read; any other is closed.
+        response.close()
+        error = UpstreamError("sparecall closed while a stream was running; call again", code="broken")
+        if not pump.cancelled() and (cause := pump.exception()) is not None:
+            error = failure(cause, self.url)
+        if not log.ended:
+            log.fail(error)
+
     async def _pump(self, response: aiohttp.ClientResponse, log: ReplyLog[chat.Ending]) -> None:
-        try:
-            await self._copy(response, log)
-            await _drain(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if not log.ended:
-                log.fail(failure(error, self.url))
-        except InvalidDocument as error:
-            log.fail(UpstreamError(f"{self.url} sent an event that cannot be read: {error}", code="broken"))
-        except asyncio.CancelledError:
-            if not log.ended:
-                log.fail(UpstreamError("sparecall closed while a stream was running; call again", code="broken"))
-            raise
-        finally:
-            # Returns the connection to the pool only where the whole response was read; any other is closed.
-            response.close()
+        await self._copy(response, log)
+        await _drain(response)
 
     async def _copy(self, response: aiohttp.ClientResponse, log: ReplyLog[chat.Ending]) -> None:
-        parser = sse.Parser(max_event_bytes=self._max_reply_bytes)
+        parser = sse.Parser(max_event_bytes=max(self._max_reply_bytes, sse.DEFAULT_MAX_EVENT_BYTES))
         assembler = chat.Assembler()
         async for data in response.content.iter_any():
             for event in parser.feed(data):
@@ -192,7 +201,7 @@ def reply_headers(headers: Mapping[str, str]) -> dict[str, str]:
     passed = {}
     for name, value in headers.items():
         lower = name.lower()
-        odd_type = lower == "content-type" and not value.startswith(("application/json", "text/event-stream"))
+        odd_type = lower == "content-type" and not value.startswith("application/json")
         if odd_type or lower in REPLY_HEADERS or lower.startswith(REPLY_HEADER_PREFIXES):
             passed[lower] = value
     return passed
@@ -202,6 +211,8 @@ def failure(error: BaseException, url: str) -> UpstreamError:
     """The `UpstreamError` for what a socket raised. Names the provider, quotes nothing of the call."""
     if isinstance(error, aiohttp.ConnectionTimeoutError | TimeoutError):
         return UpstreamError(f"{url} did not answer in time; raise upstream.read_timeout or call again", code="timeout")
+    if isinstance(error, InvalidDocument):
+        return UpstreamError(f"{url} sent an event that cannot be read: {error}", code="broken")
     if isinstance(error, aiohttp.ClientConnectorError):
         return UpstreamError(f"{url} cannot be reached ({error.os_error.strerror or 'no address'})", code="unreachable")
     return UpstreamError(f"{url} broke off its answer ({type(error).__name__}); call again", code="broken")

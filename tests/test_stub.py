@@ -1,0 +1,270 @@
+"""The compiled core speaks for itself: help() is never empty, the stub knows every name, and argument types are as documented."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import sparecall
+from sparecall import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+STUB = ast.parse((Path(sparecall.__file__).parent / "_core.pyi").read_text("utf-8"))
+BODY = b'{"model":"m","messages":[{"role":"user","content":"a"}]}'
+
+
+def documented() -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
+    """Every function, class and method of the stub that ought to explain itself, by its dotted name."""
+    for node in STUB.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, node
+            for member in node.body:
+                if isinstance(member, ast.FunctionDef) and not member.name.startswith("__"):
+                    yield f"{node.name}.{member.name}", member
+
+
+NAMES = sorted({name for name, _ in documented()})
+
+
+def native(name: str) -> Any:
+    found: Any = _core
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def test_the_stub_and_the_module_have_the_same_names() -> None:
+    here = {name for name in dir(_core) if not name.startswith("__")}
+    assert here == {name for name in NAMES if "." not in name}
+    for name in here:
+        if inspect.isclass(cls := getattr(_core, name)):
+            members = {member for member in vars(cls) if not member.startswith("_")}
+            assert members == {each.partition(".")[2] for each in NAMES if each.startswith(f"{name}.")}, name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_says_something_and_so_does_the_stub(name: str) -> None:
+    text = inspect.getdoc(native(name))
+    assert text, f"help({name}) is empty"
+    assert text.strip().endswith((".", ")", "`")), f"help({name}) does not end like a sentence: {text[-40:]!r}"
+    # Of an overloaded method the last spelling has the text.
+    stubs = [ast.get_docstring(node) for each, node in documented() if each == name]
+    assert stubs[-1], f"{name} is not explained in the stub"
+
+
+def cache() -> _core.BytesCache:
+    return _core.BytesCache(10_000)
+
+
+def registry() -> _core.MetricRegistry:
+    return _core.MetricRegistry()
+
+
+# A callable and every kind of argument its documentation names.
+GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[str, Any]]]]] = [
+    ("build_info", _core.build_info, [((), {})]),
+    ("_set_cpu_level", _core._set_cpu_level, [((_core.build_info()["cpu_level"],), {})]),
+    (
+        "digest_inspect",
+        _core.digest_inspect,
+        [
+            ((BODY,), {"scope": "s"}),
+            ((bytearray(BODY),), {"scope": "s"}),
+            ((memoryview(BODY),), {"scope": "s"}),
+            ((BODY,), {"scope": "s", "version": 1, "salt": b"x", "max_temperature": 1, "max_n": 2}),
+            ((BODY,), {"scope": "s", "salt": None, "max_temperature": 0.5}),
+        ],
+    ),
+    ("digest_compare", _core.digest_compare, [((BODY, BODY), {}), ((bytearray(BODY), memoryview(b"{}")), {})]),
+    ("digest_scope_of_key", _core.digest_scope_of_key, [(("key",), {})]),
+    ("tokens_count", _core.tokens_count, [(("text",), {}), (("text", "cl100k_base"), {}), (("text",), {"encoding": "o200k_base"})]),
+    (
+        "tokens_count_many",
+        _core.tokens_count_many,
+        [((["a"],), {}), ((("a",), "cl100k_base"), {}), ((iter("ab"),), {}), (({"a": 1},), {"encoding": "o200k_base"})],
+    ),
+    ("tokens_encodings", _core.tokens_encodings, [((), {})]),
+    ("_tokens_encode", _core._tokens_encode, [(("text", "o200k_base"), {})]),
+    ("_tokens_ranks", _core._tokens_ranks, [(("cl100k_base",), {})]),
+    (
+        "BytesCache",
+        _core.BytesCache,
+        [
+            ((0,), {}),
+            ((1,), {"policy": "lru", "ttl": None, "clock": None}),
+            ((1,), {"ttl": math.inf, "clock": lambda: 0.0}),
+            ((1,), {"ttl": 1}),
+        ],
+    ),
+    ("BytesCache.get", lambda *a, **k: cache().get(*a, **k), [(("k",), {}), ((b"k" * 16,), {}), ((b"k" * 32, 5), {}), (("k",), {"default": "d"})]),
+    ("BytesCache.set", lambda *a, **k: cache().set(*a, **k), [(("k", b"v"), {}), ((b"k" * 32, b"v"), {"ttl": 1.5}), (("k", b""), {"ttl": None})]),
+    ("BytesCache.delete", lambda *a: cache().delete(*a), [(("k",), {}), ((b"k" * 16,), {})]),
+    ("BytesCache.get_many", lambda *a: cache().get_many(*a), [((["k", b"k" * 16],), {}), (((),), {}), ((iter(["k"]),), {})]),
+    (
+        "BytesCache.set_many",
+        lambda *a, **k: cache().set_many(*a, **k),
+        [(({"k": b"v"},), {}), (([("k", b"v")],), {"ttl": 1.0}), ((iter([(b"k" * 32, b"v")]),), {"ttl": None})],
+    ),
+    ("BytesCache.clear", lambda *a: cache().clear(*a), [((), {})]),
+    ("BytesCache.stats", lambda *a: cache().stats(*a), [((), {})]),
+    ("MetricRegistry", _core.MetricRegistry, [((), {}), ((), {"max_series": 5})]),
+    ("MetricRegistry.counter", lambda *a: registry().counter(*a), [(("c", "help"), {}), (("c", "help", ("a",)), {}), (("c", "help", ["a"]), {})]),
+    ("MetricRegistry.gauge", lambda *a: registry().gauge(*a), [(("g", "help"), {}), (("g", "help", ["a"]), {})]),
+    (
+        "MetricRegistry.histogram",
+        lambda *a, **k: registry().histogram(*a, **k),
+        [(("h", "help"), {"buckets": [1.0, 2.0]}), (("h", "help", ("a",)), {"buckets": (1, 2)})],
+    ),
+    ("MetricRegistry.render", lambda *a: registry().render(*a), [((), {})]),
+    ("MetricFamily.labels", lambda *a: registry().counter("c", "h", ["a"]).labels(*a), [(("x",), {})]),
+    ("MetricCounter.add", lambda *a: registry().counter("c", "h").labels().add(*a), [((), {}), ((2,), {}), ((0.5,), {})]),
+    ("MetricGauge.add", lambda *a: registry().gauge("g", "h").labels().add(*a), [((), {}), ((-2,), {}), ((0.5,), {})]),
+    ("MetricGauge.set", lambda *a: registry().gauge("g", "h").labels().set(*a), [((2,), {}), ((0.5,), {})]),
+    ("MetricHistogram.observe", lambda *a: registry().histogram("h", "h", buckets=[1]).labels().observe(*a), [((2,), {}), ((0.5,), {})]),
+]  # fmt: skip
+
+# Where a callable is given what its documentation does not allow.
+BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
+    "build_info": [((1,), {})],
+    "_set_cpu_level": [((1,), {})],
+    "digest_inspect": [
+        ((BODY.decode(),), {"scope": "s"}),
+        ((BODY,), {}),
+        ((BODY, "s"), {}),
+        ((BODY,), {"scope": b"s"}),
+        ((BODY,), {"scope": "s", "version": "1"}),
+        ((BODY,), {"scope": "s", "salt": "x"}),
+        ((BODY,), {"scope": "s", "max_temperature": "1"}),
+        ((BODY,), {"scope": "s", "max_n": 1.5}),
+    ],
+    "digest_compare": [((BODY, "{}"), {}), ((None, BODY), {}), ((BODY,), {})],
+    "digest_scope_of_key": [((b"key",), {}), ((None,), {})],
+    "tokens_count": [((b"text",), {}), (("text", b"o200k_base"), {}), ((None,), {})],
+    "tokens_count_many": [(("text",), {}), (([b"a"],), {}), ((5,), {}), ((["a"], 5), {})],
+    "tokens_encodings": [((1,), {})],
+    "_tokens_encode": [((b"text", "o200k_base"), {})],
+    "_tokens_ranks": [((5,), {})],
+    "BytesCache": [
+        ((), {}),
+        (("1",), {}),
+        ((1.5,), {}),
+        ((1, "lru"), {}),
+        ((1,), {"policy": 5}),
+        ((1,), {"ttl": "1"}),
+        ((1,), {"clock": 5}),
+    ],
+    "BytesCache.get": [((5,), {}), ((None,), {}), ((bytearray(16),), {}), ((), {})],
+    "BytesCache.set": [(("k", "v"), {}), (("k", bytearray(b"v")), {}), ((5, b"v"), {}), (("k", b"v"), {"ttl": "1"}), (("k", b"v", 1.0), {})],
+    "BytesCache.delete": [((5,), {})],
+    "BytesCache.get_many": [((5,), {}), (([5],), {})],
+    "BytesCache.set_many": [((5,), {}), (([("k", 5)],), {}), (({"k": "v"},), {})],
+    "BytesCache.clear": [((1,), {})],
+    "BytesCache.stats": [((1,), {})],
+    "MetricRegistry": [((5,), {}), ((), {"max_series": "5"})],
+    "MetricRegistry.counter": [((5, "help"), {}), (("c",), {}), (("c", "help", 5), {}), (("c", "help", [5]), {})],
+    "MetricRegistry.gauge": [((5, "help"), {}), (("g", None), {})],
+    "MetricRegistry.histogram": [(("h", "help"), {}), (("h", "help"), {"buckets": 5}), (("h", "help"), {"buckets": ["1"]})],
+    "MetricRegistry.render": [((1,), {})],
+    "MetricFamily.labels": [((5,), {}), ((b"x",), {})],
+    "MetricCounter.add": [(("1",), {}), ((None,), {})],
+    "MetricGauge.add": [(("1",), {})],
+    "MetricGauge.set": [((), {}), (("1",), {})],
+    "MetricHistogram.observe": [((), {}), (("1",), {})],
+}  # fmt: skip
+CALLS = {name: call for name, call, _ in GOOD}
+
+
+def test_every_callable_of_the_stub_is_called_here() -> None:
+    properties = {name for name in NAMES if inspect.isdatadescriptor(native(name))}
+    made_by_the_core = {
+        "Inspection",
+        "Difference",
+        "CacheStats",
+        "MetricFamily",
+        "MetricCounter",
+        "MetricGauge",
+        "MetricHistogram",
+    }
+    with_files = {"BytesCache.save", "BytesCache.load"}
+    assert set(NAMES) - properties - made_by_the_core - with_files == set(CALLS) == set(BAD)
+
+
+@pytest.mark.parametrize(
+    ("call", "args", "options"),
+    [
+        pytest.param(call, args, options, id=f"{name}-{number}")
+        for name, call, cases in GOOD
+        for number, (args, options) in enumerate(cases)
+    ],
+)
+def test_every_documented_type_is_taken(
+    call: Callable[..., object], args: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    call(*args, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "args", "options"),
+    [
+        pytest.param(CALLS[name], args, options, id=f"{name}-{number}")
+        for name, cases in BAD.items()
+        for number, (args, options) in enumerate(cases)
+    ],
+)
+def test_any_other_type_is_a_type_error(
+    call: Callable[..., object], args: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    with pytest.raises(TypeError):
+        call(*args, **options)
+
+
+@pytest.mark.parametrize("as_path", [str, Path], ids=["str", "Path"])
+def test_a_snapshot_s_path_is_text_or_a_path(tmp_path: Path, as_path: Callable[[str], Any]) -> None:
+    path = as_path(str(tmp_path / "snapshot"))
+    cache().save(path)
+    assert cache().load(path) == 0
+
+
+@pytest.mark.parametrize("method", ["save", "load"])
+@pytest.mark.parametrize("path", [5, None, 1.5])
+def test_anything_else_is_no_path(method: str, path: Any) -> None:
+    with pytest.raises(TypeError):
+        getattr(cache(), method)(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Inspection", "Difference", "CacheStats", "MetricFamily", "MetricCounter", "MetricGauge", "MetricHistogram"],
+)
+def test_what_only_the_core_makes_cannot_be_made_by_hand(name: str) -> None:
+    with pytest.raises(TypeError):
+        native(name)()
+
+
+def test_every_property_can_be_read_and_none_be_written() -> None:
+    difference = _core.digest_compare(BODY, b"{}")
+    assert difference is not None
+    family = registry().histogram("h", "h", buckets=[1])
+    objects: dict[str, Any] = {
+        "Inspection": _core.digest_inspect(BODY, scope="s"),
+        "Difference": difference,
+        "CacheStats": cache().stats(),
+        "MetricCounter": registry().counter("c", "h").labels(),
+        "MetricGauge": registry().gauge("g", "h").labels(),
+        "MetricHistogram": family.labels(),
+    }
+    for name in NAMES:
+        owner, _, member = name.partition(".")
+        if member and inspect.isdatadescriptor(native(name)):
+            getattr(objects[owner], member)
+            with pytest.raises(AttributeError):
+                setattr(objects[owner], member, 1)
