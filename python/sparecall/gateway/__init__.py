@@ -15,6 +15,7 @@ from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SnapshotError, SparecallError
 from sparecall.gateway.errors import Refusal, refusal_of
 from sparecall.gateway.metrics import Metrics
+from sparecall.gateway.protocol import Runner
 from sparecall.gateway.respond import respond
 from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
@@ -180,9 +181,7 @@ async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
     """
     server = config.server
     gateway = Gateway(config)
-    runner = web.AppRunner(
-        gateway.app(), access_log=None, handler_cancellation=True, shutdown_timeout=server.shutdown_grace
-    )
+    runner = Runner(gateway.app(), access_log=None, handler_cancellation=True, shutdown_timeout=server.shutdown_grace)
     await runner.setup()
     try:
         site = web.TCPSite(runner, server.host, server.port, backlog=4096)
