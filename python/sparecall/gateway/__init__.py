@@ -100,7 +100,11 @@ class Gateway:
         """The key the client presents. Raises a 401 where a listed one is demanded and it has none."""
         scheme, _, key = http.headers.get("authorization", "").partition(" ")
         presented = key.strip() if scheme.lower() == "bearer" else ""
-        if self._key_hashes and hashlib.sha256(presented.encode(errors="replace")).digest() not in self._key_hashes:
+        try:
+            digest = hashlib.sha256(presented.encode()).digest()
+        except UnicodeEncodeError:
+            raise Refusal(401, "The bearer token is not UTF-8.", code="invalid_api_key") from None
+        if self._key_hashes and digest not in self._key_hashes:
             raise Refusal(401, "This gateway demands one of its client keys as bearer token.", code="invalid_api_key")
         return presented or None
 
