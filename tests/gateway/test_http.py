@@ -62,3 +62,10 @@ async def test_a_key_that_is_not_utf_8_is_a_401_not_a_failure() -> None:
     assert (status, error_of(body)["code"]) == (401, "invalid_api_key")
 
 
+async def test_a_body_that_is_not_in_its_announced_encoding_is_a_400() -> None:
+    async with simulated_site() as (site, _):
+        data = POST + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
+        status, _, body = await exchange(site, data)
+    assert (status, error_of(body)["code"]) == (400, "invalid_body")
+
+

@@ -87,6 +87,8 @@ class Gateway:
             except web.HTTPRequestEntityTooLarge:
                 limit = self._config.server.max_body_bytes
                 return Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large").response()
+            except web.RequestPayloadError:
+                return Refusal(400, "The body cannot be read as its headers announce it.", code="invalid_body").response()
             except (web.HTTPException, ConnectionError):
                 raise
             except Exception as error:  # noqa: BLE001 - the last resort of a server
