@@ -98,7 +98,7 @@ class Script:
         """Calls whose connection is still there."""
         self._handler = handler
 
-    async def __call__(self, http: web.Request) -> web.StreamResponse:
+    async def answer(self, http: web.Request) -> web.StreamResponse:
         self.calls += 1
         self.open += 1
         try:
@@ -116,7 +116,7 @@ async def scripted_site(
     """A gateway before an upstream whose every call is answered by `handler`."""
     script = Script(handler)
     app = web.Application()
-    app.router.add_route("*", "/v1/{path:.*}", script)
+    app.router.add_route("*", "/v1/{path:.*}", script.answer)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()
     try:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("sparecall.gateway")
+# A part of a path that a URL parser resolves away, spelled out or escaped.
+_DOTS = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=/|\\|%2f|%5c|\Z)", re.IGNORECASE)
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -130,6 +133,9 @@ class Gateway:
         upstream: Upstream = self.pipeline.stage(Upstream)
         request = await self._request(http)
         path = http.rel_url.raw_path.removeprefix("/v1")
+        if _DOTS.search(path):
+            # Would reach paths of the provider outside its base URL, with the gateway's key.
+            raise Refusal(404, "A path with . or .. as a part is not passed on.", code="not_found")
         query = f"?{http.rel_url.raw_query_string}" if http.rel_url.raw_query_string else ""
         answer = await upstream.send(http.method, path + query, request, request.body or None)
         try:

@@ -1,0 +1,35 @@
+"""Everything under /v1 but chat completions goes to the provider and back as it is, and says so."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from gateway.site import scripted_site
+
+pytestmark = pytest.mark.anyio
+
+
+async def echo_path(http: web.Request) -> web.Response:
+    return web.json_response({"path": http.raw_path, "method": http.method})
+
+
+@pytest.mark.parametrize("path", ["../admin", "a/../../admin", "%2e%2e/admin", "a/.%2E/b", "./models", "a/..%2fb", ".."])
+async def test_no_path_leads_out_of_the_base_url_of_the_provider(path: str) -> None:
+    async with scripted_site(echo_path) as (site, script):
+        http = await site.http()
+        async with http.get(URL(f"{site.url}/{path}", encoded=True)) as response:
+            assert response.status == 404
+            assert (await response.json())["error"]["code"] == "not_found"
+        assert script.calls == 0
+
+
+async def test_path_and_query_reach_the_provider_as_they_were_sent() -> None:
+    async with scripted_site(echo_path) as (site, _):
+        http = await site.http()
+        for path in ("/files/a%2Fb?x=%2B&y=", "/files/..a/.b", "/a%20b"):
+            async with http.get(URL(site.url + path, encoded=True)) as response:
+                assert (await response.json())["path"] == "/v1" + path
+
+
