@@ -117,10 +117,12 @@ class Gateway:
         key = self._client_key(http)
         headers = http.headers
         control = headers.get("cache-control")
+        # Only narrows: who says nothing of themselves cannot name a memory to share.
+        known = key is not None or self._config.scope is not None
         return Request(
             body=await http.read(),
             key=key,
-            scope=headers.get("x-sparecall-scope"),
+            scope=headers.get("x-sparecall-scope") if known else None,
             headers=headers,
             cache_control=DEFAULT_CACHE_CONTROL if control is None else CacheControl.parse(control),
         )
