@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from gateway.site import QUESTION, Site, simulated_site
 
 pytestmark = pytest.mark.anyio

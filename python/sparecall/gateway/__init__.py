@@ -116,7 +116,7 @@ class Gateway:
     async def _request(self, http: web.Request) -> Request:
         key = self._client_key(http)
         headers = http.headers
-        control = headers.get("cache-control")
+        control = headers.getall("cache-control", None)
         # Only narrows: who says nothing of themselves cannot name a memory to share.
         known = key is not None or self._config.scope is not None
         return Request(
@@ -124,7 +124,7 @@ class Gateway:
             key=key,
             scope=headers.get("x-sparecall-scope") if known else None,
             headers=headers,
-            cache_control=DEFAULT_CACHE_CONTROL if control is None else CacheControl.parse(control),
+            cache_control=DEFAULT_CACHE_CONTROL if control is None else CacheControl.parse(",".join(control)),
         )
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
