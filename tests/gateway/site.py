@@ -66,7 +66,7 @@ class Site:
 
 
 @asynccontextmanager
-async def gateway_before(upstream: str, **sections: Any) -> AsyncIterator[Site]:
+async def gateway_before(upstream: str, /, **sections: Any) -> AsyncIterator[Site]:
     """A gateway before the provider at that base URL; `sections` are those of a configuration."""
     given = {
         **sections,
@@ -80,7 +80,7 @@ async def gateway_before(upstream: str, **sections: Any) -> AsyncIterator[Site]:
 
 @asynccontextmanager
 async def simulated_site(
-    provider: simulate.Provider | None = None, **sections: Any
+    provider: simulate.Provider | None = None, /, **sections: Any
 ) -> AsyncIterator[tuple[Site, simulate.Provider]]:
     """A gateway before a simulated provider that answers at once."""
     provider = provider or simulate.Provider(latency=INSTANT, wall_clock=lambda: 1_750_000_000.0)
