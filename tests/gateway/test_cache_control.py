@@ -32,3 +32,36 @@ async def test_of_several_ages_the_smallest_counts() -> None:
         assert await post(site, "max-age=0, max-age=60") == (200, "miss", "max_age")
 
 
+@pytest.mark.parametrize(
+    ("control", "body", "cache", "reason"),
+    [
+        ("only-if-cached", {}, {}, "absent"),
+        ("only-if-cached", {"stream": True}, {}, "absent"),
+        ("only-if-cached, no-store", {}, {}, "no_store"),
+        ("only-if-cached, no-cache", {}, {}, "no_cache"),
+        ("only-if-cached", {"temperature": 1.5}, {}, "temperature"),
+        ("only-if-cached", {}, {"enabled": False}, "absent"),
+    ],
+)
+async def test_only_if_cached_never_makes_a_call(
+    control: str, body: dict[str, Any], cache: dict[str, Any], reason: str
+) -> None:
+    async with simulated_site(cache=cache) as (site, provider):
+        assert await post(site, control, **body) == (504, "bypass", reason)
+        assert provider.calls.total() == 0
+
+
+async def test_only_if_cached_holds_on_wires_that_have_no_cache() -> None:
+    async with simulated_site() as (site, provider):
+        assert await post(site, "only-if-cached", path="/embeddings", input="text") == (504, "bypass", "wire")
+        assert provider.calls.total() == 0
+
+
+async def test_the_sdk_does_not_retry_what_only_if_cached_refused() -> None:
+    async with simulated_site() as (site, _):
+        client = await site.sdk(max_retries=2)
+        with pytest.raises(openai.APIStatusError) as caught:
+            await client.chat.completions.create(**QUESTION, extra_headers={"cache-control": "only-if-cached"})
+        assert caught.value.status_code == 504
+        assert caught.value.code == "only_if_cached"
+        assert caught.value.request.headers["x-stainless-retry-count"] == "0"

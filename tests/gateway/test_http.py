@@ -55,6 +55,8 @@ async def test_bytes_that_are_no_http_are_refused_without_being_quoted(
     assert (status, error_of(body)["code"]) == (400, "bad_http")
     assert MARK not in body
     assert MARK.decode() not in caplog.text
+
+
 async def test_a_key_that_is_not_utf_8_is_a_401_not_a_failure() -> None:
     async with simulated_site() as (site, _):
         data = POST + b"Authorization: Bearer \xff\xfe\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
@@ -67,5 +69,3 @@ async def test_a_body_that_is_not_in_its_announced_encoding_is_a_400() -> None:
         data = POST + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
         status, _, body = await exchange(site, data)
     assert (status, error_of(body)["code"]) == (400, "invalid_body")
-
-

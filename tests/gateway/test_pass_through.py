@@ -15,7 +15,9 @@ async def echo_path(http: web.Request) -> web.Response:
     return web.json_response({"path": http.raw_path, "method": http.method})
 
 
-@pytest.mark.parametrize("path", ["../admin", "a/../../admin", "%2e%2e/admin", "a/.%2E/b", "./models", "a/..%2fb", ".."])
+@pytest.mark.parametrize(
+    "path", ["../admin", "a/../../admin", "%2e%2e/admin", "a/.%2E/b", "./models", "a/..%2fb", ".."]
+)
 async def test_no_path_leads_out_of_the_base_url_of_the_provider(path: str) -> None:
     async with scripted_site(echo_path) as (site, script):
         http = await site.http()
@@ -31,5 +33,3 @@ async def test_path_and_query_reach_the_provider_as_they_were_sent() -> None:
         for path in ("/files/a%2Fb?x=%2B&y=", "/files/..a/.b", "/a%20b"):
             async with http.get(URL(site.url + path, encoded=True)) as response:
                 assert (await response.json())["path"] == "/v1" + path
-
-

@@ -34,5 +34,3 @@ async def test_without_a_key_and_without_a_configured_scope_nothing_is_cached_bu
 async def test_a_client_without_a_key_cannot_name_a_memory() -> None:
     async with simulated_site(**OWN_KEY) as (site, _):
         assert [await ask(site, None, "team") for _ in range(2)] == [(200, "bypass", "no_scope")] * 2
-
-

@@ -19,6 +19,7 @@ from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
 from sparecall.gateway.respond import respond
 from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
+from sparecall.pipeline.reply import no_call
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
 from sparecall.pipeline.upstream import reply_headers
 
@@ -91,7 +92,9 @@ class Gateway:
                 limit = self._config.server.max_body_bytes
                 return Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large").response()
             except web.RequestPayloadError:
-                return Refusal(400, "The body cannot be read as its headers announce it.", code="invalid_body").response()
+                return Refusal(
+                    400, "The body cannot be read as its headers announce it.", code="invalid_body"
+                ).response()
             except (web.HTTPException, ConnectionError):
                 raise
             except Exception as error:  # noqa: BLE001 - the last resort of a server
@@ -134,6 +137,8 @@ class Gateway:
         """Sends any other call under /v1 on unchanged and streams back what comes."""
         upstream: Upstream = self.pipeline.stage(Upstream)
         request = await self._request(http)
+        if request.cache_control.only_if_cached:
+            return await respond(http, no_call("wire"))
         path = http.rel_url.raw_path.removeprefix("/v1")
         if _DOTS.search(path):
             # Would reach paths of the provider outside its base URL, with the gateway's key.

@@ -13,7 +13,7 @@ from sparecall import __version__, sse
 from sparecall.errors import InvalidDocument, UpstreamError
 from sparecall.pipeline import chat
 from sparecall.pipeline.log import ReplyLog
-from sparecall.pipeline.reply import Reply
+from sparecall.pipeline.reply import Reply, no_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,9 @@ class Upstream:
             await self._session.close()
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
-        """Makes the call."""
+        """Makes the call, unless the client forbids one."""
+        if request.cache_control.only_if_cached:  # no cache stands above that could have said so
+            return no_call(request.bypass or "absent")
         stream = request.inspection is not None and request.inspection.stream
         body = request.body
         if stream and request.inspection is not None and not request.inspection.include_usage:
