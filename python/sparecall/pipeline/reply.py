@@ -65,7 +65,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Microseconds spent in each stage itself, the stages below left out, outermost first."""
         inclusive = sorted(self.trace.items(), key=lambda item: -item[1])
         inner = [nanos for _, nanos in inclusive[1:]] + [0]
-        return {name: (nanos - below) // 1000 for (name, nanos), below in zip(inclusive, inner, strict=True)}
+        return {name: (nanos - below) // 1000 for (name, nanos), below in zip(inclusive, inner, strict=False)}
 
     async def read(self) -> bytes:
         """The whole body as JSON, waiting for the end of a stream. Raises `UpstreamError` when the stream breaks off."""
