@@ -151,7 +151,7 @@ class Upstream:
             response.close()
 
     async def _copy(self, response: aiohttp.ClientResponse, log: ReplyLog[chat.Ending]) -> None:
-        parser = sse.Parser(max_event_bytes=self._max_reply_bytes)
+        parser = sse.Parser(max_event_bytes=max(self._max_reply_bytes, sse.DEFAULT_MAX_EVENT_BYTES))
         assembler = chat.Assembler()
         async for data in response.content.iter_any():
             for event in parser.feed(data):
