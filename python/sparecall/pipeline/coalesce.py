@@ -70,8 +70,8 @@ class Coalesce:
             return msgspec.structs.replace(reply, hit=hit)
         assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
         log: ReplyLog[Ending] = reply.stream.log
-        if log.overflowed:
-            return await next(request)
+        if log.headless:
+            return await self._whole(request, next)
         own = log.reader()
         if request.inspection.stream:
             return msgspec.structs.replace(reply, hit=hit, stream=own)
@@ -80,5 +80,11 @@ class Coalesce:
         finally:
             own.close()
         if ending.body is None:
-            return await next(request)  # the stream came to no whole answer: ask for one
+            return await self._whole(request, next)
         return msgspec.structs.replace(reply, hit=hit, stream=None, body=ending.body, summary=ending.summary)
+
+    async def _whole(self, request: Request, next: Next) -> Reply:  # noqa: A002
+        """A call of its own where the stream in flight came to no answer that can be shared; merged with others like it."""
+        assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
+        reply, led = await self._flight.run(request.inspection.digest + b"whole", lambda: next(request))
+        return reply if led else msgspec.structs.replace(reply, hit="coalesced")
