@@ -31,7 +31,7 @@ class Digest:
         self, *, version: int = 0, max_temperature: float = 1.0, max_n: int = 1, settings: tuple[str, ...] = ()
     ) -> None:
         # "|" stands in no scope, so a scope and its settings cannot be mistaken for another scope.
-        self._suffix = "|" + scope_of_key("\n".join(settings))
+        self._suffix = "|" + scope_of_key("\n".join(("settings", *settings)))
         self._inspect = functools.partial(inspect, version=version, max_temperature=max_temperature, max_n=max_n)
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
