@@ -6,8 +6,8 @@ import asyncio
 
 import msgspec
 import pytest
-from gateway.site import QUESTION, completion
 
+from gateway.site import QUESTION, completion
 from sparecall.cache import BytesCache
 from sparecall.pipeline import Coalesce, Digest, Exact, Next, Pipeline, Reply, Request, Scope, chat
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 from aiohttp import web
+
 from gateway.site import (
     DONE,
-    HELLO,
     QUESTION,
     USAGE_CHUNK,
     Site,
@@ -17,7 +16,6 @@ from gateway.site import (
     completion,
     scripted_site,
     send_events,
-    simulated_site,
 )
 
 if TYPE_CHECKING:

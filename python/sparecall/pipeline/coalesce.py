@@ -39,8 +39,8 @@ class Coalesce:
             return await next(request)
         digest = request.inspection.digest
         live = self._live.get(digest)
-        if live is not None and live.stream is not None:
-            if not live.stream.log.failed and not live.stream.log.overflowed:
+        if live is not None:
+            if live.stream is None or not (live.stream.log.failed or live.stream.log.overflowed):
                 return await self._share(request, next, live, led=False)
             del self._live[digest]
         reply, led = await self._flight.run(
@@ -49,10 +49,11 @@ class Coalesce:
         return await self._share(request, next, reply, led=led)
 
     def _landed(self, digest: bytes, reply: Reply) -> None:
-        """Holds a live stream open for newcomers until it ends."""
-        if reply.stream is None:
-            return
+        """Holds a live stream open for newcomers until it ends, and a whole reply until its leader had time to store it."""
         self._live[digest] = reply
+        if reply.stream is None:
+            asyncio.get_running_loop().call_soon(self._forget, digest, reply)
+            return
         # Callers woken by the flight run before anything scheduled here: each takes a place of its own in the log before
         # this one is given up, and the one that stores the answer does so before newcomers stop finding the stream.
         loop = asyncio.get_running_loop()
