@@ -34,5 +34,3 @@ async def test_who_comes_between_the_answer_and_its_storing_makes_no_call() -> N
         assert calls == 1
         await asyncio.sleep(0)
         assert len(pipeline.stage(Coalesce)) == 0
-
-

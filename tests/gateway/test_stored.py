@@ -63,3 +63,28 @@ async def test_an_answer_over_the_limit_is_passed_on_whole_and_not_stored_in_eit
             assert script.calls == calls
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"choices": [{"finish_reason": "stop"}]},
+        {"choices": [{"index": 0, "message": None, "finish_reason": "stop"}]},
+        {"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]},
+        {"choices": [{"index": 0, "message": {"tool_calls": [1]}, "finish_reason": "stop"}]},
+        {"usage": {"prompt_tokens": -5, "completion_tokens": 1}},
+        {"usage": {"prompt_tokens": 10**30, "completion_tokens": 1}},
+        {"usage": {"prompt_tokens": "ten"}},
+        {"model": None},
+        {"choices": None},
+    ],
+)
+async def test_an_answer_that_could_not_be_replayed_or_counted_is_passed_on_and_not_stored(
+    change: dict[str, Any],
+) -> None:
+    async with scripted_site(json_reply(completion(**change))) as (site, script):
+        http = await site.http()
+        for calls in (1, 2):
+            for_stream = {**QUESTION, "stream": calls == 2}
+            async with http.post(f"{site.url}/chat/completions", json=for_stream) as response:
+                assert (response.status, response.headers["x-sparecall-cache"]) == (200, "miss")
+                assert await response.json() == completion(**change)
+            assert script.calls == calls

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -34,12 +34,28 @@ class Ending(msgspec.Struct, frozen=True):
 NO_ENDING = Ending(None, None)
 
 
+# Exact in a float, and far above what any model reads: more is no count but an error.
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: _Tokens = 0
+    completion_tokens: _Tokens = 0
+
+
+class _ToolCall(msgspec.Struct):
+    pass
+
+
+class _Message(msgspec.Struct):
+    tool_calls: list[_ToolCall] | None = None
 
 
 class _Choice(msgspec.Struct):
+    """What `render` relies on."""
+
+    index: int
+    message: _Message
     finish_reason: str | None = None
 
 
