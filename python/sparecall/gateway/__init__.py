@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import logging
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -177,11 +176,13 @@ class Gateway:
 
     def _load_snapshot(self) -> None:
         path, exact = self._config.cache.snapshot, self.pipeline.stage(Exact)
-        if path is None or exact is None or not Path(path).exists():
+        if path is None or exact is None:
             return
         try:
             count = exact.cache.load(path)
-        except SnapshotError as error:
+        except FileNotFoundError:
+            log.info("no snapshot at %s yet: starting with an empty cache", path)
+        except (SnapshotError, OSError) as error:
             log.warning("starting with an empty cache: %s", error)
         else:
             log.info("%d answers loaded from %s", count, path)
@@ -189,7 +190,10 @@ class Gateway:
     def _save_snapshot(self) -> None:
         path, exact = self._config.cache.snapshot, self.pipeline.stage(Exact)
         if path is not None and exact is not None:
-            exact.cache.save(path)
+            try:
+                exact.cache.save(path)
+            except OSError as error:
+                log.error("the cache is lost, it cannot be saved: %s", error)  # noqa: TRY400 - the message says all
 
 
 @contextlib.asynccontextmanager
