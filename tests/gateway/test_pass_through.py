@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiohttp import web
 from yarl import URL
@@ -33,3 +35,26 @@ async def test_path_and_query_reach_the_provider_as_they_were_sent() -> None:
         for path in ("/files/a%2Fb?x=%2B&y=", "/files/..a/.b", "/a%20b"):
             async with http.get(URL(site.url + path, encoded=True)) as response:
                 assert (await response.json())["path"] == "/v1" + path
+
+
+@pytest.mark.parametrize("how", ["reset", "silence"])
+async def test_a_reply_that_the_provider_breaks_off_is_broken_off_for_the_client(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def half(http: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(http)
+        await response.write(b"first half")
+        if how == "silence":
+            await asyncio.sleep(10)
+        assert http.transport is not None
+        http.transport.abort()
+        return response
+
+    async with scripted_site(half, upstream={"read_timeout": 0.05}) as (site, _):
+        reader, writer = await site.raw()
+        writer.write(b"GET /v1/files/1/content HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        received = await reader.read()
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.endswith(b"\r\n\r\na\r\nfirst half\r\n"), "neither an end nor a second reply"
+    assert {record.levelname for record in caplog.records} == {"WARNING"}

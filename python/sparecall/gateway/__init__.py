@@ -9,6 +9,7 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
+import aiohttp
 from aiohttp import web
 
 from sparecall import __version__, pipeline
@@ -20,7 +21,7 @@ from sparecall.gateway.respond import respond
 from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
 from sparecall.pipeline.reply import no_call
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
-from sparecall.pipeline.upstream import reply_headers
+from sparecall.pipeline.upstream import failure, reply_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -154,8 +155,15 @@ class Gateway:
             }
             response = web.StreamResponse(status=answer.status, headers=headers)
             await response.prepare(http)
-            async for data in answer.content.iter_any():
-                await response.write(data)
+            try:
+                async for data in answer.content.iter_any():
+                    await response.write(data)
+            except (aiohttp.ClientPayloadError, TimeoutError) as error:
+                # Too late for a status: the client sees a reply that is cut off, as the gateway did.
+                log.warning("%s", failure(error, upstream.url))
+                if http.transport is not None:
+                    http.transport.abort()
+                raise ConnectionError("the provider broke off its answer") from None
             await response.write_eof()
             return response
         finally:

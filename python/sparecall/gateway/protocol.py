@@ -29,9 +29,9 @@ class _Handler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        log.warning("answered %d to bytes that are no HTTP request: %s", status, type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("part of a reply was sent already")
+        log.warning("answered %d to what could not be read: %s", status, type(exc).__name__)
         response = Refusal(status, "This is no HTTP request that can be read.", code="bad_http").response()
         response.force_close()
         return response
