@@ -132,6 +132,12 @@ def checked(config: Config) -> Config:
         (server.max_body_bytes > 0, "server.max_body_bytes", server.max_body_bytes, "1 or more"),
         (_at_least(server.shutdown_grace, 0), "server.shutdown_grace", server.shutdown_grace, "0 or more seconds"),
         (all(server.client_keys), "server.client_keys", "an empty key", "keys of one character or more"),
+        (
+            "@" not in parts.netloc,
+            "upstream.url",
+            "a URL with a password",
+            "no user and password; use upstream.api_key_env",
+        ),
         (parts.scheme in {"http", "https"} and bool(parts.netloc), "upstream.url", upstream.url, "http(s)://host/v1"),
         (not parts.query and not parts.fragment, "upstream.url", upstream.url, "no query and no fragment"),
         (_at_least(upstream.connect_timeout, 1e-3), "upstream.connect_timeout", upstream.connect_timeout, "above 0"),
