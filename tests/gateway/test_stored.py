@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import openai
 import pytest
 from aiohttp import web
 
 from gateway.site import (
     DONE,
+    HELLO,
     QUESTION,
     USAGE_CHUNK,
     Site,
@@ -88,3 +90,81 @@ async def test_an_answer_that_could_not_be_replayed_or_counted_is_passed_on_and_
                 assert (response.status, response.headers["x-sparecall-cache"]) == (200, "miss")
                 assert await response.json() == completion(**change)
             assert script.calls == calls
+
+
+STREAMS = {
+    "no finish_reason": [*HELLO[:-1], DONE],
+    "no [DONE]": HELLO,
+    "cut": HELLO[:2],
+    "content filter": [*HELLO[:-1], chunk({}, "content_filter"), DONE],
+    "an error event": [*HELLO[:2], b'data: {"error": {"message": "overloaded", "type": "server_error"}}\n\n'],
+    "an error, then the end": [*HELLO[:2], b'data: {"error": {"message": "overloaded"}}\n\n', HELLO[-1], DONE],
+    "no JSON": [*HELLO[:2], b"data: {\xff\n\n", *HELLO[2:], DONE],
+    "a choice without index": [*HELLO[:2], b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n', HELLO[-1], DONE],
+    "choices numbered oddly": [
+        *HELLO,
+        b'data: {"choices": [{"index": "1", "delta": {"content": "x"}, "finish_reason": "stop"}]}\n\n',
+        DONE,
+    ],
+    "tool calls that are none": [*HELLO[:2], chunk({"tool_calls": [1, 2]}), HELLO[-1], DONE],
+    "nothing": [DONE],
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+async def test_a_stream_that_is_not_a_whole_answer_is_shown_as_it_is_and_not_stored(name: str) -> None:
+    events = STREAMS[name]
+    async with scripted_site(stream_reply(*events)) as (site, script):
+        http = await site.http()
+        for calls in (1, 2):
+            async with http.post(f"{site.url}/chat/completions", json={**QUESTION, "stream": True}) as response:
+                assert response.status == 200
+                body = await response.read()
+            shown = b"".join(events)
+            if DONE in events:
+                assert body == shown
+            else:
+                assert body.startswith(shown + b'data: {"error":{"message":"Upstream: ')
+                assert DONE not in body
+            assert script.calls == calls
+
+
+async def test_the_sdk_raises_on_a_stream_that_breaks_off() -> None:
+    async with scripted_site(stream_reply(*HELLO[:2])) as (site, _):
+        with pytest.raises(openai.APIError, match="ended a stream without"):
+            await text_of(site, stream=True)
+
+
+async def test_a_stream_that_breaks_before_its_first_event_is_a_502() -> None:
+    async with scripted_site(stream_reply()) as (site, _):
+        with pytest.raises(openai.InternalServerError) as caught:
+            await text_of(site, stream=True)
+        assert (caught.value.status_code, caught.value.code) == (502, "upstream_broken")
+
+
+BODIES: dict[str, tuple[Any, int]] = {
+    "content filter": (completion(finish="content_filter"), 200),
+    "no finish": (completion(finish=None), 200),
+    "no choices": (completion(choices=[]), 200),
+    "an error": ({"error": {"message": "overloaded"}}, 200),
+    "created": (completion(), 201),
+    "bad request": ({"error": {"message": "no such model"}}, 400),
+    "server error": ({"error": {"message": "failed"}}, 500),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_a_reply_that_is_not_a_whole_answer_is_shown_as_it_is_and_not_stored(name: str) -> None:
+    body, status = BODIES[name]
+    async with scripted_site(json_reply(body, status)) as (site, script):
+        http = await site.http()
+        for calls in (1, 2):
+            async with http.post(f"{site.url}/chat/completions", json=QUESTION) as response:
+                assert (response.status, await response.json()) == (status, body)
+            assert script.calls == calls
+
+
+async def test_a_length_finish_is_stored() -> None:
+    async with scripted_site(json_reply(completion(finish="length"))) as (site, script):
+        assert [await text_of(site) for _ in range(2)] == ["Hello.", "Hello."]
+        assert script.calls == 1

@@ -22,6 +22,8 @@ class Summary(msgspec.Struct, frozen=True, array_like=True):
     completion_tokens: int
     storable: bool
     """Whether every choice finished, and for a reason that may be served again."""
+    cached_tokens: int = 0
+    """Those of the prompt that the provider read from its own cache, at its own price for them."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -38,9 +40,14 @@ NO_ENDING = Ending(None, None)
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
+class _Details(msgspec.Struct):
+    cached_tokens: _Tokens | None = None
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: _Tokens = 0
     completion_tokens: _Tokens = 0
+    prompt_tokens_details: _Details | None = None
 
 
 class _ToolCall(msgspec.Struct):
@@ -77,7 +84,9 @@ def summarise(body: bytes) -> Summary | None:
         return None
     usage = completion.usage or _Usage()
     storable = bool(completion.choices) and all(c.finish_reason in _STORABLE_FINISHES for c in completion.choices)
-    return Summary(completion.model, usage.prompt_tokens, usage.completion_tokens, storable)
+    details = usage.prompt_tokens_details or _Details()
+    cached_tokens = min(details.cached_tokens or 0, usage.prompt_tokens)
+    return Summary(completion.model, usage.prompt_tokens, usage.completion_tokens, storable, cached_tokens)
 
 
 def asking_for_usage(body: bytes) -> bytes:
@@ -130,6 +139,12 @@ class Assembler:
 
     def finish(self) -> Ending:
         """The answer, once the stream has come to its `[DONE]`, if its chunks amount to one."""
+        try:
+            return self._finish()
+        except (LookupError, TypeError, AttributeError, ValueError, RecursionError):
+            return NO_ENDING  # pieces that fit together by themselves, but not as an answer
+
+    def _finish(self) -> Ending:
         choices = [self._choices[index] for index in sorted(self._choices)]
         if not self._fit or not choices or any(choice["finish_reason"] is None for choice in choices):
             return NO_ENDING
