@@ -84,23 +84,23 @@ class Gateway:
         async def guarded(http: web.Request) -> web.StreamResponse:
             try:
                 return await handler(http)
-            except Refusal as refusal:
-                return refusal.response()
+            except Refusal as raised:
+                refusal = raised
             except SparecallError as error:
-                return refusal_of(error).response()
+                refusal = refusal_of(error)
             except web.HTTPRequestEntityTooLarge:
                 limit = self._config.server.max_body_bytes
-                return Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large").response()
+                refusal = Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large")
             except web.RequestPayloadError:
-                return Refusal(
-                    400, "The body cannot be read as its headers announce it.", code="invalid_body"
-                ).response()
+                refusal = Refusal(400, "The body cannot be read as its headers announce it.", code="invalid_body")
             except (web.HTTPException, ConnectionError):
                 raise
             except Exception as error:  # noqa: BLE001 - the last resort of a server
                 # Neither message nor traceback: both may quote a prompt or a key.
                 log.error("%s in %s", type(error).__name__, http.match_info.route.resource)  # noqa: TRY400
-                return refusal_of(SparecallError()).response()
+                refusal = refusal_of(SparecallError())
+            self._metrics.refused(refusal.code)
+            return refusal.response()
 
         return guarded
 
@@ -154,6 +154,7 @@ class Gateway:
                 "x-sparecall-reason": "wire",
             }
             response = web.StreamResponse(status=answer.status, headers=headers)
+            self._metrics.passed_on(answer.status)
             await response.prepare(http)
             try:
                 async for data in answer.content.iter_any():
@@ -170,6 +171,8 @@ class Gateway:
             answer.close()
 
     async def _nowhere(self, http: web.Request) -> web.StreamResponse:
+        if http.path in {"/healthz", "/readyz", "/metrics"}:
+            raise Refusal(405, "This path is only read: use GET.", code="method_not_allowed")
         raise Refusal(404, "No such path here. The API is under /v1.", code="not_found")
 
     async def _health(self, http: web.Request) -> web.Response:

@@ -107,7 +107,12 @@ class Pipeline:
             summary = ending.summary if ending is not None else None
             cost = None
             if summary is not None:
-                cost = self._prices.cost(summary.model, summary.prompt_tokens, summary.completion_tokens)
+                cost = self._prices.cost(
+                    summary.model,
+                    summary.prompt_tokens,
+                    summary.completion_tokens,
+                    cached_tokens=summary.cached_tokens,
+                )
             on_event(Event(reply, summary, seconds, cost))
 
         if reply.stream is not None:
