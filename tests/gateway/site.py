@@ -15,6 +15,7 @@ from simulated import INSTANT
 from sparecall import config as configuration
 from sparecall import simulate
 from sparecall.gateway import serving
+from sparecall.pipeline import Coalesce
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -52,12 +53,18 @@ class Site:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         return await self._exits.enter_async_context(aiohttp.ClientSession(headers=headers))
 
-    async def raw(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A bare socket."""
+    async def raw(self, *, outlives: bool = False) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A bare socket, closed before the gateway stops unless it `outlives` it."""
         host, _, port = self.root.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        self._exits.callback(writer.close)
+        if not outlives:
+            self._exits.callback(writer.close)
         return reader, writer
+
+    def waiting(self) -> int:
+        """How many callers wait for a call in flight that has not been answered yet."""
+        calls = self.gateway.pipeline.stage(Coalesce)._flight._calls
+        return sum(len(call.waiters) for call in calls.values())
 
     async def metrics(self) -> str:
         """The text of `/metrics`."""
@@ -93,7 +100,7 @@ class Script:
 
     def __init__(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:
         self.calls = 0
-        self.bodies: list[Any] = []
+        self.bodies: list[bytes] = []
         self.open = 0
         """Calls whose connection is still there."""
         self._handler = handler
@@ -102,8 +109,7 @@ class Script:
         self.calls += 1
         self.open += 1
         try:
-            body = await http.read()
-            self.bodies.append(msgspec.json.decode(body) if body else None)
+            self.bodies.append(await http.read())
             return await self._handler(http)
         finally:
             self.open -= 1
@@ -169,6 +175,19 @@ async def send_events(http: web.Request, events: Iterable[bytes]) -> web.StreamR
     for event in events:
         await response.write(event)
     return response
+
+
+class Gate:
+    """An upstream that answers in the form it is asked for, once the gate is open."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def __call__(self, http: web.Request) -> web.StreamResponse:
+        await self.opened.wait()
+        if (await http.json()).get("stream"):
+            return await send_events(http, [*HELLO, USAGE_CHUNK, DONE])
+        return web.json_response(completion())
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -112,7 +112,9 @@ class Upstream:
     async def send(self, method: str, path: str, request: Request, body: bytes | None) -> aiohttp.ClientResponse:
         """Sends one call and returns its response with the body not read yet. Follows no redirect."""
         assert self._session is not None, "the pipeline is not open: use `async with`"  # noqa: S101
-        headers = {name: value for name, value in request.headers.items() if name.lower() in REQUEST_HEADERS}
+        headers = {
+            lower: value for name, value in request.headers.items() if (lower := name.lower()) in REQUEST_HEADERS
+        }
         if body is not None:
             headers.setdefault("content-type", "application/json")
         key = self._key if self._key is not None else request.key
