@@ -16,7 +16,7 @@ check-tools:
 	@command -v cargo >/dev/null || { echo "sparecall needs a Rust toolchain (cargo): install it with rustup or your system's packages"; exit 1; }
 
 $(BIN)/maturin: | check-tools
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { echo "sparecall needs Python's venv module: install your system's python3-venv package"; exit 1; }
 	@$(BIN)/pip install --quiet --upgrade 'pip>=24' 'maturin>=1.9.4,<2'
 
 # A release build installed in editable form: Python edits need no rebuild, Rust edits only the binding's relink.
@@ -30,13 +30,18 @@ run: check-tools $(STAMP).demo  ## Build, then answer the official OpenAI SDK th
 test: check-tools $(STAMP).test  ## Build, then lint and run every test
 	@.ci/suite $(BIN)
 
-soak: check-tools $(STAMP).test  ## The long counts: hours, not minutes
-	$(BIN)/pytest -m soak --timeout=3600 tests
+HOST   := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+soak: check-tools $(STAMP).test  ## The long counts, and the core under AddressSanitizer
+	PROPTEST_CASES=20000 cargo test --release --quiet -p sparecall-core
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --quiet -p sparecall-core --target $(HOST) --target-dir target/asan
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q --timeout=7200 tests/property
+	$(BIN)/pytest -q --timeout=7200 -m soak tests
 
 lint: check-tools $(STAMP).test  ## Formatting, lints and types only
 	@.ci/suite $(BIN) lint
 
 bench: check-tools $(STAMP).bench  ## asv over the current commit
+	@$(BIN)/asv machine --yes >/dev/null
 	$(BIN)/asv run --python=same --quick --show-stderr
 
 rivals: check-tools  ## The same work done by the best other libraries, in one run, in their own venv

@@ -50,7 +50,7 @@ texts = st.lists(fragments, max_size=40).map("".join) | st.text(characters, max_
 
 
 @pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
-@settings(max_examples=600)
+@settings(max_examples=6 * settings().max_examples)
 @given(text=texts)
 def test_any_text_has_the_tokens_tiktoken_gives_it(
     tiktoken_encoding: Callable[[str], tiktoken.Encoding], encoding: str, text: str
@@ -61,7 +61,7 @@ def test_any_text_has_the_tokens_tiktoken_gives_it(
 
 
 @pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 @given(data=st.binary(max_size=400))
 def test_any_bytes_read_as_text_have_the_tokens_tiktoken_gives_them(
     tiktoken_encoding: Callable[[str], tiktoken.Encoding], encoding: str, data: bytes
@@ -70,7 +70,6 @@ def test_any_bytes_read_as_text_have_the_tokens_tiktoken_gives_them(
         assert _core._tokens_encode(text, encoding) == tiktoken_encoding(encoding).encode_ordinary(text)
 
 
-@settings(max_examples=100)
 @given(many=st.lists(texts, max_size=8))
 def test_many_texts_count_as_each_alone(many: list[str]) -> None:
     assert tokens.count_many(many) == [tokens.count(text) for text in many]

@@ -116,14 +116,13 @@ class Gateway:
             raise Refusal(401, "This gateway demands one of its client keys as bearer token.", code="invalid_api_key")
         return presented or None
 
-    async def _request(self, http: web.Request) -> Request:
-        key = self._client_key(http)
+    def _request(self, http: web.Request, key: str | None, body: bytes) -> Request:
         headers = http.headers
         control = headers.getall("cache-control", None)
         # Only narrows: who says nothing of themselves cannot name a memory to share.
         known = key is not None or self._config.scope is not None
         return Request(
-            body=await http.read(),
+            body=body,
             key=key,
             scope=headers.get("x-sparecall-scope") if known else None,
             headers=headers,
@@ -131,12 +130,14 @@ class Gateway:
         )
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
-        return await respond(http, await self.pipeline(await self._request(http)))
+        key = self._client_key(http)
+        return await respond(http, await self.pipeline(self._request(http, key, await http.read())))
 
     async def _pass_through(self, http: web.Request) -> web.StreamResponse:
         """Sends any other call under /v1 on unchanged and streams back what comes."""
         upstream: Upstream = self.pipeline.stage(Upstream)
-        request = await self._request(http)
+        key = self._client_key(http)
+        request = self._request(http, key, await http.read())
         if request.cache_control.only_if_cached:
             return await respond(http, no_call("wire"))
         path = http.rel_url.raw_path.removeprefix("/v1")

@@ -8,6 +8,7 @@ from sparecall.metrics import Registry
 from sparecall.pipeline import Coalesce, Exact
 
 if TYPE_CHECKING:
+    from sparecall.metrics import Counter, Histogram
     from sparecall.pipeline import Event, Pipeline
 
 SECONDS = (
@@ -35,8 +36,8 @@ SECONDS = (
 class Metrics:
     """Prometheus families of one gateway. Labels come from closed sets; model names are bounded by the registry."""
 
-    __slots__ = ("_cost", "_entries", "_errors", "_evictions", "_in_flight", "_registry", "_requests", "_seconds", "_store_bytes",
-                 "_tokens", "_unpriced")  # fmt: skip
+    __slots__ = ("_answered", "_cost", "_entries", "_errors", "_evictions", "_in_flight", "_input", "_output",
+                 "_registry", "_requests", "_seconds", "_store_bytes", "_unpriced")  # fmt: skip
 
     def __init__(self) -> None:
         registry = self._registry = Registry()
@@ -52,9 +53,13 @@ class Metrics:
             ("cache",),
             buckets=SECONDS,
         )
-        self._tokens = registry.counter(
+        # Series on the hot path are fetched once: hit and status class come from closed sets.
+        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        tokens = registry.counter(
             "sparecall_tokens_total", "Tokens of answers, as the provider counted them.", ("kind", "direction")
         )
+        self._input = {kind: tokens.labels(kind, "input") for kind in ("spent", "spared")}
+        self._output = {kind: tokens.labels(kind, "output") for kind in ("spent", "spared")}
         self._cost = registry.counter(
             "sparecall_cost_dollars_total", "Dollars spent on calls, and spared by hits.", ("kind", "model")
         )
@@ -78,16 +83,23 @@ class Metrics:
 
     def observe(self, event: Event) -> None:
         """Counts one request that has been answered."""
-        reply = event.reply
-        self._requests.labels(reply.hit, f"{reply.status // 100}xx").add()
-        self._seconds.labels(reply.hit).observe(event.seconds)
-        summary = event.summary
+        reply, summary = event.reply, event.summary
+        of_kind = reply.hit, reply.status // 100
+        series = self._answered.get(of_kind)
+        if series is None:
+            series = self._answered[of_kind] = (
+                self._requests.labels(reply.hit, f"{reply.status // 100}xx"),
+                self._seconds.labels(reply.hit),
+            )
+        requests, seconds = series
+        requests.add()
+        seconds.observe(event.seconds)
         if summary is None:
             return
         # A bypass reached the provider like a miss; every other hit spared a call.
         kind = "spent" if reply.hit in {"miss", "bypass"} else "spared"
-        self._tokens.labels(kind, "input").add(summary.prompt_tokens)
-        self._tokens.labels(kind, "output").add(summary.completion_tokens)
+        self._input[kind].add(summary.prompt_tokens)
+        self._output[kind].add(summary.completion_tokens)
         if event.cost is None:
             self._unpriced.labels(summary.model).add()
         else:

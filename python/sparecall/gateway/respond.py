@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from sparecall import __version__
 from sparecall.errors import UpstreamError
 from sparecall.gateway.errors import error_body
+from sparecall.gateway.whole import whole
 from sparecall.pipeline import chat
 
 if TYPE_CHECKING:
     from sparecall.pipeline import Reply
 
 DONE = b"data: [DONE]\n\n"
+SERVER = f"sparecall/{__version__}"
 
 
 def _headers(reply: Reply, content_type: str) -> dict[str, str]:
     headers = {
         "content-type": content_type,
+        "server": SERVER,
         "cache-control": "private, no-store",
         "x-sparecall-cache": reply.hit,
         "x-sparecall-micros": ", ".join([f"{name}={micros}" for name, micros in reply.micros.items()]),
@@ -42,7 +46,9 @@ async def respond(http: web.Request, reply: Reply) -> web.StreamResponse:
         body = reply.body or b""
         if asked is not None and asked.stream and reply.status == 200 and reply.summary is not None:
             framed = _frame(chat.render(body, include_usage=asked.include_usage)) + DONE
-            return web.Response(body=framed, headers=_headers(reply, "text/event-stream"))
+            return whole(http, _headers(reply, "text/event-stream"), framed)
+        if reply.status == 200:
+            return whole(http, _headers(reply, "application/json"), body)
         return web.Response(status=reply.status, body=body, headers=_headers(reply, "application/json"))
     return await _stream(http, reply, include_usage=asked is not None and asked.include_usage)
 

@@ -26,14 +26,15 @@ from sparecall.prices import Prices
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from types import TracebackType
 
     from sparecall.config import Config
-    from sparecall.pipeline.chat import Ending
 
 __all__ = ["Answer", "CacheControl", "Coalesce", "Digest", "Event", "Exact", "Hit", "Next", "Pipeline", "Reply", "Request",
            "Scope", "Stage", "Upstream", "open", "stages"]  # fmt: skip
+
+_clock = time.perf_counter_ns
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -96,29 +97,31 @@ class Pipeline:
         """
         if not isinstance(request, Request):
             request = Request.of(request)
-        start = time.perf_counter_ns()
-        reply = msgspec.structs.replace(await self._run(request), trace=request.trace)
+        elif request.trace:  # passed once before
+            request = msgspec.structs.replace(request, trace={})
+        start = _clock()
+        reply = await self._run(request)
+        request.trace["reply"] = end = _clock()
+        if reply.trace is not request.trace:
+            reply = msgspec.structs.replace(reply, trace=request.trace)
         if self._on_event is not None:
-            self._report(reply, (time.perf_counter_ns() - start) / 1e9, self._on_event)
+            seconds = (end - start) / 1e9
+            if reply.stream is None:
+                self._report(reply, reply.summary, seconds)
+            else:
+                reply.stream.log.when_ended(
+                    lambda ending: self._report(reply, None if ending is None else ending.summary, seconds)
+                )
         return reply
 
-    def _report(self, reply: Reply, seconds: float, on_event: Callable[[Event], None]) -> None:
-        def ended(ending: Ending | Reply | None) -> None:
-            summary = ending.summary if ending is not None else None
-            cost = None
-            if summary is not None:
-                cost = self._prices.cost(
-                    summary.model,
-                    summary.prompt_tokens,
-                    summary.completion_tokens,
-                    cached_tokens=summary.cached_tokens,
-                )
-            on_event(Event(reply, summary, seconds, cost))
-
-        if reply.stream is not None:
-            reply.stream.log.when_ended(ended)
-        else:
-            ended(reply)
+    def _report(self, reply: Reply, summary: Summary | None, seconds: float) -> None:
+        cost = None
+        if summary is not None:
+            cost = self._prices.cost(
+                summary.model, summary.prompt_tokens, summary.completion_tokens, cached_tokens=summary.cached_tokens
+            )
+        assert self._on_event is not None  # noqa: S101 - for mypy; the caller has checked
+        self._on_event(Event(reply, summary, seconds, cost))
 
     def stage(self, kind: type[Any]) -> Any:
         """The stage of that class, or None."""
@@ -166,14 +169,11 @@ def _name(stage: Stage) -> str:
 
 
 def _timed(stage: Stage, below: Next) -> Next:
+    """The stage as the one above calls it: a plain function, since one more coroutine per stage would cost more than some do."""
     name = _name(stage)
-    clock = time.perf_counter_ns
 
-    async def run(request: Request) -> Reply:
-        start = clock()
-        try:
-            return await stage(request, below)
-        finally:
-            request.trace[name] = clock() - start
+    def run(request: Request) -> Awaitable[Reply]:
+        request.trace.setdefault(name, _clock())
+        return stage(request, below)
 
     return run

@@ -31,16 +31,17 @@ class Digest:
         self, *, version: int = 0, max_temperature: float = 1.0, max_n: int = 1, settings: tuple[str, ...] = ()
     ) -> None:
         # "|" stands in no scope, so a scope and its settings cannot be mistaken for another scope.
-        self._suffix = "|" + scope_of_key("\n".join(("settings", *settings)))
+        self._suffix = "|" + scope_of_key(msgspec.json.encode(settings).decode())
         self._inspect = functools.partial(inspect, version=version, max_temperature=max_temperature, max_n=max_n)
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on with its inspection, and the reply back; what is not cacheable says why in `bypass`."""
-        work = functools.partial(self._inspect, request.body, scope=(request.scope or "") + self._suffix)
+        scope = (request.scope or "") + self._suffix
         if len(request.body) <= INLINE_BYTES:
-            inspection = work()
+            inspection = self._inspect(request.body, scope=scope)
         else:
-            inspection = await asyncio.get_running_loop().run_in_executor(None, work)
+            inspection = await asyncio.to_thread(self._inspect, request.body, scope=scope)
         bypass = request.bypass or inspection.why
         reply = await next(msgspec.structs.replace(request, inspection=inspection, bypass=bypass))
-        return msgspec.structs.replace(reply, inspection=inspection)
+        # Merged replies carry what their leader asked for.
+        return reply if reply.inspection is inspection else msgspec.structs.replace(reply, inspection=inspection)

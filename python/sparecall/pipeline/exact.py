@@ -76,7 +76,14 @@ class Exact:
             return None, "max_age"
         return (
             Reply(
-                status=200, hit="exact", body=answer.body, summary=answer.summary, age=age, served_by=answer.served_by
+                status=200,
+                hit="exact",
+                body=answer.body,
+                summary=answer.summary,
+                age=age,
+                served_by=answer.served_by,
+                inspection=request.inspection,
+                trace=request.trace,
             ),
             "",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,6 +52,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     inspection: Inspection | None = None
     """What the digest stage read in the request: the model, and whether it asked for a stream and for usage."""
     trace: Mapping[str, int] = {}
+    """When each stage was entered: `Request.trace`."""
 
     def __repr__(self) -> str:
         return f"<Reply {self.status} {self.hit}{' ' + self.reason if self.reason else ''} by {self.served_by!r}>"
@@ -62,10 +64,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def micros(self) -> dict[str, int]:
-        """Microseconds spent in each stage itself, the stages below left out, outermost first."""
-        inclusive = sorted(self.trace.items(), key=lambda item: -item[1])
-        inner = [nanos for _, nanos in inclusive[1:]] + [0]
-        return {name: (nanos - below) // 1000 for (name, nanos), below in zip(inclusive, inner, strict=False)}
+        """Microseconds from entering each stage to entering the next; the last one's go on to the reply."""
+        return {name: (until - since) // 1000 for (name, since), (_, until) in itertools.pairwise(self.trace.items())}
 
     async def read(self) -> bytes:
         """The whole body as JSON, waiting for the end of a stream. Raises `UpstreamError` when the stream breaks off."""

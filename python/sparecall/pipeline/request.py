@@ -60,7 +60,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     bypass: str = ""
     """Why this call may not be answered from memory, nor merged, nor stored; set by whichever stage finds out first."""
     trace: dict[str, int] = msgspec.field(default_factory=dict)
-    """Nanoseconds from entering each stage to leaving it, the stages below included."""
+    """When each stage was first entered, in nanoseconds of a monotonic clock; under ``reply``, when the pipeline returned."""
 
     def __repr__(self) -> str:
         return f"<Request of {len(self.body)} bytes, scope={self.scope!r}>"

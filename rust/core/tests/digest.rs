@@ -157,7 +157,7 @@ fn normal(value: &Value) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn another_spelling_of_the_same_value_has_the_same_digest(value in values(), seeds in any::<(u64, u64)>()) {

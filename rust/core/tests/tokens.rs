@@ -48,8 +48,6 @@ fn agree_on(piece: &str) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
     /// Each of these is one piece in both patterns.
     #[test]
     fn a_piece_of_any_length_merges_as_the_textbook_says(
