@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from gateway.site import (
     DONE,
@@ -15,6 +16,7 @@ from gateway.site import (
     USAGE_CHUNK,
     Gate,
     Site,
+    completion,
     gateway_before,
     scripted_site,
     send_events,
@@ -26,7 +28,6 @@ from sparecall.pipeline import Coalesce, Upstream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp import web
 
 pytestmark = pytest.mark.anyio
 
@@ -180,3 +181,27 @@ async def test_a_client_that_gives_up_gives_the_call_up() -> None:
         assert [await anext(stream) for _ in range(3)]
         await stream.close()
         await until(lambda: script.open == 0)
+
+
+async def test_a_client_that_asks_on_without_reading_is_answered_no_further() -> None:
+    async def long(_: web.Request) -> web.StreamResponse:
+        return web.json_response(completion("word " * 200_000))
+
+    body = msgspec.json.encode(QUESTION)
+    one = POST.replace(b"Length: %d" % len(BODY), b"Length: %d" % len(body)) + body
+    async with scripted_site(long) as (site, _):
+        assert (await (await site.sdk()).chat.completions.create(**QUESTION)).choices
+        _, writer = await site.raw()
+        writer.write(one * 200)
+        answered = -1.0
+        while answered != (now := await hits(site)):
+            answered = now
+            await asyncio.sleep(0.1)
+        assert answered < 100, "200 MB would wait in memory"
+        writer.transport.abort()
+
+
+async def hits(site: Site) -> float:
+    (line,) = [line for line in (await site.metrics()).splitlines() if line.startswith("sparecall_request_seconds_count")
+               and "exact" in line] or ["0 0"]  # fmt: skip
+    return float(line.split()[-1])
