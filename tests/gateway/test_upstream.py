@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 from aiohttp import web
@@ -138,3 +139,20 @@ async def test_the_gateway_s_own_key_replaces_the_client_s_and_other_headers_do_
         assert (seen["authorization"], seen["openai-organization"]) == ("Bearer sk-own", "org-1")
         assert not {"cookie", "x-forwarded-for", "x-stainless-lang"} & set(seen)
         assert not {"set-cookie", "server-timing"} & set(raw.headers)
+
+
+async def test_a_header_of_the_provider_that_is_no_text_is_left_out() -> None:
+    body = msgspec.json.encode(completion())
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: \xff\xfe\r\nconnection: close\r\n"
+        writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        async with gateway_before(f"http://{host}:{port}/v1") as site:
+            raw = await (await site.sdk()).chat.completions.with_raw_response.create(**QUESTION)
+            assert "x-request-id" not in raw.headers
+            assert raw.parse().choices
