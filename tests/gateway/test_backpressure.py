@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 import pytest
 from aiohttp import web
+
 from gateway.site import HELLO, QUESTION, Site, completion, scripted_site, send_events, until
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from aiohttp import web
 
 from gateway.site import (
     DONE,
@@ -16,7 +15,6 @@ from gateway.site import (
     USAGE_CHUNK,
     Gate,
     Site,
-    completion,
     gateway_before,
     scripted_site,
     send_events,
@@ -27,6 +25,8 @@ from sparecall.pipeline import Coalesce, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aiohttp import web
 
 
 pytestmark = pytest.mark.anyio
