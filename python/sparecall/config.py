@@ -133,6 +133,7 @@ def checked(config: Config) -> Config:
         _check_text("server.client_keys", key)
     rules: list[tuple[bool, str, object, str]] = [
         (_plain(server.host), "server.host", repr(server.host), "an address or a host name"),
+        (all(server.client_keys), "server.client_keys", "an empty key", "keys of one character or more"),
         (0 <= server.port <= 65535, "server.port", server.port, "0 to 65535"),
         (server.max_body_bytes > 0, "server.max_body_bytes", server.max_body_bytes, "1 or more"),
         (_at_least(server.shutdown_grace, 0), "server.shutdown_grace", server.shutdown_grace, "0 or more seconds"),

@@ -6,19 +6,22 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING
 
+import aiohttp
 from aiohttp import web
 
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SnapshotError, SparecallError
 from sparecall.gateway.errors import Refusal, refusal_of
 from sparecall.gateway.metrics import Metrics
+from sparecall.gateway.protocol import Runner
 from sparecall.gateway.respond import respond
 from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
+from sparecall.pipeline.reply import no_call
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
-from sparecall.pipeline.upstream import reply_headers
+from sparecall.pipeline.upstream import failure, reply_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("sparecall.gateway")
+# A part of a path that a URL parser resolves away, spelled out or escaped.
+_DOTS = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=/|\\|%2f|%5c|\Z)", re.IGNORECASE)
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -79,13 +84,15 @@ class Gateway:
         async def guarded(http: web.Request) -> web.StreamResponse:
             try:
                 return await handler(http)
-            except Refusal as refusal:
-                return refusal.response()
+            except Refusal as raised:
+                refusal = raised
             except SparecallError as error:
-                return refusal_of(error).response()
+                refusal = refusal_of(error)
             except web.HTTPRequestEntityTooLarge:
                 limit = self._config.server.max_body_bytes
-                return Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large").response()
+                refusal = Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large")
+            except web.RequestPayloadError:
+                refusal = Refusal(400, "The body cannot be read as its headers announce it.", code="invalid_body")
             except web.HTTPException:
                 raise
             except ConnectionError:
@@ -94,7 +101,9 @@ class Gateway:
             except Exception as error:  # noqa: BLE001 - the last resort of a server
                 # Neither message nor traceback: both may quote a prompt or a key.
                 log.error("%s in %s", type(error).__name__, http.match_info.route.resource)  # noqa: TRY400
-                return refusal_of(SparecallError()).response()
+                refusal = refusal_of(SparecallError())
+            self._metrics.refused(refusal.code)
+            return refusal.response()
 
         return guarded
 
@@ -102,19 +111,25 @@ class Gateway:
         """The key the client presents. Raises a 401 where a listed one is demanded and it has none."""
         scheme, _, key = http.headers.get("authorization", "").partition(" ")
         presented = key.strip() if scheme.lower() == "bearer" else ""
-        if self._key_hashes and hashlib.sha256(presented.encode(errors="replace")).digest() not in self._key_hashes:
+        try:
+            digest = hashlib.sha256(presented.encode()).digest()
+        except UnicodeEncodeError:
+            raise Refusal(401, "The bearer token is not UTF-8.", code="invalid_api_key") from None
+        if self._key_hashes and digest not in self._key_hashes:
             raise Refusal(401, "This gateway demands one of its client keys as bearer token.", code="invalid_api_key")
         return presented or None
 
     def _request(self, http: web.Request, key: str | None, body: bytes) -> Request:
         headers = http.headers
-        control = headers.get("cache-control")
+        control = headers.getall("cache-control", None)
+        # Only narrows: who says nothing of themselves cannot name a memory to share.
+        known = key is not None or self._config.scope is not None
         return Request(
             body=body,
             key=key,
-            scope=headers.get("x-sparecall-scope"),
+            scope=headers.get("x-sparecall-scope") if known else None,
             headers=headers,
-            cache_control=DEFAULT_CACHE_CONTROL if control is None else CacheControl.parse(control),
+            cache_control=DEFAULT_CACHE_CONTROL if control is None else CacheControl.parse(",".join(control)),
         )
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
@@ -126,7 +141,12 @@ class Gateway:
         upstream: Upstream = self.pipeline.stage(Upstream)
         key = self._client_key(http)
         request = self._request(http, key, await http.read())
+        if request.cache_control.only_if_cached:
+            return await respond(http, no_call("wire"))
         path = http.rel_url.raw_path.removeprefix("/v1")
+        if _DOTS.search(path):
+            # Would reach paths of the provider outside its base URL, with the gateway's key.
+            raise Refusal(404, "A path with . or .. as a part is not passed on.", code="not_found")
         query = f"?{http.rel_url.raw_query_string}" if http.rel_url.raw_query_string else ""
         answer = await upstream.send(http.method, path + query, request, request.body or None)
         try:
@@ -138,15 +158,25 @@ class Gateway:
                 "x-sparecall-reason": "wire",
             }
             response = web.StreamResponse(status=answer.status, headers=headers)
+            self._metrics.passed_on(answer.status)
             await response.prepare(http)
-            async for data in answer.content.iter_any():
-                await response.write(data)
+            try:
+                async for data in answer.content.iter_any():
+                    await response.write(data)
+            except (aiohttp.ClientPayloadError, TimeoutError) as error:
+                # Too late for a status: the client sees a reply that is cut off, as the gateway did.
+                log.warning("%s", failure(error, upstream.url))
+                if http.transport is not None:
+                    http.transport.abort()
+                raise ConnectionError("the provider broke off its answer") from None
             await response.write_eof()
             return response
         finally:
             answer.close()
 
     async def _nowhere(self, http: web.Request) -> web.StreamResponse:
+        if http.path in {"/healthz", "/readyz", "/metrics"}:
+            raise Refusal(405, "This path is only read: use GET.", code="method_not_allowed")
         raise Refusal(404, "No such path here. The API is under /v1.", code="not_found")
 
     async def _health(self, http: web.Request) -> web.Response:
@@ -161,11 +191,13 @@ class Gateway:
 
     def _load_snapshot(self) -> None:
         path, exact = self._config.cache.snapshot, self.pipeline.stage(Exact)
-        if path is None or exact is None or not Path(path).exists():
+        if path is None or exact is None:
             return
         try:
             count = exact.cache.load(path)
-        except SnapshotError as error:
+        except FileNotFoundError:
+            log.info("no snapshot at %s yet: starting with an empty cache", path)
+        except (SnapshotError, OSError) as error:
             log.warning("starting with an empty cache: %s", error)
         else:
             log.info("%d answers loaded from %s", count, path)
@@ -173,7 +205,10 @@ class Gateway:
     def _save_snapshot(self) -> None:
         path, exact = self._config.cache.snapshot, self.pipeline.stage(Exact)
         if path is not None and exact is not None:
-            exact.cache.save(path)
+            try:
+                exact.cache.save(path)
+            except OSError as error:
+                log.error("the cache is lost, it cannot be saved: %s", error)  # noqa: TRY400 - the message says all
 
 
 @contextlib.asynccontextmanager
@@ -184,9 +219,7 @@ async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
     """
     server = config.server
     gateway = Gateway(config)
-    runner = web.AppRunner(
-        gateway.app(), access_log=None, handler_cancellation=True, shutdown_timeout=server.shutdown_grace
-    )
+    runner = Runner(gateway.app(), access_log=None, handler_cancellation=True, shutdown_timeout=server.shutdown_grace)
     await runner.setup()
     try:
         site = web.TCPSite(runner, server.host, server.port, backlog=4096)

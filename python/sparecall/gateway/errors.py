@@ -11,16 +11,20 @@ from sparecall.errors import InvalidArgument, InvalidDocument, SparecallError, U
 class Refusal(Exception):
     """An error reply, on its way out of a handler."""
 
-    __slots__ = ("body", "status")
+    __slots__ = ("body", "code", "status")
 
     def __init__(self, status: int, message: str, *, code: str, kind: str = "invalid_request_error") -> None:
         super().__init__(code)
         self.status = status
+        self.code = code
         self.body = error_body(message, code=code, kind=kind)
 
     def response(self) -> web.Response:
         """The reply itself."""
-        return web.Response(status=self.status, body=self.body, headers=ERROR_HEADERS)
+        response = web.Response(status=self.status, body=self.body, headers=ERROR_HEADERS)
+        if self.status == 405:
+            response.headers["allow"] = "GET, HEAD"
+        return response
 
 
 ERROR_HEADERS = {

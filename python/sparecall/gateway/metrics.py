@@ -36,13 +36,16 @@ SECONDS = (
 class Metrics:
     """Prometheus families of one gateway. Labels come from closed sets; model names are bounded by the registry."""
 
-    __slots__ = ("_answered", "_cost", "_entries", "_evictions", "_in_flight", "_input", "_output", "_registry",
-                 "_requests", "_seconds", "_store_bytes", "_unpriced")  # fmt: skip
+    __slots__ = ("_answered", "_cost", "_entries", "_errors", "_evictions", "_in_flight", "_input", "_output",
+                 "_registry", "_requests", "_seconds", "_store_bytes", "_unpriced")  # fmt: skip
 
     def __init__(self) -> None:
         registry = self._registry = Registry()
         self._requests = registry.counter(
             "sparecall_requests_total", "Requests answered, by kind of hit and status class.", ("cache", "status")
+        )
+        self._errors = registry.counter(
+            "sparecall_errors_total", "Requests that the gateway itself answered with an error, by its code.", ("code",)
         )
         self._seconds = registry.histogram(
             "sparecall_request_seconds",
@@ -69,6 +72,14 @@ class Metrics:
             "sparecall_cache_evictions", "Answers that left memory, by reason.", ("reason",)
         )
         self._in_flight = registry.gauge("sparecall_calls_in_flight", "Calls that newcomers can join.")
+
+    def passed_on(self, status: int) -> None:
+        """Counts one call of a wire that has no cache."""
+        self._requests.labels("bypass", f"{status // 100}xx").add()
+
+    def refused(self, code: str) -> None:
+        """Counts one error reply of the gateway's own."""
+        self._errors.labels(code).add()
 
     def observe(self, event: Event) -> None:
         """Counts one request that has been answered."""

@@ -50,11 +50,13 @@ class Whole(web.StreamResponse):
         return self._size
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Writes everything."""
+        """Writes everything, and waits where the client does not keep up: its next request is not answered before."""
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has gone")
         transport.write(self._data)
+        if request.protocol.writing_paused:
+            await request.protocol._drain_helper()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""

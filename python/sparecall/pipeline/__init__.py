@@ -120,9 +120,7 @@ class Pipeline:
 
     def _report(self, reply: Reply, summary: Summary | None, seconds: float) -> None:
         cost = None
-        if (
-            summary is not None and summary.prompt_tokens
-        ):  # no answer costs nothing: 0 means that the provider did not count
+        if summary is not None and summary.prompt_tokens:  # 0: the provider did not count; no answer costs nothing
             cost = self._prices.cost(
                 summary.model, summary.prompt_tokens, summary.completion_tokens, cached_tokens=summary.cached_tokens
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -36,14 +36,18 @@ class Ending(msgspec.Struct, frozen=True):
 NO_ENDING = Ending(None, None)
 
 
-class _PromptTokens(msgspec.Struct):
-    cached_tokens: int | None = None
+# Exact in a float, and far above what any model reads: more is no count but an error.
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: _Tokens | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _PromptTokens | None = None
+    prompt_tokens: _Tokens = 0
+    completion_tokens: _Tokens = 0
+    prompt_tokens_details: _Details | None = None
 
 
 class _ToolCall(msgspec.Struct):
@@ -55,6 +59,8 @@ class _Message(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
+    """What `render` relies on."""
+
     message: _Message
     index: int = 0
     finish_reason: str | None = None
@@ -78,9 +84,9 @@ def summarise(body: bytes) -> Summary | None:
         return None
     usage = completion.usage or _Usage()
     storable = bool(completion.choices) and all(c.finish_reason in _STORABLE_FINISHES for c in completion.choices)
-    details = usage.prompt_tokens_details
-    cached = (details.cached_tokens or 0) if details is not None else 0
-    return Summary(completion.model, usage.prompt_tokens, usage.completion_tokens, storable, cached)
+    details = usage.prompt_tokens_details or _Details()
+    cached_tokens = min(details.cached_tokens or 0, usage.prompt_tokens)
+    return Summary(completion.model, usage.prompt_tokens, usage.completion_tokens, storable, cached_tokens)
 
 
 def asking_for_usage(body: bytes) -> bytes:
@@ -140,15 +146,15 @@ class Assembler:
         choices = [self._choices[index] for index in sorted(self._choices)]
         if not self._fit or not choices or any(choice["finish_reason"] is None for choice in choices):
             return NO_ENDING
-        try:
-            for choice in choices:
-                _close_message(choice["message"])
-        except (TypeError, AttributeError):
-            return NO_ENDING
         completion = {**self._fields, "object": "chat.completion", "choices": choices}
         if self._usage is not None:
             completion["usage"] = self._usage
-        body = _encode(completion)
+        try:
+            for choice in choices:
+                _close_message(choice["message"])
+            body = _encode(completion)
+        except (TypeError, AttributeError, ValueError, RecursionError):
+            return NO_ENDING  # pieces that fit together by themselves, but not as an answer
         return Ending(body, summarise(body))
 
     def _add_chunk(self, chunk: dict[str, Any]) -> None:
@@ -228,11 +234,11 @@ def render(body: bytes, *, include_usage: bool) -> list[bytes]:
     head["object"] = "chat.completion.chunk"
     usage: dict[str, Any] = {"usage": None} if include_usage else {}
     events = []
-    for choice in completion["choices"]:
+    for position, choice in enumerate(completion["choices"]):
         delta = dict(choice.pop("message"))
         if delta.get("tool_calls"):
             delta["tool_calls"] = [{**call, "index": index} for index, call in enumerate(delta["tool_calls"])]
-        index, logprobs = choice.get("index", 0), choice.pop("logprobs", None)
+        index, logprobs = choice.get("index", position), choice.pop("logprobs", None)
         first = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}
         last = {"index": index, "delta": {}, "logprobs": None, "finish_reason": None, **choice}
         events += [_encode({**head, "choices": [part], **usage}) for part in (first, last)]

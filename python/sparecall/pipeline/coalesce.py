@@ -71,15 +71,16 @@ class Coalesce:
             return msgspec.structs.replace(reply, hit=hit)
         assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
         log: ReplyLog[Ending] = reply.stream.log
-        own = log.reader()
-        if request.inspection.stream:
-            return msgspec.structs.replace(reply, hit=hit, stream=own)
-        try:
-            ending = await own.ending()
-        finally:
-            own.close()
-        if ending.body is None:
-            # The stream came to no whole answer. Those it leaves without one ask together, but for the one whose call it was.
-            self._forget(request.inspection.digest, reply)
-            return await (next(request) if led else self(request, next))
-        return msgspec.structs.replace(reply, hit=hit, stream=None, body=ending.body, summary=ending.summary)
+        if not log.headless:
+            own = log.reader()
+            if request.inspection.stream:
+                return msgspec.structs.replace(reply, hit=hit, stream=own)
+            try:
+                ending = await own.ending()
+            finally:
+                own.close()
+            if ending.body is not None:
+                return msgspec.structs.replace(reply, hit=hit, stream=None, body=ending.body, summary=ending.summary)
+        # The stream came to no whole answer. Those it leaves without one ask together, but for the one whose call it was.
+        self._forget(request.inspection.digest, reply)
+        return await (next(request) if led else self(request, next))

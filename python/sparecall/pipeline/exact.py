@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sparecall.pipeline.reply import Answer, Reply
+from sparecall.pipeline.reply import Answer, Reply, no_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class Exact:
         """Answers from the cache, or passes the request on and stores what comes back."""
         control = request.cache_control
         if request.bypass or request.inspection is None or request.scope is None:
-            return _unmerged(request.bypass or "no_scope") if control.only_if_cached else await next(request)
+            return await next(request)
         if control.no_store and not control.only_if_cached:
             return await next(msgspec.structs.replace(request, bypass="no_store"))
         reason = "no_cache"
@@ -49,7 +49,7 @@ class Exact:
             if found is not None:
                 return found
         if control.only_if_cached:
-            return _unmerged(reason)
+            return no_call(reason)
         if control.no_cache:
             # Wants an answer made after it asked: merged with no earlier call, but good for later ones.
             request = msgspec.structs.replace(request, bypass="no_cache")
@@ -109,12 +109,3 @@ class Exact:
         digest = request.inspection.digest
         answer = Answer(digest, request.scope, self._clock(), served_by, summary, body)
         self.cache.set(digest, _encode_answer(answer))
-
-
-def _unmerged(reason: str) -> Reply:
-    """What RFC 9111 answers to `only-if-cached` when there is nothing."""
-    body = (
-        b'{"error":{"message":"No stored answer, and Cache-Control: only-if-cached forbids a call.",'
-        b'"type":"cache_error","param":null,"code":"only_if_cached"}}'
-    )
-    return Reply(status=504, hit="bypass", reason=reason, body=body)

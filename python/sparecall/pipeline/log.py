@@ -92,12 +92,17 @@ class ReplyLog(Generic[T]):
 
     @property
     def overflowed(self) -> bool:
-        """Whether more than `limit` bytes were written: such a log forgets what its readers have read."""
+        """Whether more than `limit` bytes were written: nobody new should join, and what all have read is dropped."""
         return self._bytes > self._limit
 
+    @property
+    def headless(self) -> bool:
+        """Whether the first events are gone: such a log can be read to its end but not joined."""
+        return self._first > 0
+
     def reader(self) -> Reader[T]:
-        """A new reader, at the first event. Raises `RuntimeError` once that has been dropped."""
-        if self._first > 0:
+        """A new reader, at the first event. Raises `RuntimeError` once the log has lost its head."""
+        if self.headless:
             raise RuntimeError("this log has overflowed and lost its head; start a call of your own")
         place = _Place()
         self._places.add(place)

@@ -97,3 +97,12 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             )
         else:
             yield chat.render(self.body, include_usage=include_usage)
+
+
+def no_call(reason: str) -> Reply:
+    """What RFC 9111 answers to `only-if-cached` when there is nothing. SDKs are told that trying again is of no use."""
+    body = (
+        b'{"error":{"message":"No stored answer, and Cache-Control: only-if-cached forbids a call.",'
+        b'"type":"cache_error","param":null,"code":"only_if_cached"}}'
+    )
+    return Reply(status=504, hit="bypass", reason=reason, body=body, headers={"x-should-retry": "false"})

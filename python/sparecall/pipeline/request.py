@@ -24,7 +24,10 @@ class CacheControl(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, header: str) -> CacheControl:
-        """Reads a `Cache-Control` header. Unknown directives are ignored; a broken `max-age` counts as 0, the safe side."""
+        """Reads a `Cache-Control` header. Unknown directives are ignored; a broken `max-age` counts as 0, the safe side.
+
+        Of several `max-age` the smallest counts.
+        """
         found: dict[str, Any] = {}
         for directive in header.lower().split(","):
             name, _, value = directive.strip().partition("=")
@@ -32,7 +35,8 @@ class CacheControl(msgspec.Struct, frozen=True, kw_only=True):
                 found[name.replace("-", "_")] = True
             elif name == "max-age":
                 digits = value.strip(' "')
-                found["max_age"] = float(digits) if digits.isdecimal() and digits.isascii() else 0.0
+                seconds = float(digits) if digits.isdecimal() and digits.isascii() else 0.0
+                found["max_age"] = min(seconds, found.get("max_age", seconds))
         return cls(**found)
 
 

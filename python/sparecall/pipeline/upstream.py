@@ -15,7 +15,7 @@ from sparecall import __version__, sse
 from sparecall.errors import InvalidArgument, InvalidDocument, UpstreamError
 from sparecall.pipeline import chat
 from sparecall.pipeline.log import ReplyLog
-from sparecall.pipeline.reply import Reply
+from sparecall.pipeline.reply import Reply, no_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +83,9 @@ class Upstream:
             self._session = None
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
-        """Makes the call."""
+        """Makes the call, unless the client forbids one."""
+        if request.cache_control.only_if_cached:  # no cache stands above that could have said so
+            return no_call(request.bypass or "absent")
         stream = request.inspection is not None and request.inspection.stream
         body = request.body
         if stream and request.inspection is not None and not request.inspection.include_usage:
@@ -201,8 +203,9 @@ def reply_headers(headers: Mapping[str, str]) -> dict[str, str]:
     passed = {}
     for name, value in headers.items():
         lower = name.lower()
-        odd_type = lower == "content-type" and not value.startswith("application/json")
-        if odd_type or lower in REPLY_HEADERS or lower.startswith(REPLY_HEADER_PREFIXES):
+        odd_type = lower == "content-type" and not value.startswith(("application/json", "text/event-stream"))
+        named = odd_type or lower in REPLY_HEADERS or lower.startswith(REPLY_HEADER_PREFIXES)
+        if named and value.isprintable():  # bytes that are no UTF-8 are no text that could be sent on
             passed[lower] = value
     return passed
 

@@ -1,0 +1,127 @@
+"""Everything under /v1 but chat completions goes to the provider and back as it is, and says so."""
+
+from __future__ import annotations
+
+import asyncio
+
+import openai
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from gateway.site import scripted_site, send_events, simulated_site, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def echo_path(http: web.Request) -> web.Response:
+    return web.json_response({"path": http.raw_path, "method": http.method})
+
+
+@pytest.mark.parametrize(
+    "path", ["../admin", "a/../../admin", "%2e%2e/admin", "a/.%2E/b", "./models", "a/..%2fb", ".."]
+)
+async def test_no_path_leads_out_of_the_base_url_of_the_provider(path: str) -> None:
+    async with scripted_site(echo_path) as (site, script):
+        http = await site.http()
+        async with http.get(URL(f"{site.url}/{path}", encoded=True)) as response:
+            assert response.status == 404
+            assert (await response.json())["error"]["code"] == "not_found"
+        assert script.calls == 0
+
+
+async def test_path_and_query_reach_the_provider_as_they_were_sent() -> None:
+    async with scripted_site(echo_path) as (site, _):
+        http = await site.http()
+        for path in ("/files/a%2Fb?x=%2B&y=", "/files/..a/.b", "/a%20b"):
+            async with http.get(URL(site.url + path, encoded=True)) as response:
+                assert (await response.json())["path"] == "/v1" + path
+
+
+@pytest.mark.parametrize("how", ["reset", "silence"])
+async def test_a_reply_that_the_provider_breaks_off_is_broken_off_for_the_client(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def half(http: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(http)
+        await response.write(b"first half")
+        if how == "silence":
+            await asyncio.sleep(10)
+        assert http.transport is not None
+        http.transport.abort()
+        return response
+
+    async with scripted_site(half, upstream={"read_timeout": 0.05}) as (site, _):
+        reader, writer = await site.raw()
+        writer.write(b"GET /v1/files/1/content HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        received = await reader.read()
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.endswith(b"\r\n\r\na\r\nfirst half\r\n"), "neither an end nor a second reply"
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+async def test_models_and_embeddings_pass_through_and_say_so() -> None:
+    async with simulated_site() as (site, provider):
+        client = await site.sdk()
+        assert "gpt-4o" in [model.id async for model in await client.models.list()]
+        assert (await client.models.retrieve("gpt-4o")).id == "gpt-4o"
+        with pytest.raises(openai.NotFoundError):
+            await client.models.retrieve("no-such-model")
+        for calls in (1, 2):
+            raw = await client.embeddings.with_raw_response.create(model="text-embedding-3-small", input=["a", "b"])
+            assert (raw.headers["x-sparecall-cache"], raw.headers["x-sparecall-reason"]) == ("bypass", "wire")
+            assert len(raw.parse().data) == 2
+            assert provider.calls.total() == calls
+
+
+async def test_the_synchronous_sdk_passes_through_alike() -> None:
+    async with simulated_site() as (site, _):
+        client = site.sync_sdk()
+        assert "gpt-4o" in [model.id for model in await asyncio.to_thread(lambda: list(client.models.list()))]
+
+
+async def test_a_body_of_any_type_passes_both_ways_as_it_is() -> None:
+    async def mirror(http: web.Request) -> web.Response:
+        return web.Response(body=await http.read(), content_type=http.content_type, status=206)
+
+    content = bytes(range(256)) * 500
+    async with scripted_site(mirror) as (site, _):
+        http = await site.http()
+        headers = {"content-type": "audio/mpeg"}
+        async with http.put(f"{site.url}/files/1", data=content, headers=headers) as response:
+            assert (response.status, response.content_type) == (206, "audio/mpeg")
+            assert await response.read() == content
+
+
+async def test_a_stream_of_another_wire_comes_as_it_is_made() -> None:
+    go_on = asyncio.Event()
+
+    async def events(http: web.Request) -> web.StreamResponse:
+        response = await send_events(http, [b"event: response.created\ndata: {}\n\n"])
+        await go_on.wait()
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async with scripted_site(events) as (site, _):
+        http = await site.http()
+        async with http.post(f"{site.url}/responses", json={"stream": True}) as response:
+            assert response.content_type == "text/event-stream"
+            assert await response.content.readuntil(b"\n\n") == b"event: response.created\ndata: {}\n\n"
+            go_on.set()
+            assert await response.read() == b"data: [DONE]\n\n"
+
+
+async def test_a_client_that_leaves_gives_up_the_call() -> None:
+    async def endless(http: web.Request) -> web.StreamResponse:
+        response = await send_events(http, [b"x" * 100])
+        while True:
+            await response.write(b"x" * 100)
+            await asyncio.sleep(0.002)
+
+    async with scripted_site(endless) as (site, script):
+        http = await site.http()
+        async with http.get(f"{site.url}/files/1/content") as response:
+            await response.content.readexactly(500)
+            response.close()
+        await until(lambda: script.open == 0)
