@@ -69,6 +69,16 @@ def test_usage_may_stand_on_the_last_choice_s_own_chunk() -> None:
     assert whole["usage"] == usage
 
 
+def test_choices_without_a_number_are_numbered_by_their_place() -> None:
+    choices = [{"message": {"content": text}, "finish_reason": "stop"} for text in ("a", "b")]
+    body = msgspec.json.encode({"choices": choices})
+    summary = chat.summarise(body)
+    assert summary is not None
+    assert summary.storable
+    events = [msgspec.json.decode(event)["choices"][0] for event in chat.render(body, include_usage=False)]
+    assert [event["index"] for event in events] == [0, 0, 1, 1]
+
+
 def test_tool_calls_are_merged_by_index_and_lose_it() -> None:
     first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
     second = {"index": 1, "id": "call_2", "type": "function", "function": {"name": "g", "arguments": "{}"}}

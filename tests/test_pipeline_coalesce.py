@@ -181,6 +181,17 @@ async def test_an_error_of_the_provider_is_everybodys_reply(stream: bool) -> Non
     assert len(provider.calls) == 1
 
 
+async def test_who_asks_again_at_once_after_an_error_is_not_given_it_again() -> None:
+    pipeline = usual(provider := Provider(status=500))
+
+    async def twice() -> list[str]:
+        return [(await pipeline(asking())).hit for _ in range(2)]
+
+    hits = await gathered(*(twice() for _ in range(4)))
+    assert len(provider.calls) == 2
+    assert sorted(hits) == [["coalesced", "coalesced"]] * 3 + [["miss", "miss"]]
+
+
 async def test_a_stream_that_breaks_breaks_for_everybody_and_the_next_call_is_new() -> None:
     async with no_complaints():
         pipeline = usual(provider := Provider(held=True))

@@ -12,7 +12,7 @@ import pytest
 import sparecall
 from providers import DONE, EVENTS, Recorder, calling, framed, serving, sse
 from sparecall.errors import InvalidArgument
-from sparecall.pipeline import Request, Upstream, chat
+from sparecall.pipeline import CacheControl, Request, Upstream, chat
 from stages import asking, completion, events_of, text_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,19 @@ async def test_a_whole_answer_comes_back_to_the_byte() -> None:
             "application/json",
         )
         assert recorder.bodies == [msgspec.json.decode(asking().body)]
+
+
+@pytest.mark.parametrize(("key", "temperature", "reason"), [(None, 0, "no_scope"), ("sk-a", 1.5, "temperature")])
+@pytest.mark.parametrize("cached", [True, False])
+async def test_only_if_cached_makes_no_call_where_no_cache_could_answer(
+    key: str | None, temperature: float, reason: str, *, cached: bool
+) -> None:
+    async with serving(recorder := Recorder()) as url:
+        config = {"upstream": {"url": url}, "cache": {"enabled": cached}}
+        async with sparecall.open(config) as pipeline:
+            only = CacheControl(only_if_cached=True)
+            reply = await pipeline(asking(key=key, temperature=temperature, cache_control=only))
+        assert (reply.status, reply.hit, reply.reason, recorder.seen) == (504, "bypass", reason, [])
 
 
 async def test_only_listed_headers_go_to_the_provider_and_each_once() -> None:

@@ -38,7 +38,7 @@ async def test_of_several_ages_the_smallest_counts() -> None:
     [
         ("only-if-cached", {}, {}, "absent"),
         ("only-if-cached", {"stream": True}, {}, "absent"),
-        ("only-if-cached, no-store", {}, {}, "no_store"),
+        ("only-if-cached, no-store", {}, {}, "absent"),
         ("only-if-cached, no-cache", {}, {}, "no_cache"),
         ("only-if-cached", {"temperature": 1.5}, {}, "temperature"),
         ("only-if-cached", {}, {"enabled": False}, "absent"),

@@ -70,7 +70,6 @@ async def test_an_answer_over_the_limit_is_passed_on_whole_and_not_stored_in_eit
     [
         {"choices": [{"finish_reason": "stop"}]},
         {"choices": [{"index": 0, "message": None, "finish_reason": "stop"}]},
-        {"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]},
         {"choices": [{"index": 0, "message": {"tool_calls": [1]}, "finish_reason": "stop"}]},
         {"usage": {"prompt_tokens": -5, "completion_tokens": 1}},
         {"usage": {"prompt_tokens": 10**30, "completion_tokens": 1}},

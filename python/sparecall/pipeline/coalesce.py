@@ -46,10 +46,13 @@ class Coalesce:
         reply, led = await self._flight.run(
             digest, lambda: next(request), landed=lambda reply: self._landed(digest, reply)
         )
+        if led and reply.stream is None:
+            # From here to where the answer is stored nothing waits: who asks later is answered from there, or makes a call.
+            self._forget(digest, reply)
         return await self._share(request, next, reply, led=led)
 
     def _landed(self, digest: bytes, reply: Reply) -> None:
-        """Holds a live stream open for newcomers until it ends, and a whole reply until its leader had time to store it."""
+        """Holds a live stream open for newcomers until it ends, and a whole reply until its leader resumes, to store it."""
         self._live[digest] = reply
         if reply.stream is None:
             asyncio.get_running_loop().call_soon(self._forget, digest, reply)

@@ -203,7 +203,7 @@ def reply_headers(headers: Mapping[str, str]) -> dict[str, str]:
     passed = {}
     for name, value in headers.items():
         lower = name.lower()
-        odd_type = lower == "content-type" and not value.startswith(("application/json", "text/event-stream"))
+        odd_type = lower == "content-type" and not value.startswith("application/json")
         named = odd_type or lower in REPLY_HEADERS or lower.startswith(REPLY_HEADER_PREFIXES)
         if named and value.isprintable():  # bytes that are no UTF-8 are no text that could be sent on
             passed[lower] = value
