@@ -13,11 +13,12 @@ import aiohttp
 from aiohttp import web
 
 from sparecall import __version__, pipeline
-from sparecall.errors import ConfigError, SnapshotError, SparecallError
+from sparecall.errors import ConfigError, SparecallError
 from sparecall.gateway.errors import Refusal, refusal_of
 from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
 from sparecall.gateway.respond import respond
+from sparecall.gateway.snapshot import Snapshot
 from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
 from sparecall.pipeline.reply import no_call
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
@@ -39,7 +40,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 class Gateway:
     """Routes, client keys and readiness around one pipeline."""
 
-    __slots__ = ("_config", "_key_hashes", "_metrics", "pipeline", "ready")
+    __slots__ = ("_config", "_key_hashes", "_metrics", "_snapshot", "pipeline", "ready")
 
     def __init__(self, config: Config) -> None:
         server = config.server
@@ -51,6 +52,7 @@ class Gateway:
         self._config = config
         # Only hashes are compared, so the time a comparison takes says nothing of a key.
         self._key_hashes = frozenset(hashlib.sha256(key.encode()).digest() for key in server.client_keys)
+        self._snapshot = None if config.cache.snapshot is None else Snapshot(config.cache.snapshot)
         self._metrics = Metrics()
         self.pipeline: Pipeline = pipeline.open(config, on_event=self._metrics.observe)
         self.ready = False
@@ -71,12 +73,15 @@ class Gateway:
         return app
 
     async def _lifespan(self, app: web.Application) -> AsyncIterator[None]:
+        exact = self.pipeline.stage(Exact)
         async with self.pipeline:
-            self._load_snapshot()
+            if exact is not None and self._snapshot is not None:
+                self._snapshot.load(exact.cache)
             self.ready = True
             yield
             self.ready = False
-            self._save_snapshot()
+            if exact is not None and self._snapshot is not None:
+                self._snapshot.save(exact.cache)
 
     def _guarded(self, handler: Handler) -> Handler:
         """The handler, with refusals and errors turned into replies."""
@@ -188,27 +193,6 @@ class Gateway:
     async def _scrape(self, http: web.Request) -> web.Response:
         text = self._metrics.render(self.pipeline)
         return web.Response(body=text.encode(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
-
-    def _load_snapshot(self) -> None:
-        path, exact = self._config.cache.snapshot, self.pipeline.stage(Exact)
-        if path is None or exact is None:
-            return
-        try:
-            count = exact.cache.load(path)
-        except FileNotFoundError:
-            log.info("no snapshot at %s yet: starting with an empty cache", path)
-        except (SnapshotError, OSError) as error:
-            log.warning("starting with an empty cache: %s", error)
-        else:
-            log.info("%d answers loaded from %s", count, path)
-
-    def _save_snapshot(self) -> None:
-        path, exact = self._config.cache.snapshot, self.pipeline.stage(Exact)
-        if path is not None and exact is not None:
-            try:
-                exact.cache.save(path)
-            except OSError as error:
-                log.error("the cache is lost, it cannot be saved: %s", error)  # noqa: TRY400 - the message says all
 
 
 @contextlib.asynccontextmanager
