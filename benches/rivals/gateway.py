@@ -57,16 +57,18 @@ ANSWER = json.dumps(
         "usage": {"prompt_tokens": 200, "completion_tokens": 400, "total_tokens": 600},
     }
 ).encode()
-# `wrk` calls request() for each request: the same body each time, or one with a seed never used before.
-LUA = """
-local body = [==[{body}]==]
-local head, tail = body:match("^(.*)10000000(.*)$")
-local unique, seed = {unique}, {seed}
+# A script without request() lets `wrk` make its request once: it must not be what is measured.
+REPEATED = """
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
 wrk.headers["authorization"] = "Bearer bench"
+wrk.body = [==[{body}]==]
+"""
+# A seed that was never used before makes each request another one.
+UNIQUE = """
+local head, tail = wrk.body:match("^(.*)10000000(.*)$")
+local seed = {seed}
 function request()
-  if not unique then return wrk.format(nil, nil, nil, body) end
   seed = seed + 1
   return wrk.format(nil, nil, nil, head .. string.format("%d", seed) .. tail)
 end
@@ -120,9 +122,10 @@ def load(port: int, *, connections: int, seconds: int, unique: bool, folder: Pat
     """Requests per second, median and 99th percentile in milliseconds."""
     load.seed += 1_000_000  # type: ignore[attr-defined]
     script = folder / "load.lua"
-    body = json.dumps(QUESTION)
-    seed = load.seed  # type: ignore[attr-defined]
-    script.write_text(LUA.replace("{body}", body).replace("{unique}", str(unique).lower()).replace("{seed}", str(seed)))
+    text = REPEATED.replace("{body}", json.dumps(QUESTION))
+    if unique:
+        text += UNIQUE.replace("{seed}", str(load.seed))  # type: ignore[attr-defined]
+    script.write_text(text)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
     text = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/v1/chat/completions"], check=True, capture_output=True, text=True

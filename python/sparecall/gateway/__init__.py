@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import re
@@ -17,8 +18,9 @@ from sparecall.errors import ConfigError, SparecallError
 from sparecall.gateway.errors import Refusal, refusal_of
 from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
-from sparecall.gateway.respond import respond
+from sparecall.gateway.respond import plain, respond
 from sparecall.gateway.snapshot import Snapshot
+from sparecall.gateway.whole import whole
 from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
 from sparecall.pipeline.reply import no_call
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sparecall.config import Config
+    from sparecall.gateway.respond import Ok
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("sparecall.gateway")
 # A part of a path that a URL parser resolves away, spelled out or escaped.
 _DOTS = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=/|\\|%2f|%5c|\Z)", re.IGNORECASE)
+_CHAT = "/v1/chat/completions"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -64,13 +68,24 @@ class Gateway:
         """The aiohttp application; its pipeline opens and closes with it."""
         app = web.Application(client_max_size=self._config.server.max_body_bytes)
         app.cleanup_ctx.append(self._lifespan)
-        app.router.add_post("/v1/chat/completions", self._guarded(self._chat))
+        app.router.add_post(_CHAT, self._guarded(self._chat))
         app.router.add_route("*", "/v1/{path:.+}", self._guarded(self._pass_through))
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/readyz", self._readiness)
         app.router.add_get("/metrics", self._scrape)
         app.router.add_route("*", "/{path:.*}", self._guarded(self._nowhere))
         return app
+
+    def runner(self) -> Runner:
+        """What serves `app()`, for a site of aiohttp's."""
+        return Runner(
+            self.app(),
+            path=_CHAT,
+            handler=self._guarded(functools.partial(self._chat, ok=whole)),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=self._config.server.shutdown_grace,
+        )
 
     async def _lifespan(self, app: web.Application) -> AsyncIterator[None]:
         exact = self.pipeline.stage(Exact)
@@ -105,7 +120,7 @@ class Gateway:
                 return web.Response()
             except Exception as error:  # noqa: BLE001 - the last resort of a server
                 # Neither message nor traceback: both may quote a prompt or a key.
-                log.error("%s in %s", type(error).__name__, http.match_info.route.resource)  # noqa: TRY400
+                log.error("%s in %s", type(error).__name__, http.method)  # noqa: TRY400
                 refusal = refusal_of(SparecallError())
             self._metrics.refused(refusal.code)
             return refusal.response()
@@ -117,10 +132,10 @@ class Gateway:
         scheme, _, key = http.headers.get("authorization", "").partition(" ")
         presented = key.strip() if scheme.lower() == "bearer" else ""
         try:
-            digest = hashlib.sha256(presented.encode()).digest()
+            token = presented.encode()
         except UnicodeEncodeError:
             raise Refusal(401, "The bearer token is not UTF-8.", code="invalid_api_key") from None
-        if self._key_hashes and digest not in self._key_hashes:
+        if self._key_hashes and hashlib.sha256(token).digest() not in self._key_hashes:
             raise Refusal(401, "This gateway demands one of its client keys as bearer token.", code="invalid_api_key")
         return presented or None
 
@@ -137,9 +152,9 @@ class Gateway:
             cache_control=DEFAULT_CACHE_CONTROL if control is None else CacheControl.parse(",".join(control)),
         )
 
-    async def _chat(self, http: web.Request) -> web.StreamResponse:
+    async def _chat(self, http: web.Request, *, ok: Ok = plain) -> web.StreamResponse:
         key = self._client_key(http)
-        return await respond(http, await self.pipeline(self._request(http, key, await http.read())))
+        return await respond(http, await self.pipeline(self._request(http, key, await http.read())), ok=ok)
 
     async def _pass_through(self, http: web.Request) -> web.StreamResponse:
         """Sends any other call under /v1 on unchanged and streams back what comes."""
@@ -203,7 +218,7 @@ async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
     """
     server = config.server
     gateway = Gateway(config)
-    runner = Runner(gateway.app(), access_log=None, handler_cancellation=True, shutdown_timeout=server.shutdown_grace)
+    runner = gateway.runner()
     await runner.setup()
     try:
         site = web.TCPSite(runner, server.host, server.port, backlog=4096)

@@ -1,4 +1,4 @@
-"""What is said, and logged, about bytes that are no HTTP request: what is wrong, and nothing of what came.
+"""The server around the gateway's application: a short way to its busiest route, and few words about what is no HTTP.
 
 aiohttp quotes the line it could not read, to the client and in the log, and that line may be the one with a key.
 """
@@ -6,11 +6,16 @@ aiohttp quotes the line it could not read, to the client and in the log, and tha
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from sparecall.gateway.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("sparecall.gateway")
 
@@ -43,12 +48,27 @@ class _Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """An `AppRunner` whose connections keep what they read to themselves."""
+    """An `AppRunner` whose connections keep what they read to themselves.
+
+    A POST to exactly `path` goes to `handler` at once: resolving a route costs more than answering from memory. Such a
+    request has no `match_info`. The application, which must have no middlewares, sees all others.
+    """
+
+    def __init__(self, app: web.Application, *, path: str, handler: Handler, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._path = path
+        self._handler = handler
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        path, handler, usual = self._path, self._handler, made.request_handler
+
+        async def handle(http: web.BaseRequest) -> web.StreamResponse:
+            short = http.raw_path == path and http.method == "POST" and "expect" not in http.headers
+            return await (handler if short else usual)(http)  # type: ignore[arg-type]  # made by the application's factory
+
         return _Server(
-            made.request_handler,
+            handle,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,

@@ -9,11 +9,14 @@ from aiohttp import web
 from sparecall import __version__
 from sparecall.errors import UpstreamError
 from sparecall.gateway.errors import error_body
-from sparecall.gateway.whole import whole
 from sparecall.pipeline import chat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from sparecall.pipeline import Reply
+
+    Ok = Callable[[web.Request, Mapping[str, str], bytes], web.StreamResponse]
 
 DONE = b"data: [DONE]\n\n"
 SERVER = f"sparecall/{__version__}"
@@ -39,16 +42,21 @@ def _frame(events: list[bytes]) -> bytes:
     return b"".join([b"data: %b\n\n" % event for event in events])
 
 
-async def respond(http: web.Request, reply: Reply) -> web.StreamResponse:
-    """Sends the reply in the form the client asked for."""
+def plain(_http: web.Request, headers: Mapping[str, str], body: bytes) -> web.StreamResponse:
+    """A 200 with these headers and this body, which whoever stands around the application may look at and change."""
+    return web.Response(body=body, headers=headers)
+
+
+async def respond(http: web.Request, reply: Reply, *, ok: Ok = plain) -> web.StreamResponse:
+    """Sends the reply in the form the client asked for; `ok` makes the response of a whole answer."""
     asked = reply.inspection
     if reply.stream is None:
         body = reply.body or b""
         if asked is not None and asked.stream and reply.status == 200 and reply.summary is not None:
             framed = _frame(chat.render(body, include_usage=asked.include_usage)) + DONE
-            return whole(http, _headers(reply, "text/event-stream"), framed)
+            return ok(http, _headers(reply, "text/event-stream"), framed)
         if reply.status == 200:
-            return whole(http, _headers(reply, "application/json"), body)
+            return ok(http, _headers(reply, "application/json"), body)
         return web.Response(status=reply.status, body=body, headers=_headers(reply, "application/json"))
     return await _stream(http, reply, include_usage=asked is not None and asked.include_usage)
 

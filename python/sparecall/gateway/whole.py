@@ -14,14 +14,11 @@ if TYPE_CHECKING:
 
 
 def whole(http: web.Request, headers: Mapping[str, str], body: bytes) -> web.StreamResponse:
-    """A 200 with these headers and this body, in the fastest form that the request allows.
+    """A 200 with these headers and this body. Where the connection is not simply kept open, aiohttp's own response.
 
-    Where others may look at a response on its way out (middlewares, signals, a parent application), or the connection is
-    not simply kept open, that is aiohttp's own.
+    Only for a server of our own: middlewares and signals of an application could not look into it.
     """
-    app = http.app
-    watched = app.middlewares or app.on_response_prepare or len(http.match_info.apps) > 1
-    if watched or http.version != HttpVersion11 or not http.keep_alive:
+    if http.version != HttpVersion11 or not http.keep_alive:
         return web.Response(body=body, headers=headers)
     fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if fields.count("\n") != len(headers) or fields.count("\r") != len(headers):
