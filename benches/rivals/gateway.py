@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import re
 import shutil
 import socket
@@ -115,7 +116,9 @@ def process(*command: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         yield running
     finally:
         running.terminate()
-        running.wait(10)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(10)
+        running.kill()
 
 
 def load(port: int, *, connections: int, seconds: int, unique: bool, folder: Path) -> tuple[float, float, float]:
@@ -168,7 +171,13 @@ def main() -> None:
     if shutil.which("wrk") is None:
         raise SystemExit("this benchmark needs `wrk` (Debian package wrk)")
     upstream = "http://127.0.0.1:9101/v1"
-    servers = {"bare handler": 9102, "sparecall, exact hit": 9103, "bare pass-through": 9104, "sparecall, miss": 9103}
+    servers = {
+        "bare handler": 9102,
+        "sparecall, exact hit": 9103,
+        "bare pass-through": 9104,
+        "sparecall, miss, cache growing": 9103,
+        "sparecall, miss, cache full": 9106,
+    }
     with contextlib.ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
         for role, port in (("mock", 9101), ("bare", 9102), ("pass-through", 9104)):
@@ -176,19 +185,28 @@ def main() -> None:
         gateway = running.enter_context(
             process(sys.executable, "-m", "sparecall.cli", "serve", "--upstream", upstream, "--port", "9103", port=9103)
         )
-        idle = resident_mb(gateway.pid)
+        # New answers take memory that nobody has touched before, which costs page faults, until the cache is at its bound.
+        small = folder / "small.toml"
+        small.write_text("[cache]\nmax_bytes = 8_000_000\n")
+        command = ("serve", "--config", str(small), "--upstream", upstream, "--port", "9106")
+        running.enter_context(process(sys.executable, "-m", "sparecall.cli", *command, port=9106))
+        idle = {"sparecall": resident_mb(gateway.pid)}
         if arguments.litellm:
             servers["LiteLLM proxy, pass-through"] = 9105
             config = folder / "litellm.yaml"
             parameters = f"{{model: openai/gpt-4o, api_base: '{upstream}', api_key: x}}"
             config.write_text(f"model_list: [{{model_name: gpt-4o, litellm_params: {parameters}}}]\n")
+            # Neither downloads nor keys: the others check none.
+            os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+            os.environ["LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"] = "true"
             command = ("litellm", "--config", str(config), "--port", "9105", "--num_workers", "1")
-            running.enter_context(process(*command, port=9105))
+            proxy = running.enter_context(process(*command, port=9105))
+            idle["LiteLLM proxy"] = resident_mb(proxy.pid)
         results: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
         for connections in (1, 16):
             for _ in range(arguments.rounds):
                 for name, port in servers.items():
-                    unique = name.endswith(("miss", "through"))
+                    unique = "miss" in name or "pass-through" in name
                     measured = load(
                         port, connections=connections, seconds=arguments.seconds, unique=unique, folder=folder
                     )
@@ -202,7 +220,10 @@ def main() -> None:
         (_, p50, p99), (rate, _, _) = middle[name, 1], middle[name, 16]
         added, ratio = p50 - middle[beside, 1][1], rate / middle[beside, 16][0]
         print(f"| {name} | {p50:.3f} / {p99:.3f} ms | {added:+.3f} ms | {rate:,.0f}/s | {ratio:.2f}x |")
-    print(f"\nsparecall: {idle:.0f} MB resident idle, {loaded:.0f} MB after the load (its cache full of misses).")
+    print("\nResident, idle: " + ", ".join(f"{name} {size:.0f} MB" for name, size in idle.items()) + ".")
+    print(
+        f"sparecall after the load, with {arguments.rounds * arguments.seconds * 2} seconds of misses in its cache: {loaded:.0f} MB."
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -52,4 +53,7 @@ async def _serve(config: Config) -> None:
         print(
             f"sparecall {__version__} listening on {url}, upstream {config.upstream.url}", file=sys.stderr, flush=True
         )
+        # What is imported lives as long as the process: a full collection would hold the loop for milliseconds to look at it.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
