@@ -1,4 +1,4 @@
-"""The examples of these pages are tests: every python block runs, top to bottom, one namespace per page."""
+"""The examples of README.md and of the pages in docs are tests: every python block runs, top to bottom, one namespace per page."""
 
 from __future__ import annotations
 
