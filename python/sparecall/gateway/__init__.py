@@ -65,7 +65,7 @@ class Gateway:
         return f"<Gateway to {self._config.upstream.url}, {'ready' if self.ready else 'not ready'}>"
 
     def app(self) -> web.Application:
-        """The aiohttp application; its pipeline opens and closes with it."""
+        """The aiohttp application; its pipeline opens and closes with it. It may be mounted in another one."""
         app = web.Application(client_max_size=self._config.server.max_body_bytes)
         app.cleanup_ctx.append(self._lifespan)
         app.router.add_post(_CHAT, self._guarded(self._chat))
@@ -163,10 +163,15 @@ class Gateway:
         request = self._request(http, key, await http.read())
         if request.cache_control.only_if_cached:
             return await respond(http, no_call("wire"))
-        path = http.rel_url.raw_path.removeprefix("/v1")
-        if _DOTS.search(path):
+        route, raw = http.match_info.route.resource, http.rel_url.raw_path
+        assert route is not None  # noqa: S101 - for mypy; `app` adds it with one
+        prefix = route.canonical.removesuffix("/{path}")  # "/v1", below where the application is mounted
+        path = raw.removeprefix(prefix)
+        if path == raw or _DOTS.search(path):
             # Would reach paths of the provider outside its base URL, with the gateway's key.
-            raise Refusal(404, "A path with . or .. as a part is not passed on.", code="not_found")
+            raise Refusal(
+                404, "A path with . or .. as a part, or an escaped prefix, is not passed on.", code="not_found"
+            )
         query = f"?{http.rel_url.raw_query_string}" if http.rel_url.raw_query_string else ""
         answer = await upstream.send(http.method, path + query, request, request.body or None)
         try:
