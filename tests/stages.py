@@ -9,6 +9,7 @@ import msgspec
 
 from sparecall.cache import BytesCache
 from sparecall.pipeline import Coalesce, Digest, Exact, Pipeline, Reply, Request, Scope, chat
+from sparecall.pipeline.answer import NO_ENDING, Ending
 from sparecall.pipeline.log import ReplyLog
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Provider:
         self.cut = False
         self.calls: list[Request] = []
         self.cancelled = 0
-        self.logs: list[ReplyLog[chat.Ending]] = []
+        self.logs: list[ReplyLog[Ending]] = []
         self.gate, self.rest = asyncio.Event(), asyncio.Event()
         self.limit = 1 << 20
         self._writers: set[asyncio.Task[None]] = set()
@@ -96,8 +97,8 @@ class Provider:
             status=self.status, hit=hit, reason=request.bypass, body=body, summary=summary, served_by="provider"
         )
 
-    def _write(self, events: list[bytes]) -> ReplyLog[chat.Ending]:
-        log: ReplyLog[chat.Ending] = ReplyLog(limit=self.limit, abandoned=lambda: writer.cancel())
+    def _write(self, events: list[bytes]) -> ReplyLog[Ending]:
+        log: ReplyLog[Ending] = ReplyLog(limit=self.limit, abandoned=lambda: writer.cancel())
 
         async def write() -> None:
             assembler = chat.Assembler()
@@ -109,7 +110,7 @@ class Provider:
             if self.cut:
                 log.fail(ConnectionResetError("cut"))
             else:
-                log.end(chat.NO_ENDING if log.overflowed else assembler.finish())
+                log.end(NO_ENDING if log.overflowed else assembler.finish())
 
         writer = asyncio.get_running_loop().create_task(write())
         self._writers.add(writer)

@@ -9,6 +9,7 @@ import pytest
 
 from sparecall import digest
 from sparecall.pipeline import chat
+from sparecall.pipeline.answer import Summary
 from sparecall.pipeline.log import LogEvent
 
 HEAD = {"id": "c-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
@@ -206,11 +207,11 @@ def test_a_summary_has_the_model_and_the_tokens() -> None:
             "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
         },
     }
-    assert chat.summarise(msgspec.json.encode(body)) == chat.Summary("gpt-4o", 10, 5, True, 4)
+    assert chat.summarise(msgspec.json.encode(body)) == Summary("gpt-4o", 10, 5, True, 4)
     bare = {"choices": [{"message": {}, "finish_reason": "stop"}], "usage": None}
-    assert chat.summarise(msgspec.json.encode(bare)) == chat.Summary("", 0, 0, True, 0)
+    assert chat.summarise(msgspec.json.encode(bare)) == Summary("", 0, 0, True, 0)
     details = {**body, "usage": {"prompt_tokens": 10, "prompt_tokens_details": None}}
-    assert chat.summarise(msgspec.json.encode(details)) == chat.Summary("gpt-4o", 10, 0, True, 0)
+    assert chat.summarise(msgspec.json.encode(details)) == Summary("gpt-4o", 10, 0, True, 0)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 import sparecall
 from loop_steps import settled, turns
 from sparecall.errors import ConfigError, InvalidArgument, InvalidDocument, UpstreamError
-from sparecall.pipeline import Coalesce, Digest, Event, Exact, Pipeline, Reply, Request, Scope, Upstream, chat
+from sparecall.pipeline import Coalesce, Digest, Event, Exact, Pipeline, Reply, Request, Scope, Upstream
+from sparecall.pipeline.answer import Summary
 from sparecall.prices import Price, Prices
 from stages import QUESTION, Clock, Provider, asking, completion, events_of, text_of, usual
 
@@ -269,4 +270,4 @@ async def test_reading_what_is_no_answer() -> None:
 
 def test_what_is_stored_of_an_older_summary_can_be_read() -> None:
     older = msgspec.msgpack.encode(["gpt-4o", 1, 2, True])
-    assert msgspec.msgpack.decode(older, type=chat.Summary) == chat.Summary("gpt-4o", 1, 2, True, 0)
+    assert msgspec.msgpack.decode(older, type=Summary) == Summary("gpt-4o", 1, 2, True, 0)

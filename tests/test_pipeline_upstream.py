@@ -12,7 +12,8 @@ import pytest
 import sparecall
 from providers import DONE, EVENTS, Recorder, calling, framed, serving, sse
 from sparecall.errors import InvalidArgument
-from sparecall.pipeline import CacheControl, Request, Upstream, chat
+from sparecall.pipeline import CacheControl, Request, Upstream
+from sparecall.pipeline.answer import Summary
 from stages import asking, completion, events_of, text_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ async def test_a_whole_answer_comes_back_to_the_byte() -> None:
         assert (reply.status, reply.hit, reply.served_by, reply.complete) == (200, "miss", url, True)
         assert await reply.read() == completion()
         assert reply.headers == {"x-request-id": "r-1"}
-        assert reply.summary == chat.Summary("gpt-4o", 1000, 100, True, 0)
+        assert reply.summary == Summary("gpt-4o", 1000, 100, True, 0)
         request = recorder.seen[0]
         assert (request.method, request.path, request.headers["content-type"]) == (
             "POST",

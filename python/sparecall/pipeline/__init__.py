@@ -15,11 +15,11 @@ import msgspec
 from sparecall import config as configuration
 from sparecall.cache import BytesCache
 from sparecall.errors import ConfigError, InvalidArgument
-from sparecall.pipeline.chat import Summary
+from sparecall.pipeline.answer import Answer, Summary
 from sparecall.pipeline.coalesce import Coalesce
 from sparecall.pipeline.digest import Digest
 from sparecall.pipeline.exact import Exact
-from sparecall.pipeline.reply import Answer, Hit, Reply
+from sparecall.pipeline.reply import Hit, Reply
 from sparecall.pipeline.request import CacheControl, Request
 from sparecall.pipeline.scope import Scope
 from sparecall.pipeline.stage import Next, Stage

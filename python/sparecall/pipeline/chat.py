@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
+from sparecall.pipeline.answer import NO_ENDING, Ending, Summary, TokenCount
 from sparecall.pipeline.log import LogEvent
 
 _decode = msgspec.json.decode
@@ -14,39 +15,13 @@ _encode = msgspec.json.encode
 _STORABLE_FINISHES = frozenset({"stop", "length", "tool_calls", "function_call"})
 
 
-class Summary(msgspec.Struct, frozen=True, array_like=True):
-    """What the pipeline wants to know of a complete answer without decoding it again."""
-
-    model: str
-    prompt_tokens: int
-    completion_tokens: int
-    storable: bool
-    """Whether every choice finished, and for a reason that may be served again."""
-    cached_tokens: int = 0
-    """Those of `prompt_tokens` that the provider read from a cache of its own."""
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """How a stream ended: its whole answer as JSON, or None where the stream does not amount to one."""
-
-    body: bytes | None
-    summary: Summary | None
-
-
-NO_ENDING = Ending(None, None)
-
-
-# Exact in a float, and far above what any model reads: more is no count but an error.
-_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-
-
 class _Details(msgspec.Struct):
-    cached_tokens: _Tokens | None = None
+    cached_tokens: TokenCount | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: _Tokens = 0
-    completion_tokens: _Tokens = 0
+    prompt_tokens: TokenCount = 0
+    completion_tokens: TokenCount = 0
     prompt_tokens_details: _Details | None = None
 
 
@@ -122,16 +97,20 @@ def without_usage(events: list[LogEvent]) -> list[bytes]:
 class Assembler:
     """Builds the complete answer from the chunks of a stream, one at a time, each once."""
 
-    __slots__ = ("_choices", "_fields", "_fit", "_usage")
+    __slots__ = ("_choices", "_fields", "_fit", "_usage", "complete")
 
     def __init__(self) -> None:
+        self.complete = False
         self._fields: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
         self._usage: dict[str, Any] | None = None
         self._fit = True
 
-    def add(self, data: bytes) -> LogEvent:
+    def add(self, data: bytes) -> LogEvent | None:
         """Takes the data of one event in. A chunk that cannot be part of an answer makes the whole unfit, not the stream."""
+        if data == b"[DONE]":
+            self.complete = True
+            return None
         speaks_of_usage = False
         try:
             chunk = _chunk_decoder.decode(data)

@@ -10,7 +10,7 @@ import msgspec
 from sparecall.flight import Flight
 
 if TYPE_CHECKING:
-    from sparecall.pipeline.chat import Ending
+    from sparecall.pipeline.answer import Ending
     from sparecall.pipeline.log import ReplyLog
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sparecall.pipeline.reply import Answer, Reply, no_call
+from sparecall.pipeline.answer import Answer
+from sparecall.pipeline.reply import Reply, no_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sparecall.cache import BytesCache
-    from sparecall.pipeline.chat import Ending, Summary
+    from sparecall.pipeline.answer import Ending, Summary
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
 

@@ -1,4 +1,4 @@
-"""`Answer`: what is stored. `Reply`: what one caller gets, and how it came to be."""
+"""`Reply`: what one caller gets, and how it came to be."""
 
 from __future__ import annotations
 
@@ -11,25 +11,13 @@ import msgspec
 from sparecall.digest import Inspection
 from sparecall.errors import UpstreamError
 from sparecall.pipeline import chat
+from sparecall.pipeline.answer import Ending, Summary
 from sparecall.pipeline.log import Reader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 Hit = Literal["exact", "semantic", "coalesced", "stale", "miss", "bypass"]
-
-
-class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """A complete chat completion, as stored. `digest` and `scope` stand inside and are checked on every read."""
-
-    digest: bytes
-    scope: str
-    stored_at: float
-    """Seconds since the epoch."""
-    served_by: str
-    summary: chat.Summary
-    body: bytes
-    """The `chat.completion` object as JSON."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -42,8 +30,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     hit: Hit
     reason: str = ""
     body: bytes | None = None
-    stream: Reader[chat.Ending] | None = None
-    summary: chat.Summary | None = None
+    stream: Reader[Ending] | None = None
+    summary: Summary | None = None
     """Model, finish and usage of a complete answer; None for an error, an incomplete answer or a stream."""
     headers: Mapping[str, str] = {}
     """What the provider said beside its answer, from a closed list; `content-type` only where it is not JSON."""

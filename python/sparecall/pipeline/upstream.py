@@ -14,6 +14,7 @@ import aiohttp
 from sparecall import __version__, sse
 from sparecall.errors import InvalidArgument, InvalidDocument, UpstreamError
 from sparecall.pipeline import chat
+from sparecall.pipeline.answer import NO_ENDING
 from sparecall.pipeline.log import ReplyLog
 from sparecall.pipeline.reply import Reply, no_call
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sparecall.config import Upstream as UpstreamConfig
+    from sparecall.pipeline.answer import Ending
     from sparecall.pipeline.reply import Hit
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
@@ -137,15 +139,15 @@ class Upstream:
                 "the key or a header holds a character that no header may hold, such as a line end"
             ) from None
 
-    def _follow(self, response: aiohttp.ClientResponse) -> ReplyLog[chat.Ending]:
+    def _follow(self, response: aiohttp.ClientResponse) -> ReplyLog[Ending]:
         """Starts to write a streaming response into a log; stops when nobody reads it any more."""
-        log: ReplyLog[chat.Ending] = ReplyLog(limit=self._max_reply_bytes, abandoned=lambda: pump.cancel())
+        log: ReplyLog[Ending] = ReplyLog(limit=self._max_reply_bytes, abandoned=lambda: pump.cancel())
         pump = asyncio.get_running_loop().create_task(self._pump(response, log))
         self._pumps.add(pump)
         pump.add_done_callback(functools.partial(self._stopped, response, log))
         return log
 
-    def _stopped(self, response: aiohttp.ClientResponse, log: ReplyLog[chat.Ending], pump: asyncio.Task[None]) -> None:
+    def _stopped(self, response: aiohttp.ClientResponse, log: ReplyLog[Ending], pump: asyncio.Task[None]) -> None:
         """Cleans up after a pump, however it ended: one that is cancelled before its first step runs no code of its own."""
         self._pumps.discard(pump)
         # Returns the connection to the pool only where the whole response was read; any other is closed.
@@ -156,19 +158,21 @@ class Upstream:
         if not log.ended:
             log.fail(error)
 
-    async def _pump(self, response: aiohttp.ClientResponse, log: ReplyLog[chat.Ending]) -> None:
+    async def _pump(self, response: aiohttp.ClientResponse, log: ReplyLog[Ending]) -> None:
         await self._copy(response, log)
         await _drain(response)
 
-    async def _copy(self, response: aiohttp.ClientResponse, log: ReplyLog[chat.Ending]) -> None:
+    async def _copy(self, response: aiohttp.ClientResponse, log: ReplyLog[Ending]) -> None:
         parser = sse.Parser(max_event_bytes=max(self._max_reply_bytes, sse.DEFAULT_MAX_EVENT_BYTES))
         assembler = chat.Assembler()
         async for data in response.content.iter_any():
             for event in parser.feed(data):
-                if event == b"[DONE]":
-                    log.end(chat.NO_ENDING if log.overflowed else assembler.finish())
+                kept = assembler.add(event)
+                if kept is not None:
+                    log.append(kept)
+                if assembler.complete:
+                    log.end(NO_ENDING if log.overflowed else assembler.finish())
                     return
-                log.append(assembler.add(event))
             await log.paced()
         log.fail(UpstreamError(f"{self.url} ended a stream without [DONE]; call again", code="broken"))
 

@@ -1,0 +1,65 @@
+"""What every wire says of its answers: a summary of a complete one, how a stream ended, and the form in which answers are stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from sparecall.pipeline.log import LogEvent
+
+# Exact in a float, and far above what any model reads: more is no count but an error.
+TokenCount = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class Summary(msgspec.Struct, frozen=True, array_like=True):
+    """What the pipeline wants to know of a complete answer without decoding it again."""
+
+    model: str
+    prompt_tokens: int
+    """All tokens the model read, those from the provider's cache included."""
+    completion_tokens: int
+    storable: bool
+    """Whether the whole answer finished, and for a reason that may be served again."""
+    cached_tokens: int = 0
+    """Those of the prompt that the provider read from its own cache, at its own price for them."""
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """A complete answer, as stored. `digest` and `scope` stand inside and are checked on every read."""
+
+    digest: bytes
+    scope: str
+    stored_at: float
+    """Seconds since the epoch."""
+    served_by: str
+    summary: Summary
+    body: bytes
+    """The whole answer as the JSON of its wire."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a stream ended: its whole answer as JSON, or None where the stream does not amount to one."""
+
+    body: bytes | None
+    summary: Summary | None
+
+
+NO_ENDING = Ending(None, None)
+
+
+class Assembler(Protocol):
+    """Builds the complete answer from the events of a stream, one at a time, each once."""
+
+    complete: bool
+    """Whether the event has come that ends a stream in order."""
+
+    def add(self, data: bytes) -> LogEvent | None:
+        """Takes the data of one event in, and gives what is kept of it: None for a mark that only ends the stream.
+
+        An event that cannot be part of an answer makes the whole unfit, not the stream. Raises nothing.
+        """
+
+    def finish(self) -> Ending:
+        """The answer, once the stream is `complete`, if its events amount to one. Raises nothing."""
