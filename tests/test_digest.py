@@ -51,6 +51,25 @@ def test_an_odd_body_is_not_cacheable_and_says_why() -> None:
     assert inspect({**CHAT, "n": 3}, max_n=3).cacheable
 
 
+def test_each_wire_has_its_own_question_its_own_reasons_and_its_own_digests() -> None:
+    response = {"model": "gpt-4o", "input": "hello"}
+    assert inspect(response).why == "not_chat"
+    found = inspect({**response, "stream": True}, wire="responses")
+    assert (found.cacheable, found.messages, found.stream, found.include_usage) == (True, 1, True, True)
+    assert inspect(CHAT, wire="responses").why == "not_responses"
+    assert inspect(response, wire="messages").why == "not_messages"
+    assert inspect({**response, "previous_response_id": "resp_1"}, wire="responses").why == "state"
+    assert inspect({**CHAT, "tools": [{"type": "web_search_20250305"}]}, wire="messages").why == "hosted_tool"
+    assert inspect(CHAT, wire="messages").digest != inspect(CHAT).digest
+    with pytest.raises(errors.InvalidArgument, match="it must be one of chat, responses, messages"):
+        inspect(CHAT, wire="telex")
+    bodies = [json.dumps({**response, "store": store}).encode() for store in (True, False)]
+    difference = digest.compare(*bodies, wire="responses")
+    assert difference is not None
+    assert difference.path == "store"
+    assert digest.compare(*bodies) is None
+
+
 def test_scope_version_and_salt_change_the_digest_and_limits_do_not() -> None:
     keys: list[dict[str, Any]] = [{}, {"scope": "other"}, {"version": 1}, {"version": 2**64 - 1}, {"salt": b"router"}]
     assert len({inspect(CHAT, **key).digest for key in keys}) == len(keys)

@@ -25,8 +25,8 @@ def written(folder: Path, name: str, body: Any) -> str:
     return str(path)
 
 
-def explain(folder: Path, a: Any, b: Any) -> int:
-    return cli.main(["explain", written(folder, "a.json", a), written(folder, "b.json", b)])
+def explain(folder: Path, a: Any, b: Any, *options: str) -> int:
+    return cli.main(["explain", *options, written(folder, "a.json", a), written(folder, "b.json", b)])
 
 
 def test_the_same_meaning_is_a_hit_however_it_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,6 +35,14 @@ def test_the_same_meaning_is_a_hit_however_it_is_written(tmp_path: Path, capsys:
     out = capsys.readouterr().out
     assert out.startswith("same digest ")
     assert out.endswith("the second of these calls is a hit\n")
+
+
+def test_bodies_of_another_wire_are_read_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = ({"model": "gpt-4o", "input": "Hello", "user": user, "store": True} for user in ("a", "b"))
+    assert explain(tmp_path, a, b, "--wire", "responses") == 0
+    assert "is a hit" in capsys.readouterr().out
+    assert explain(tmp_path, a, {**b, "store": False}, "--wire", "responses") == 1
+    assert "\n  store\n" in capsys.readouterr().out
 
 
 def test_the_first_field_that_differs_is_shown_with_both_values(

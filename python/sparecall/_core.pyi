@@ -28,9 +28,11 @@ def _set_cpu_level(name: str) -> str:
 
 # --- digest --------------------------------------------------------------------------------------
 
+_Wire: TypeAlias = Literal["chat", "responses", "messages"]
 _Reason: TypeAlias = Literal[
-    "", "not_chat", "stream_type", "stream_options_type", "temperature_type", "temperature", "n_type", "n"
-]
+    "", "not_chat", "not_responses", "not_messages", "stream_type", "stream_options_type", "temperature_type",
+    "temperature", "n_type", "n", "state", "hosted_tool",
+]  # fmt: skip
 
 @final
 class Inspection:
@@ -47,7 +49,7 @@ class Inspection:
         """Whether the client asked for a stream."""
     @property
     def include_usage(self) -> bool:
-        """Whether the client asked for a usage chunk at the end of its stream."""
+        """Whether the client wants usage at the end of its stream: on the chat wire it asked for it, on others it always comes."""
     @property
     def cacheable(self) -> bool:
         """Whether the answer may be cached."""
@@ -59,10 +61,12 @@ class Inspection:
         ``temperature``, ``n``: above the limit (absent counts as 1). ``stream_type``, ``stream_options_type``,
         ``temperature_type``, ``n_type``: not what the field may hold. The first that applies, in this order:
         ``not_chat``, ``stream_type``, ``stream_options_type``, ``temperature_type``, ``temperature``, ``n_type``, ``n``.
+        On other wires ``not_responses`` or ``not_messages`` first, and last ``state``: the answer depends on what the provider
+        remembers of other calls; ``hosted_tool``: the provider is to use tools of its own, whose results change.
         """
     @property
     def messages(self) -> int:
-        """How many messages there are."""
+        """How many messages there are, or items of input; text is one."""
     @property
     def temperature(self) -> float | None:
         """As the body has it; None where absent, null or no number."""
@@ -95,17 +99,21 @@ def digest_inspect(
     body: Buffer,
     *,
     scope: str,
+    wire: _Wire = "chat",
     version: int = 0,
     salt: bytes | None = None,
     max_temperature: float = 1.0,
     max_n: int = 1,
 ) -> Inspection:
-    """Read a chat-completion body once: its digest, and what a gateway must know to answer it from a cache.
+    """Read a request body once: its digest, and what a gateway must know to answer it from a cache.
 
     Bodies of the same meaning have the same digest: key order, white space, escapes and the spelling of numbers (exact
     decimals: ``1`` is ``1.0``, and 2**53 + 1 keeps its value) do not count, nor do the top-level fields ``stream``,
     ``stream_options``, ``user``, ``safety_identifier``, ``metadata``, ``store``, ``service_tier`` and
     ``prompt_cache_key``. Every other field counts, known or not; null is not absence; text is not normalised.
+
+    ``wire`` is the form of the body: ``"chat"``; ``"responses"``, where ``store`` counts too; or ``"messages"``
+    (Anthropic's), where only ``stream``, ``metadata`` and ``service_tier`` do not. Equal bodies of two wires have two digests.
 
     ``scope`` is the tenant boundary, ``version`` (0 to 2**64 - 1) the user's cache-bust number and ``salt`` whatever
     else changes the answer, such as settings of a router: each is part of the digest. ``max_temperature`` and
@@ -114,15 +122,15 @@ def digest_inspect(
     Raises `sparecall.errors.InvalidDocument`, with the byte ``offset``, where the body is not JSON by RFC 8259 (NaN,
     trailing commas, control characters, invalid UTF-8, a byte order mark, ...), holds a key twice in one object, is
     nested deeper than 128 levels, is larger than 2 GiB or has a number whose exponent is beyond 64 bits. Raises
-    `sparecall.errors.InvalidArgument` where ``max_temperature`` is NaN.
+    `sparecall.errors.InvalidArgument` where ``max_temperature`` is NaN or ``wire`` is unknown.
 
     ``bytes`` is read in place, other buffers are copied first. O(n log n) at worst, for the sorting of keys; linear
     otherwise. Thread-safe; releases the interpreter lock above 500 kB. BLAKE3: O'Connor, Aumasson, Neves,
     Wilcox-O'Hearn, 2020.
     """
 
-def digest_compare(a: Buffer, b: Buffer) -> Difference | None:
-    """Find the first field, in canonical order, in which two bodies differ; None exactly where their digests are equal.
+def digest_compare(a: Buffer, b: Buffer, *, wire: _Wire = "chat") -> Difference | None:
+    """Find the first field, in canonical order, in which two bodies of a wire differ; None exactly where their digests are equal.
 
     Canonical order is that of keys sorted by their UTF-8 bytes; the fields `digest_inspect` leaves out are left out here.
     Raises `sparecall.errors.InvalidDocument` as `digest_inspect` does. O(n log n). Thread-safe; releases the

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `sparecall explain`."""
-    parser.add_argument("a", help="file with the JSON body of a chat completion request; - for standard input")
+    parser.add_argument("a", help="file with the JSON body of a request; - for standard input")
     parser.add_argument("b", help="file with another")
+    parser.add_argument(
+        "--wire", choices=("chat", "responses", "messages"), default="chat", help="the form of both (default: chat)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in (arguments.a, arguments.b):
         try:
             body = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-            inspection = digest.inspect(body, scope="explain")
+            inspection = digest.inspect(body, scope="explain", wire=arguments.wire)
         except OSError as error:
             print(f"sparecall explain: {name}: {error.strerror}", file=sys.stderr)
             return 2
@@ -39,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         whys.append(inspection.why)
         if not inspection.cacheable:
             print(f"{name}: not cacheable: {inspection.why}")
-    difference = digest.compare(*bodies)
+    difference = digest.compare(*bodies, wire=arguments.wire)
     if difference is None:
         verdict = (
             f"but no hit: {whys[0]} bypasses the cache"

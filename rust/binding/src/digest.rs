@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
-use sparecall_core::digest::{self, Options, Scratch};
+use sparecall_core::digest::{self, Options, Scratch, Wire};
+use sparecall_core::error::Error;
 
 use crate::error::{guard, to_python};
 
@@ -30,6 +31,14 @@ fn run<T: Send>(py: Python<'_>, size: usize, work: impl FnOnce() -> T + Send) ->
     if size > DETACH_ABOVE { py.detach(work) } else { work() }
 }
 
+fn wire_named(py: Python<'_>, name: &str) -> PyResult<Wire> {
+    Wire::named(name).ok_or_else(|| {
+        let known = Wire::ALL.map(Wire::name).join(", ");
+        let limit = format!("it must be one of {known}");
+        to_python(py, &Error::InvalidArgument { name: "wire", value: name.to_owned(), limit })
+    })
+}
+
 /// What one pass over a request body found: its digest, and whether its answer may be cached.
 #[allow(clippy::struct_excessive_bools)] // attributes for Python, not a state
 #[pyclass(frozen, get_all, module = "sparecall.digest")]
@@ -40,13 +49,13 @@ pub(crate) struct Inspection {
     model: Py<PyString>,
     /// Whether the client asked for a stream.
     stream: bool,
-    /// Whether the client asked for a usage chunk at the end of its stream.
+    /// Whether the client wants usage at the end of its stream: on the chat wire it asked for it, on others it always comes.
     include_usage: bool,
     /// Whether the answer may be cached.
     cacheable: bool,
     /// Why not, in one word of a closed list; empty where it may.
     why: Py<PyString>,
-    /// How many messages there are.
+    /// How many messages there are, or items of input; text is one.
     messages: usize,
     /// As the body has it; None where absent, null or no number.
     temperature: Option<f64>,
@@ -95,17 +104,19 @@ impl Difference {
     }
 }
 
-/// Read a chat-completion body once: its digest, and what a gateway must know to answer it from a cache.
+/// Read a request body once: its digest, and what a gateway must know to answer it from a cache.
 ///
 /// Bodies of the same meaning have the same digest, whatever their key order, spacing, escapes, spelling of numbers
 /// or stream flag. Raises `sparecall.errors.InvalidDocument` where the body is not JSON, holds a key twice or is
 /// nested deeper than 128 levels. Linear in the body but for the sorting of keys.
+#[allow(clippy::too_many_arguments)] // the keywords of a Python function
 #[pyfunction]
-#[pyo3(signature = (body, *, scope, version = 0, salt = None, max_temperature = 1.0, max_n = 1))]
+#[pyo3(signature = (body, *, scope, wire = "chat", version = 0, salt = None, max_temperature = 1.0, max_n = 1))]
 pub(crate) fn digest_inspect(
     py: Python<'_>,
     body: &Bound<'_, PyAny>,
     scope: &str,
+    wire: &str,
     version: u64,
     salt: Option<&[u8]>,
     max_temperature: f64,
@@ -113,7 +124,14 @@ pub(crate) fn digest_inspect(
 ) -> PyResult<Inspection> {
     guard(py, || {
         let body = bytes_of(body)?;
-        let options = Options { scope, version, salt: salt.unwrap_or_default(), max_temperature, max_n };
+        let options = Options {
+            wire: wire_named(py, wire)?,
+            scope,
+            version,
+            salt: salt.unwrap_or_default(),
+            max_temperature,
+            max_n,
+        };
         let inspect = || SCRATCH.with_borrow_mut(|scratch| digest::inspect(&body, &options, scratch));
         let found = run(py, body.len(), inspect).map_err(|error| to_python(py, &error))?;
         Ok(Inspection {
@@ -135,14 +153,17 @@ pub(crate) fn digest_inspect(
 ///
 /// Raises `sparecall.errors.InvalidDocument` as `digest_inspect` does, for the first body that deserves it.
 #[pyfunction]
+#[pyo3(signature = (a, b, *, wire = "chat"))]
 pub(crate) fn digest_compare(
     py: Python<'_>,
     a: &Bound<'_, PyAny>,
     b: &Bound<'_, PyAny>,
+    wire: &str,
 ) -> PyResult<Option<Difference>> {
     guard(py, || {
-        let (a, b) = (bytes_of(a)?, bytes_of(b)?);
-        let found = run(py, a.len() + b.len(), || digest::compare(&a, &b)).map_err(|error| to_python(py, &error))?;
+        let (a, b, wire) = (bytes_of(a)?, bytes_of(b)?, wire_named(py, wire)?);
+        let found =
+            run(py, a.len() + b.len(), || digest::compare(&a, &b, wire)).map_err(|error| to_python(py, &error))?;
         Ok(found.map(|digest::Difference { path, left, right, offset }| Difference { path, left, right, offset }))
     })
 }

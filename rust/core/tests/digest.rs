@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use proptest::prelude::*;
-use sparecall_core::digest::{MAX_DEPTH, Options, Reason, Scratch, compare, inspect, scope_of_key};
+use sparecall_core::digest::{MAX_DEPTH, Options, Reason, Scratch, Wire, compare, inspect, scope_of_key};
 use sparecall_core::error::Error;
 
 fn digest_of(body: &[u8]) -> Result<[u8; 32], Error> {
@@ -163,7 +163,7 @@ proptest! {
     fn another_spelling_of_the_same_value_has_the_same_digest(value in values(), seeds in any::<(u64, u64)>()) {
         let (a, b) = (Whim::spell(seeds.0, &value), Whim::spell(seeds.1, &value));
         prop_assert_eq!(digest_of(a.as_bytes())?, digest_of(b.as_bytes())?, "{} {}", a, b);
-        prop_assert_eq!(compare(a.as_bytes(), b.as_bytes())?, None);
+        prop_assert_eq!(compare(a.as_bytes(), b.as_bytes(), Wire::Chat)?, None);
     }
 
     #[test]
@@ -171,7 +171,7 @@ proptest! {
         let (left, right) = (Whim::spell(1, &a), Whim::spell(2, &b));
         let same = normal(&a) == normal(&b);
         prop_assert_eq!(digest_of(left.as_bytes())? == digest_of(right.as_bytes())?, same);
-        prop_assert_eq!(compare(left.as_bytes(), right.as_bytes())?.is_none(), same);
+        prop_assert_eq!(compare(left.as_bytes(), right.as_bytes(), Wire::Chat)?.is_none(), same);
     }
 
     #[test]
@@ -411,21 +411,21 @@ fn compare_names_the_first_difference() {
         (r#"{"x":{"stream":1}}"#, r#"{"x":{}}"#, "x.stream", "number 1", "absent", None),
     ];
     for (a, b, path, left, right, offset) in cases {
-        let found = compare(a.as_bytes(), b.as_bytes()).expect("valid").expect(a);
+        let found = compare(a.as_bytes(), b.as_bytes(), Wire::Chat).expect("valid").expect(a);
         assert_eq!((found.path.as_str(), found.offset), (path, offset));
         assert_eq!((found.left.as_str(), found.right.as_str()), (left, right));
     }
-    assert_eq!(compare(br#"{"a":1,"stream":true,"user":"x"}"#, br#"{"user":1,"a":1.0}"#), Ok(None));
+    assert_eq!(compare(br#"{"a":1,"stream":true,"user":"x"}"#, br#"{"user":1,"a":1.0}"#, Wire::Chat), Ok(None));
 }
 
 #[test]
 fn compare_shows_a_short_excerpt_around_the_place() {
     let text = |middle: &str| format!("\"{}{middle}{}\"", "é".repeat(100), "z".repeat(100));
-    let found = compare(text("A").as_bytes(), text("B").as_bytes()).expect("valid").expect("different");
+    let found = compare(text("A").as_bytes(), text("B").as_bytes(), Wire::Chat).expect("valid").expect("different");
     assert_eq!(found.offset, Some(100));
     assert_eq!(found.left, format!("…\"{}A{}\"…", "é".repeat(20), "z".repeat(39)));
     let (long, longer) = ("1".repeat(100), "1".repeat(101));
-    let found = compare(long.as_bytes(), longer.as_bytes()).expect("valid").expect("different");
+    let found = compare(long.as_bytes(), longer.as_bytes(), Wire::Chat).expect("valid").expect("different");
     assert_eq!(found.left, format!("{}…", "1".repeat(60)));
 }
 
@@ -446,7 +446,7 @@ fn the_fuzz_corpus_is_accepted_or_refused_as_its_names_say() {
         let name = path.file_name().expect("a file").to_string_lossy().into_owned();
         let body = std::fs::read(&path).expect("readable");
         match &name[..2] {
-            "y_" => assert_eq!(compare(&body, &body), Ok(None), "{name}"),
+            "y_" => assert_eq!(compare(&body, &body, Wire::Chat), Ok(None), "{name}"),
             "n_" => assert!(digest_of(&body).is_err(), "{name}"),
             other => panic!("{name} starts with {other}, not y_ or n_"),
         }

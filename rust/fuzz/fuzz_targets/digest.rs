@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sparecall_core::cpu::{self, Level};
-use sparecall_core::digest::{Options, Scratch, compare, inspect};
+use sparecall_core::digest::{Options, Scratch, Wire, compare, inspect};
 
 fuzz_target!(|body: &[u8]| {
     let mut scratch = Scratch::default();
@@ -14,6 +14,6 @@ fuzz_target!(|body: &[u8]| {
     assert!(found.windows(2).all(|pair| pair[0].as_ref().map(|f| f.digest) == pair[1].as_ref().map(|f| f.digest)));
     if found[0].is_ok() {
         let padded = [b"\n\t ", body, b" \r\n"].concat();
-        assert_eq!(compare(body, &padded), Ok(None));
+        assert_eq!(compare(body, &padded, Wire::Chat), Ok(None));
     }
 });

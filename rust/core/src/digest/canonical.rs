@@ -1,7 +1,7 @@
 //! The canonical form, fed to BLAKE3: a type tag before each value and a length before each run, so that no two documents meet.
 
-use super::is_ignored;
 use super::tape::{Document, Kind};
+use super::wire::Wire;
 
 /// The hasher gets whole blocks of this size, so that its SIMD lanes stay full.
 const BLOCK: usize = 64 << 10;
@@ -86,13 +86,13 @@ impl<'a> Feed<'a> {
         *hash.as_bytes()
     }
 
-    /// The whole document, without the ignored fields of its top level.
-    pub(super) fn document(&mut self, document: Document<'_>) {
+    /// The whole document, without those fields of its top level that the wire ignores.
+    pub(super) fn document(&mut self, document: Document<'_>, wire: Wire) {
         let root = document.node(Document::ROOT);
         if root.kind != Kind::Object {
             return self.value(document, Document::ROOT);
         }
-        let counted = document.members(root).filter(|(key, _)| !is_ignored(key));
+        let counted = document.members(root).filter(|(key, _)| !wire.ignores(key));
         self.tagged(b'{', counted.clone().count() as u64);
         for (key, value) in counted {
             self.field(key);

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use crate::error::Result;
 
-use super::is_ignored;
 use super::json;
 use super::tape::{Document, Kind, Scratch};
+use super::wire::Wire;
 
 /// Where two documents first differ, in canonical order (keys sorted by their bytes).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +21,10 @@ pub struct Difference {
     pub offset: Option<usize>,
 }
 
-/// None exactly where the digests of `a` and `b` are equal.
-pub fn compare(a: &[u8], b: &[u8]) -> Result<Option<Difference>> {
+/// None exactly where the digests of `a` and `b`, both of that wire, are equal.
+pub fn compare(a: &[u8], b: &[u8], wire: Wire) -> Result<Option<Difference>> {
     let (mut left, mut right) = (Scratch::default(), Scratch::default());
-    let pair = Pair { left: json::read(a, &mut left)?, right: json::read(b, &mut right)? };
+    let pair = Pair { left: json::read(a, &mut left)?, right: json::read(b, &mut right)?, wire };
     let mut path = String::new();
     let difference = pair.value(Document::ROOT, Document::ROOT, &mut path);
     Ok(difference.map(|(left, right, offset)| {
@@ -41,6 +41,7 @@ const ABSENT: &str = "absent";
 struct Pair<'a> {
     left: Document<'a>,
     right: Document<'a>,
+    wire: Wire,
 }
 
 impl Pair<'_> {
@@ -80,7 +81,7 @@ impl Pair<'_> {
 
     fn members(&self, left: u32, right: u32, path: &mut String) -> Option<Found> {
         let known = path.len();
-        let counts = |(key, _): &(&[u8], u32)| left != Document::ROOT || !is_ignored(key);
+        let counts = |(key, _): &(&[u8], u32)| left != Document::ROOT || !self.wire.ignores(key);
         let mut lefts = self.left.members(self.left.node(left)).filter(counts).peekable();
         let mut rights = self.right.members(self.right.node(right)).filter(counts).peekable();
         while let Some(key) = lefts.peek().into_iter().chain(rights.peek()).map(|(key, _)| *key).min() {

@@ -1,14 +1,17 @@
-//! What a gateway needs to know of a chat-completion body before it decides: its digest, and whether its answer may be cached.
+//! What a gateway needs to know of a request body before it decides: its digest, and whether its answer may be cached.
 
 use crate::error::{Error, Result};
 
 use super::canonical::Feed;
 use super::json;
 use super::tape::{Document, Kind, Node, Scratch};
+use super::wire::Wire;
 
 /// What counts for the digest besides the body, and what may be cached.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
+    /// The form of the body.
+    pub wire: Wire,
     /// The tenant boundary.
     pub scope: &'a str,
     /// The user's cache-bust number.
@@ -23,7 +26,7 @@ pub struct Options<'a> {
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { scope: "", version: 0, salt: b"", max_temperature: 1.0, max_n: 1 }
+        Self { wire: Wire::Chat, scope: "", version: 0, salt: b"", max_temperature: 1.0, max_n: 1 }
     }
 }
 
@@ -32,6 +35,10 @@ impl Default for Options<'_> {
 pub enum Reason {
     /// Not an object with a non-empty `messages` array of objects and a non-empty string `model`.
     NotChat,
+    /// Not an object with a non-empty string `model` and an `input`, which is text or a non-empty array of objects.
+    NotResponses,
+    /// As `NotChat`, of the other wire.
+    NotMessages,
     /// `stream` is neither a boolean nor null.
     StreamType,
     /// `stream_options` is not an object or null, or its `include_usage` not a boolean or null.
@@ -44,30 +51,42 @@ pub enum Reason {
     NType,
     /// `n` (1 where absent) is above the limit.
     N,
+    /// The answer depends on what the provider remembers of earlier calls.
+    State,
+    /// The provider is to use tools of its own.
+    HostedTool,
 }
 
 impl Reason {
     /// Every reason, in the order in which they are looked for.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::NotChat,
+        Self::NotResponses,
+        Self::NotMessages,
         Self::StreamType,
         Self::StreamOptionsType,
         Self::TemperatureType,
         Self::Temperature,
         Self::NType,
         Self::N,
+        Self::State,
+        Self::HostedTool,
     ];
 
     /// Its name in metrics, headers and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NotChat => "not_chat",
+            Self::NotResponses => "not_responses",
+            Self::NotMessages => "not_messages",
             Self::StreamType => "stream_type",
             Self::StreamOptionsType => "stream_options_type",
             Self::TemperatureType => "temperature_type",
             Self::Temperature => "temperature",
             Self::NType => "n_type",
             Self::N => "n",
+            Self::State => "state",
+            Self::HostedTool => "hosted_tool",
         }
     }
 }
@@ -80,11 +99,11 @@ pub struct Inspection {
     /// The model asked for; empty where the body names none.
     pub model: String,
     pub stream: bool,
-    /// The client asked for a usage chunk at the end of its stream.
+    /// The client wants usage at the end of its stream: on the chat wire it asked for it, on others it always comes.
     pub include_usage: bool,
     /// Why the answer may not be cached; none where it may.
     pub why: Option<Reason>,
-    /// How many messages there are.
+    /// How many messages there are, or items of input; text is one.
     pub messages: usize,
     /// As the body has it; none where absent or odd.
     pub temperature: Option<f64>,
@@ -106,12 +125,12 @@ pub fn inspect(body: &[u8], options: &Options<'_>, scratch: &mut Scratch) -> Res
     // The tape is borrowed from the scratch, so what waits for the hasher steps out of it meanwhile.
     let mut pending = std::mem::take(&mut scratch.pending);
     let inspection = json::read(body, scratch).map(|document| {
-        let mut feed = Feed::new(&mut pending, b"sparecall chat 1");
+        let mut feed = Feed::new(&mut pending, options.wire.domain());
         feed.field(options.scope.as_bytes());
         feed.field(&options.version.to_le_bytes());
         feed.field(options.salt);
-        feed.document(document);
-        Fields::find(document).inspect(document, feed.finish(), options)
+        feed.document(document, options.wire);
+        Fields::find(document, options.wire).inspect(document, feed.finish(), options)
     });
     scratch.pending = pending;
     scratch.trim();
@@ -122,16 +141,18 @@ pub fn inspect(body: &[u8], options: &Options<'_>, scratch: &mut Scratch) -> Res
 #[derive(Default)]
 struct Fields {
     model: Option<Node>,
-    messages: Option<u32>,
+    question: Option<u32>,
     stream: Option<Node>,
     stream_options: Option<Node>,
     temperature: Option<Node>,
     n: Option<Node>,
     has_tools: bool,
+    state: bool,
+    hosted_tool: bool,
 }
 
 impl Fields {
-    fn find(document: Document<'_>) -> Self {
+    fn find(document: Document<'_>, wire: Wire) -> Self {
         let mut fields = Self::default();
         let root = document.node(Document::ROOT);
         if root.kind != Kind::Object {
@@ -142,9 +163,11 @@ impl Fields {
             if node.kind == Kind::Null {
                 continue;
             }
+            fields.state |= wire.is_state(key, node.kind);
+            fields.hosted_tool |= wire.hosts_tools(document, key, index);
             match key {
                 b"model" => fields.model = Some(node),
-                b"messages" => fields.messages = Some(index),
+                _ if key == wire.question() => fields.question = Some(index),
                 b"stream" => fields.stream = Some(node),
                 b"stream_options" => fields.stream_options = Some(node),
                 b"temperature" => fields.temperature = Some(node),
@@ -158,14 +181,18 @@ impl Fields {
 
     fn inspect(&self, document: Document<'_>, digest: [u8; 32], options: &Options<'_>) -> Inspection {
         let model = self.model(document).unwrap_or_default();
-        let messages = self.message_count(document).unwrap_or_default();
+        let messages = self.message_count(document, options.wire).unwrap_or_default();
         let stream = boolean(self.stream);
-        let include_usage = self.include_usage(document);
+        let include_usage = if options.wire == Wire::Chat { self.include_usage(document) } else { Some(true) };
         let temperature = self.temperature.map(|node| float(document, node));
         let n = self.n.map(|node| count(document, node));
 
         let why = if model.is_empty() || messages == 0 {
-            Some(Reason::NotChat)
+            Some(match options.wire {
+                Wire::Chat => Reason::NotChat,
+                Wire::Responses => Reason::NotResponses,
+                Wire::Messages => Reason::NotMessages,
+            })
         } else if stream.is_none() {
             Some(Reason::StreamType)
         } else if include_usage.is_none() {
@@ -178,6 +205,10 @@ impl Fields {
             Some(Reason::NType)
         } else if n.flatten().unwrap_or(1) > options.max_n {
             Some(Reason::N)
+        } else if self.state {
+            Some(Reason::State)
+        } else if self.hosted_tool {
+            Some(Reason::HostedTool)
         } else {
             None
         };
@@ -200,10 +231,13 @@ impl Fields {
         std::str::from_utf8(document.bytes(node)).ok()
     }
 
-    /// None where `messages` is not an array of objects.
-    fn message_count(&self, document: Document<'_>) -> Option<usize> {
-        let index = self.messages?;
+    /// None where the question is not an array of objects, nor text where the wire allows it.
+    fn message_count(&self, document: Document<'_>, wire: Wire) -> Option<usize> {
+        let index = self.question?;
         let node = document.node(index);
+        if wire == Wire::Responses && node.kind == Kind::String {
+            return Some(usize::from(!document.bytes(node).is_empty()));
+        }
         let all_objects = || document.items(index).all(|item| document.node(item).kind == Kind::Object);
         (node.kind == Kind::Array && all_objects()).then_some(node.end as usize)
     }

@@ -1,8 +1,9 @@
-//! digest: one pass over a chat-completion body says what it means (a BLAKE3-256 digest) and whether its answer may be cached.
+//! digest: one pass over a request body says what it means (a BLAKE3-256 digest) and whether its answer may be cached.
 //!
 //! Same meaning, same digest: key order, white space, escapes and the spelling of numbers do not count.
 //! [`json`] reads the body into a flat tape, [`canonical`] walks the tape and feeds the hasher, [`inspect`] reads the
-//! few fields a gateway needs, [`compare`] names the first field in which two bodies differ.
+//! few fields a gateway needs, [`wire`] knows what differs between the forms of requests, [`compare`] names the first
+//! field in which two bodies differ.
 
 mod canonical;
 mod compare;
@@ -12,6 +13,7 @@ mod json;
 mod number;
 mod scan;
 mod tape;
+mod wire;
 
 use crate::error::{Error, Result};
 
@@ -19,22 +21,7 @@ pub use compare::{Difference, compare};
 pub use inspect::{Inspection, Options, Reason, inspect};
 pub use json::MAX_DEPTH;
 pub use tape::Scratch;
-
-/// Top-level fields that do not change the answer, and so do not change the digest. Unknown fields count.
-const IGNORED: [&[u8]; 8] = [
-    b"stream",
-    b"stream_options",
-    b"user",
-    b"safety_identifier",
-    b"metadata",
-    b"store",
-    b"service_tier",
-    b"prompt_cache_key",
-];
-
-fn is_ignored(key: &[u8]) -> bool {
-    IGNORED.contains(&key)
-}
+pub use wire::Wire;
 
 /// A scope derived from a client's key: 32 hex characters that do not reveal the key.
 ///
