@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from sparecall.flight import Flight
+from sparecall.pipeline.wire import WIRES
 
 if TYPE_CHECKING:
     from sparecall.pipeline.answer import Ending
@@ -35,39 +37,45 @@ class Coalesce:
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Joins the same call in flight, or makes it."""
-        if request.bypass or request.inspection is None or request.scope is None:
+        if (
+            request.bypass
+            or request.inspection is None
+            or request.scope is None
+            or request.cache_control.only_if_cached
+        ):
             return await next(request)
-        digest = request.inspection.digest
-        live = self._live.get(digest)
+        key = request.inspection.digest
+        if WIRES[request.wire].personal is not None:
+            # Callers of one call get the same bytes, which repeat the request: only requests of the same bytes are merged.
+            key += hashlib.sha256(request.body).digest()
+        live = self._live.get(key)
         if live is not None:
             if live.stream is None or not (live.stream.log.failed or live.stream.log.overflowed):
-                return await self._share(request, next, live, led=False)
-            del self._live[digest]
-        reply, led = await self._flight.run(
-            digest, lambda: next(request), landed=lambda reply: self._landed(digest, reply)
-        )
+                return await self._share(request, next, key, live, led=False)
+            del self._live[key]
+        reply, led = await self._flight.run(key, lambda: next(request), landed=lambda reply: self._landed(key, reply))
         if led and reply.stream is None:
             # From here to where the answer is stored nothing waits: who asks later is answered from there, or makes a call.
-            self._forget(digest, reply)
-        return await self._share(request, next, reply, led=led)
+            self._forget(key, reply)
+        return await self._share(request, next, key, reply, led=led)
 
-    def _landed(self, digest: bytes, reply: Reply) -> None:
+    def _landed(self, key: bytes, reply: Reply) -> None:
         """Holds a live stream open for newcomers until it ends, and a whole reply until its leader resumes, to store it."""
-        self._live[digest] = reply
+        self._live[key] = reply
         if reply.stream is None:
-            asyncio.get_running_loop().call_soon(self._forget, digest, reply)
+            asyncio.get_running_loop().call_soon(self._forget, key, reply)
             return
         # Callers woken by the flight run before anything scheduled here: each takes a place of its own in the log before
         # this one is given up, and the one that stores the answer does so before newcomers stop finding the stream.
         loop = asyncio.get_running_loop()
         loop.call_soon(reply.stream.close)
-        reply.stream.log.when_ended(lambda _ending: loop.call_soon(self._forget, digest, reply))
+        reply.stream.log.when_ended(lambda _ending: loop.call_soon(self._forget, key, reply))
 
-    def _forget(self, digest: bytes, reply: Reply) -> None:
-        if self._live.get(digest) is reply:
-            del self._live[digest]
+    def _forget(self, key: bytes, reply: Reply) -> None:
+        if self._live.get(key) is reply:
+            del self._live[key]
 
-    async def _share(self, request: Request, next: Next, reply: Reply, *, led: bool) -> Reply:  # noqa: A002
+    async def _share(self, request: Request, next: Next, key: bytes, reply: Reply, *, led: bool) -> Reply:  # noqa: A002
         """One caller's own reply: a place in the live stream, or its whole answer, or the reply as it is."""
         hit = reply.hit if led else "coalesced"
         if reply.stream is None:
@@ -85,5 +93,5 @@ class Coalesce:
             if ending.body is not None:
                 return msgspec.structs.replace(reply, hit=hit, stream=None, body=ending.body, summary=ending.summary)
         # The stream came to no whole answer. Those it leaves without one ask together, but for the one whose call it was.
-        self._forget(request.inspection.digest, reply)
+        self._forget(key, reply)
         return await (next(request) if led else self(request, next))

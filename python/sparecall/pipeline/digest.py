@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # A body of this size takes about half a millisecond: above it the work leaves the event loop.
 INLINE_BYTES = 256 * 1024
+# Headers by which a client of the Messages API chooses how it is answered.
+_DIALECT = ("anthropic-version", "anthropic-beta")
 
 
 class Digest:
@@ -37,10 +39,12 @@ class Digest:
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on with its inspection, and the reply back; what is not cacheable says why in `bypass`."""
         scope = (request.scope or "") + self._suffix
+        if request.wire == "messages":
+            scope += "|" + scope_of_key(msgspec.json.encode([request.headers.get(name) for name in _DIALECT]).decode())
         if len(request.body) <= INLINE_BYTES:
-            inspection = self._inspect(request.body, scope=scope)
+            inspection = self._inspect(request.body, scope=scope, wire=request.wire)
         else:
-            inspection = await asyncio.to_thread(self._inspect, request.body, scope=scope)
+            inspection = await asyncio.to_thread(self._inspect, request.body, scope=scope, wire=request.wire)
         bypass = request.bypass or inspection.why
         reply = await next(msgspec.structs.replace(request, inspection=inspection, bypass=bypass))
         # Merged replies carry what their leader asked for.

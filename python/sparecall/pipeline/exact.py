@@ -9,6 +9,7 @@ import msgspec
 
 from sparecall.pipeline.answer import Answer
 from sparecall.pipeline.reply import Reply, no_call
+from sparecall.pipeline.wire import WIRES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,7 @@ class Exact:
             return None, "unreadable"
         if answer.digest != digest or answer.scope != request.scope:
             return None, "mismatch"
+        personal = WIRES[request.wire].personal
         age = max(0.0, self._clock() - answer.stored_at)
         if request.cache_control.max_age is not None and age > request.cache_control.max_age:
             return None, "max_age"
@@ -79,7 +81,8 @@ class Exact:
             Reply(
                 status=200,
                 hit="exact",
-                body=answer.body,
+                wire=request.wire,
+                body=answer.body if personal is None else personal(answer.body, request.body),
                 summary=answer.summary,
                 age=age,
                 served_by=answer.served_by,

@@ -13,6 +13,8 @@ from sparecall.errors import UpstreamError
 from sparecall.pipeline import chat
 from sparecall.pipeline.answer import Ending, Summary
 from sparecall.pipeline.log import Reader
+from sparecall.pipeline.request import WireName
+from sparecall.pipeline.wire import WIRES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,6 +30,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     status: int
     hit: Hit
+    wire: WireName = "chat"
+    """The API whose answer this is: `Request.wire`."""
     reason: str = ""
     body: bytes | None = None
     stream: Reader[Ending] | None = None
@@ -84,7 +88,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
                 f"a reply of status {self.status} that is no answer has no events; read it", code="incomplete"
             )
         else:
-            yield chat.render(self.body, include_usage=include_usage)
+            yield WIRES[self.wire].render(self.body, include_usage=include_usage)
 
 
 def no_call(reason: str) -> Reply:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from sparecall.digest import Inspection
 from sparecall.errors import InvalidArgument
 
+WireName = Literal["chat", "responses", "messages"]
 MAX_SCOPE = 256
 _SCOPE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/@:=+")
 
@@ -44,13 +45,14 @@ DEFAULT_CACHE_CONTROL = CacheControl()
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One chat completion call.
+    """One model call.
 
-    `body` is the JSON the client sent. `scope` is the tenant boundary, a path such as ``team/user``; without one, and
+    `body` is the JSON the client sent, `wire` the API it was sent to: ``chat``, ``responses`` or ``messages``. `scope` is the tenant boundary, a path such as ``team/user``; without one, and
     without a client's `key` to derive it from, nothing is cached. Of `headers` a closed list is passed on to the provider.
     """
 
     body: bytes
+    wire: WireName = "chat"
     scope: str | None = None
     key: str | None = None
     headers: Mapping[str, str] = {}

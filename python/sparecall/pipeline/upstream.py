@@ -13,10 +13,10 @@ import aiohttp
 
 from sparecall import __version__, sse
 from sparecall.errors import InvalidArgument, InvalidDocument, UpstreamError
-from sparecall.pipeline import chat
 from sparecall.pipeline.answer import NO_ENDING
 from sparecall.pipeline.log import ReplyLog
 from sparecall.pipeline.reply import Reply, no_call
+from sparecall.pipeline.wire import WIRES, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,18 +88,25 @@ class Upstream:
         """Makes the call, unless the client forbids one."""
         if request.cache_control.only_if_cached:  # no cache stands above that could have said so
             return no_call(request.bypass or "absent")
+        wire = WIRES[request.wire]
         stream = request.inspection is not None and request.inspection.stream
         body = request.body
         if stream and request.inspection is not None and not request.inspection.include_usage:
-            body = chat.asking_for_usage(body)
-        response = await self.send("POST", "/chat/completions", request, body)
+            body = wire.prepared(body)
+        response = await self.send("POST", wire.path, request, body)
         hit: Hit = "bypass" if request.bypass else "miss"
         headers = reply_headers(response.headers)
         if stream and response.status == 200 and response.content_type == "text/event-stream":
             headers.pop("content-type", None)
-            log = self._follow(response)
+            log = self._follow(response, wire)
             return Reply(
-                status=200, hit=hit, reason=request.bypass, stream=log.reader(), headers=headers, served_by=self.url
+                status=200,
+                hit=hit,
+                wire=wire.name,
+                reason=request.bypass,
+                stream=log.reader(),
+                headers=headers,
+                served_by=self.url,
             )
         try:
             content = await response.read()
@@ -110,9 +117,10 @@ class Upstream:
         return Reply(
             status=response.status,
             hit=hit,
+            wire=wire.name,
             reason=request.bypass,
             body=content,
-            summary=chat.summarise(content) if response.status == 200 else None,
+            summary=wire.summarise(content) if response.status == 200 else None,
             headers=headers,
             served_by=self.url,
         )
@@ -139,10 +147,10 @@ class Upstream:
                 "the key or a header holds a character that no header may hold, such as a line end"
             ) from None
 
-    def _follow(self, response: aiohttp.ClientResponse) -> ReplyLog[Ending]:
+    def _follow(self, response: aiohttp.ClientResponse, wire: Wire) -> ReplyLog[Ending]:
         """Starts to write a streaming response into a log; stops when nobody reads it any more."""
         log: ReplyLog[Ending] = ReplyLog(limit=self._max_reply_bytes, abandoned=lambda: pump.cancel())
-        pump = asyncio.get_running_loop().create_task(self._pump(response, log))
+        pump = asyncio.get_running_loop().create_task(self._pump(response, log, wire))
         self._pumps.add(pump)
         pump.add_done_callback(functools.partial(self._stopped, response, log))
         return log
@@ -158,13 +166,13 @@ class Upstream:
         if not log.ended:
             log.fail(error)
 
-    async def _pump(self, response: aiohttp.ClientResponse, log: ReplyLog[Ending]) -> None:
-        await self._copy(response, log)
+    async def _pump(self, response: aiohttp.ClientResponse, log: ReplyLog[Ending], wire: Wire) -> None:
+        await self._copy(response, log, wire)
         await _drain(response)
 
-    async def _copy(self, response: aiohttp.ClientResponse, log: ReplyLog[Ending]) -> None:
+    async def _copy(self, response: aiohttp.ClientResponse, log: ReplyLog[Ending], wire: Wire) -> None:
         parser = sse.Parser(max_event_bytes=max(self._max_reply_bytes, sse.DEFAULT_MAX_EVENT_BYTES))
-        assembler = chat.Assembler()
+        assembler = wire.assembler()
         async for data in response.content.iter_any():
             for event in parser.feed(data):
                 kept = assembler.add(event)
@@ -174,11 +182,11 @@ class Upstream:
                     log.end(NO_ENDING if log.overflowed else assembler.finish())
                     return
             await log.paced()
-        log.fail(UpstreamError(f"{self.url} ended a stream without [DONE]; call again", code="broken"))
+        log.fail(UpstreamError(f"{self.url} ended a stream before its end mark; call again", code="broken"))
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Reads the few bytes that follow `[DONE]`, so that the connection can serve another call."""
+    """Reads the few bytes that follow the end mark, so that the connection can serve another call."""
     async with asyncio.timeout(1.0):
         while not response.content.at_eof():
             await response.content.readany()
