@@ -9,7 +9,8 @@ import itertools
 import msgspec
 
 from sparecall import config, simulate
-from sparecall.gateway import new_event_loop, serving
+from sparecall.exchange import new_event_loop
+from sparecall.gateway import serving
 
 from .common import Benchmark
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "sparecall"
 # Top to bottom; a module may import from its own layer and from those below. A new word finds its place here first.
 LAYERS = (
-    {"cli", "demo", "explain", "gateway", "httpx", "simulate"},
+    {"cli", "demo", "exchange", "explain", "gateway", "httpx", "simulate"},
     {"metrics"},
     {"pipeline"},
     {"config"},

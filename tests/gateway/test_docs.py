@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.site import QUESTION, simulated_site
-from sparecall import gateway
+from sparecall import exchange, gateway
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,8 @@ async def test_the_page_names_every_header_the_gateway_adds() -> None:
 
 
 def test_the_page_names_every_error_code() -> None:
-    source = "".join(path.read_text("utf-8") for path in Path(gateway.__file__).parent.glob("*.py"))
+    files = [*Path(gateway.__file__).parent.glob("*.py"), Path(exchange.__file__)]
+    source = "".join(path.read_text("utf-8") for path in files)
     codes = set(re.findall(r'code="(\w+)"', source))
     assert len(codes) > 5
     assert {code for code in codes if f"`{code}`" not in PAGE} == set()

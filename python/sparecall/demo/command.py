@@ -11,7 +11,7 @@ import msgspec
 
 from sparecall.demo.workday import plan
 from sparecall.errors import InvalidArgument, SparecallError
-from sparecall.gateway import new_event_loop
+from sparecall.exchange import new_event_loop
 from sparecall.simulate import Latency
 
 if TYPE_CHECKING:

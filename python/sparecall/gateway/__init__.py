@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import hashlib
 import logging
-import re
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -15,16 +13,16 @@ from aiohttp import web
 
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError
-from sparecall.gateway.errors import Refusal, refusal_of
+from sparecall.exchange import Refusal, bearer_of, pass_on, refusal_of, request_of
+from sparecall.gateway.errors import response_of
 from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
 from sparecall.gateway.respond import plain, respond
 from sparecall.gateway.snapshot import Snapshot
 from sparecall.gateway.whole import whole
-from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
+from sparecall.pipeline import Exact, Pipeline, Request, Upstream
 from sparecall.pipeline.reply import no_call
-from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
-from sparecall.pipeline.upstream import failure, reply_headers
+from sparecall.pipeline.upstream import failure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("sparecall.gateway")
-# A part of a path that a URL parser resolves away, spelled out or escaped.
-_DOTS = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=/|\\|%2f|%5c|\Z)", re.IGNORECASE)
 _CHAT = "/v1/chat/completions"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -123,14 +119,13 @@ class Gateway:
                 log.error("%s in %s", type(error).__name__, http.method)  # noqa: TRY400
                 refusal = refusal_of(SparecallError())
             self._metrics.refused(refusal.code)
-            return refusal.response()
+            return response_of(refusal)
 
         return guarded
 
     def _client_key(self, http: web.Request) -> str | None:
         """The key the client presents. Raises a 401 where a listed one is demanded and it has none."""
-        scheme, _, key = http.headers.get("authorization", "").partition(" ")
-        presented = key.strip() if scheme.lower() == "bearer" else ""
+        presented = bearer_of(http.headers)
         try:
             token = presented.encode()
         except UnicodeEncodeError:
@@ -140,16 +135,13 @@ class Gateway:
         return presented or None
 
     def _request(self, http: web.Request, key: str | None, body: bytes) -> Request:
-        headers = http.headers
-        control = headers.getall("cache-control", None)
-        # Only narrows: who says nothing of themselves cannot name a memory to share.
-        known = key is not None or self._config.scope is not None
-        return Request(
-            body=body,
+        control = http.headers.getall("cache-control", None)
+        return request_of(
+            http.headers,
+            body,
             key=key,
-            scope=headers.get("x-sparecall-scope") if known else None,
-            headers=headers,
-            cache_control=DEFAULT_CACHE_CONTROL if control is None else CacheControl.parse(",".join(control)),
+            cache_control=None if control is None else ",".join(control),
+            scoped=self._config.scope is not None,
         )
 
     async def _chat(self, http: web.Request, *, ok: Ok = plain) -> web.StreamResponse:
@@ -166,22 +158,10 @@ class Gateway:
         route, raw = http.match_info.route.resource, http.rel_url.raw_path
         assert route is not None  # noqa: S101 - for mypy; `app` adds it with one
         prefix = route.canonical.removesuffix("/{path}")  # "/v1", below where the application is mounted
-        path = raw.removeprefix(prefix)
-        if path == raw or _DOTS.search(path):
-            # Would reach paths of the provider outside its base URL, with the gateway's key.
-            raise Refusal(
-                404, "A path with . or .. as a part, or an escaped prefix, is not passed on.", code="not_found"
-            )
-        query = f"?{http.rel_url.raw_query_string}" if http.rel_url.raw_query_string else ""
-        answer = await upstream.send(http.method, path + query, request, request.body or None)
+        answer, headers = await pass_on(
+            upstream, request, http.method, raw, prefix=prefix, query=http.rel_url.raw_query_string
+        )
         try:
-            headers = {
-                "content-type": answer.headers.get("content-type", "application/json"),
-                **reply_headers(answer.headers),
-                "cache-control": "private, no-store",
-                "x-sparecall-cache": "bypass",
-                "x-sparecall-reason": "wire",
-            }
             response = web.StreamResponse(status=answer.status, headers=headers)
             self._metrics.passed_on(answer.status)
             await response.prepare(http)
@@ -239,12 +219,3 @@ async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
     finally:
         gateway.ready = False
         await runner.cleanup()
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A uvloop where there is one, else asyncio's own."""
-    try:
-        import uvloop  # absent on some platforms
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from sparecall import __version__
 from sparecall import config as configuration
-from sparecall.gateway import new_event_loop, serving
+from sparecall.exchange import new_event_loop
+from sparecall.gateway import serving
 
 if TYPE_CHECKING:
     import argparse

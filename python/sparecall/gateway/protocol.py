@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from sparecall.gateway.errors import Refusal
+from sparecall.exchange import Refusal
+from sparecall.gateway.errors import response_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,7 +38,7 @@ class _Handler(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("part of a reply was sent already")
         log.warning("answered %d to what could not be read: %s", status, type(exc).__name__)
-        response = Refusal(status, "This is no HTTP request that can be read.", code="bad_http").response()
+        response = response_of(Refusal(status, "This is no HTTP request that can be read.", code="bad_http"))
         response.force_close()
         return response
 

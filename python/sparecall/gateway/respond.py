@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from sparecall import __version__
-from sparecall.errors import UpstreamError
-from sparecall.gateway.errors import error_body
-from sparecall.pipeline import chat
+from sparecall.exchange import headers_of, live_of, whole_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,29 +14,6 @@ if TYPE_CHECKING:
     from sparecall.pipeline import Reply
 
     Ok = Callable[[web.Request, Mapping[str, str], bytes], web.StreamResponse]
-
-DONE = b"data: [DONE]\n\n"
-SERVER = f"sparecall/{__version__}"
-
-
-def _headers(reply: Reply, content_type: str) -> dict[str, str]:
-    headers = {
-        "content-type": content_type,
-        "server": SERVER,
-        "cache-control": "private, no-store",
-        "x-sparecall-cache": reply.hit,
-        "x-sparecall-micros": ", ".join([f"{name}={micros}" for name, micros in reply.micros.items()]),
-        **reply.headers,
-    }
-    if reply.reason:
-        headers["x-sparecall-reason"] = reply.reason
-    if reply.hit == "exact":
-        headers["age"] = str(int(reply.age))
-    return headers
-
-
-def _frame(events: list[bytes]) -> bytes:
-    return b"".join([b"data: %b\n\n" % event for event in events])
 
 
 def plain(_http: web.Request, headers: Mapping[str, str], body: bytes) -> web.StreamResponse:
@@ -49,37 +23,25 @@ def plain(_http: web.Request, headers: Mapping[str, str], body: bytes) -> web.St
 
 async def respond(http: web.Request, reply: Reply, *, ok: Ok = plain) -> web.StreamResponse:
     """Sends the reply in the form the client asked for; `ok` makes the response of a whole answer."""
-    asked = reply.inspection
-    if reply.stream is None:
-        body = reply.body or b""
-        if asked is not None and asked.stream and reply.status == 200 and reply.summary is not None:
-            framed = _frame(chat.render(body, include_usage=asked.include_usage)) + DONE
-            return ok(http, _headers(reply, "text/event-stream"), framed)
-        if reply.status == 200:
-            return ok(http, _headers(reply, "application/json"), body)
-        return web.Response(status=reply.status, body=body, headers=_headers(reply, "application/json"))
-    return await _stream(http, reply, include_usage=asked is not None and asked.include_usage)
+    if reply.stream is not None:
+        return await _stream(http, reply)
+    headers, body = whole_of(reply)
+    if reply.status == 200:
+        return ok(http, headers, body)
+    return web.Response(status=reply.status, body=body, headers=headers)
 
 
-async def _stream(http: web.Request, reply: Reply, *, include_usage: bool) -> web.StreamResponse:
-    """Sends a live stream. One that breaks before its first event is an error reply, later an error event, never `[DONE]`."""
+async def _stream(http: web.Request, reply: Reply) -> web.StreamResponse:
+    """Sends a live stream, its head with the first event: where it breaks before that, an error reply is still possible."""
     assert reply.stream is not None  # noqa: S101 - for mypy; the caller has checked
-    response = web.StreamResponse(headers=_headers(reply, "text/event-stream"))
+    response = web.StreamResponse(headers=headers_of(reply, "text/event-stream"))
     try:
-        async for events in reply.events(include_usage=include_usage):
+        async for data in live_of(reply):
             if not response.prepared:
                 await response.prepare(http)
-            if events:
-                await response.write(_frame(events))
-        ending = DONE
-    except UpstreamError as error:
-        if not response.prepared:
-            raise
-        ending = _frame([error_body(f"Upstream: {error}.", code=f"upstream_{error.code}", kind="upstream_error")])
+            if data:
+                await response.write(data)
     finally:
         reply.stream.close()
-    if not response.prepared:
-        await response.prepare(http)
-    await response.write(ending)
     await response.write_eof()
     return response

@@ -1,0 +1,164 @@
+"""One HTTP exchange around a call of the pipeline, without a server: what the gateway and the SDKs' transports have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sparecall import __version__
+from sparecall.errors import InvalidArgument, InvalidDocument, SparecallError, UpstreamError
+from sparecall.pipeline import CacheControl, Request, chat
+from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
+from sparecall.pipeline.upstream import reply_headers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    import aiohttp
+
+    from sparecall.pipeline import Reply, Upstream
+
+DONE = b"data: [DONE]\n\n"
+SERVER = f"sparecall/{__version__}"
+ERROR_HEADERS = {
+    "content-type": "application/json",
+    "cache-control": "private, no-store",
+    "x-sparecall-cache": "bypass",
+}
+# A part of a path that a URL parser resolves away, spelled out or escaped.
+_DOTS = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=/|\\|%2f|%5c|\Z)", re.IGNORECASE)
+
+
+class Refusal(Exception):
+    """An error reply in the wire's own form, on its way out of a handler, so that SDKs raise their own types."""
+
+    __slots__ = ("body", "code", "status")
+
+    def __init__(self, status: int, message: str, *, code: str, kind: str = "invalid_request_error") -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.body = error_body(message, code=code, kind=kind)
+
+
+def error_body(message: str, *, code: str, kind: str) -> bytes:
+    """The OpenAI error object."""
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+def refusal_of(error: SparecallError) -> Refusal:
+    """The reply for an error of the pipeline."""
+    match error:
+        case InvalidDocument():
+            return Refusal(400, f"The request body cannot be used: {error}.", code="invalid_body")
+        case InvalidArgument():
+            return Refusal(400, str(error), code="invalid_argument")
+        case UpstreamError():
+            status = 504 if error.code == "timeout" else 502
+            return Refusal(status, f"Upstream: {error}.", code=f"upstream_{error.code}", kind="upstream_error")
+        case _:
+            return Refusal(500, "sparecall failed on this request.", code="internal_error", kind="server_error")
+
+
+def bearer_of(headers: Mapping[str, str]) -> str:
+    """The key the client presents, or nothing."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def request_of(
+    headers: Mapping[str, str], body: bytes, *, key: str | None, cache_control: str | None, scoped: bool
+) -> Request:
+    """What the pipeline is asked. `cache_control` joins all headers of that name; `scoped`: a scope is configured."""
+    # Only narrows: who says nothing of themselves cannot name a memory to share.
+    known = key is not None or scoped
+    return Request(
+        body=body,
+        key=key,
+        scope=headers.get("x-sparecall-scope") if known else None,
+        headers=headers,
+        cache_control=DEFAULT_CACHE_CONTROL if cache_control is None else CacheControl.parse(cache_control),
+    )
+
+
+def headers_of(reply: Reply, content_type: str) -> dict[str, str]:
+    """The headers of a reply: the provider's own from a closed list, and how the reply came to be."""
+    headers = {
+        "content-type": content_type,
+        "server": SERVER,
+        "cache-control": "private, no-store",
+        "x-sparecall-cache": reply.hit,
+        "x-sparecall-micros": ", ".join([f"{name}={micros}" for name, micros in reply.micros.items()]),
+        **reply.headers,
+    }
+    if reply.reason:
+        headers["x-sparecall-reason"] = reply.reason
+    if reply.hit == "exact":
+        headers["age"] = str(int(reply.age))
+    return headers
+
+
+def whole_of(reply: Reply) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a reply that is not live, in the form the client asked for: an answer as a stream where it wants one."""
+    asked = reply.inspection
+    body = reply.body or b""
+    if asked is not None and asked.stream and reply.status == 200 and reply.summary is not None:
+        framed = _frame(chat.render(body, include_usage=asked.include_usage)) + DONE
+        return headers_of(reply, "text/event-stream"), framed
+    return headers_of(reply, "application/json"), body
+
+
+async def live_of(reply: Reply) -> AsyncIterator[bytes]:
+    """The bytes of a live stream as they come; the first may be empty, and says that the stream has begun.
+
+    One that breaks before it raises `UpstreamError`; one that breaks later ends with an error event, never with `[DONE]`.
+    """
+    assert reply.stream is not None  # noqa: S101 - for mypy; the caller has checked
+    begun = False
+    include_usage = reply.inspection is not None and reply.inspection.include_usage
+    try:
+        async for events in reply.events(include_usage=include_usage):
+            begun = True
+            yield _frame(events)
+        ending = DONE
+    except UpstreamError as error:
+        if not begun:
+            raise
+        ending = _frame([error_body(f"Upstream: {error}.", code=f"upstream_{error.code}", kind="upstream_error")])
+    finally:
+        reply.stream.close()
+    yield ending
+
+
+def _frame(events: list[bytes]) -> bytes:
+    return b"".join([b"data: %b\n\n" % event for event in events])
+
+
+async def pass_on(
+    upstream: Upstream, request: Request, method: str, path: str, *, prefix: str, query: str
+) -> tuple[aiohttp.ClientResponse, dict[str, str]]:
+    """Sends a call that the pipeline knows nothing of, to what follows `prefix` in its path: the response, to be closed, and its headers."""
+    below = path.removeprefix(prefix)
+    if not path.startswith(prefix) or _DOTS.search(below):
+        # Would reach paths of the provider outside its base URL, with a key of ours.
+        raise Refusal(404, "A path with . or .. as a part, or an escaped prefix, is not passed on.", code="not_found")
+    answer = await upstream.send(method, below + (f"?{query}" if query else ""), request, request.body or None)
+    return answer, {
+        "content-type": answer.headers.get("content-type", "application/json"),
+        **reply_headers(answer.headers),
+        "cache-control": "private, no-store",
+        "x-sparecall-cache": "bypass",
+        "x-sparecall-reason": "wire",
+    }
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A uvloop where there is one, else asyncio's own."""
+    try:
+        import uvloop  # absent on some platforms
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
