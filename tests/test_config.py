@@ -111,6 +111,8 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("upstream.url", "http://host/v1?"),
     ("upstream.url", "http://host/v1?api-key=1"),
     ("upstream.url", "http://host/v1#top"),
+    ("anthropic.url", "http://host/v1#top"),
+    ("anthropic.read_timeout", 0.0),
     ("upstream.api_key", ""),
     ("upstream.api_key", "sk-1\nx-evil: 1"),
     ("upstream.api_key", "sk-kлюч"),
@@ -158,6 +160,7 @@ def test_a_value_out_of_range_is_an_error_that_names_its_key(key: str, value: An
         ("server.host", "::1"),
         ("upstream.url", "http://[::1]:8080/v1/"),
         ("upstream.url", "https://example.com"),
+        ("anthropic.url", "http://127.0.0.1:8080/v1"),
         ("upstream.connect_timeout", 0.001),
         ("cache.max_bytes", 0),
         ("cache.max_bytes", 2**63 - 1),
@@ -290,9 +293,14 @@ def documented_rows(heading: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("heading", "struct", "left_out"),
     [
-        ("Top level", config.Config, {"server", "upstream", "cache", "prices"}),
+        ("Top level", config.Config, {"server", "upstream", "anthropic", "cache", "prices"}),
         ("`[server]`", config.Server, set()),
         ("`[upstream]`", config.Upstream, set()),
+        (
+            "`[anthropic]`",
+            config.Anthropic,
+            {"api_key", "api_key_env", "connect_timeout", "read_timeout", "connections"},
+        ),
         ("`[cache]`", config.Cache, set()),
         ('`[prices."model"]`', Price, set()),
     ],

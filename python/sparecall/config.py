@@ -59,6 +59,15 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return f"Upstream(url={self.url!r})"
 
 
+class Anthropic(Upstream, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[anthropic]`: the provider of ``/v1/messages``."""
+
+    url: str = "https://api.anthropic.com/v1"
+
+    def __repr__(self) -> str:
+        return f"Anthropic(url={self.url!r})"
+
+
 class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[cache]`: what may be answered from memory."""
 
@@ -85,6 +94,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Part of every key: raise it to leave all stored answers behind."""
     server: Server = Server()
     upstream: Upstream = Upstream()
+    anthropic: Anthropic | None = None
+    """None: calls of ``/v1/messages`` are refused."""
     cache: Cache = Cache()
     prices: dict[str, Price] = {}
     """Prices of models the shipped list does not know, or other than list prices."""
@@ -126,9 +137,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Config | None = No
 
 def checked(config: Config) -> Config:
     """The same configuration, or `ConfigError` for a value out of its range."""
-    server, upstream, cache = config.server, config.upstream, config.cache
-    _check_url(upstream.url)
-    _check_text("upstream.api_key", upstream.api_key)
+    server, cache = config.server, config.cache
     for key in server.client_keys:
         _check_text("server.client_keys", key)
     rules: list[tuple[bool, str, object, str]] = [
@@ -137,9 +146,6 @@ def checked(config: Config) -> Config:
         (0 <= server.port <= 65535, "server.port", server.port, "0 to 65535"),
         (server.max_body_bytes > 0, "server.max_body_bytes", server.max_body_bytes, "1 or more"),
         (_at_least(server.shutdown_grace, 0), "server.shutdown_grace", server.shutdown_grace, "0 or more seconds"),
-        (_at_least(upstream.connect_timeout, 1e-3), "upstream.connect_timeout", upstream.connect_timeout, _A_TIMEOUT),
-        (_at_least(upstream.read_timeout, 1e-3), "upstream.read_timeout", upstream.read_timeout, _A_TIMEOUT),
-        (upstream.connections > 0, "upstream.connections", upstream.connections, "1 or more"),
         (0 <= cache.max_bytes < 2**63, "cache.max_bytes", cache.max_bytes, "0 to 2^63-1"),
         (cache.ttl is None or cache.ttl >= 0, "cache.ttl", cache.ttl, "0 or more seconds, inf for no end"),
         (_at_least(cache.max_temperature, 0), "cache.max_temperature", cache.max_temperature, "0 or more"),
@@ -158,14 +164,29 @@ def checked(config: Config) -> Config:
         for name in price.__struct_fields__:
             rate = getattr(price, name)
             rules.append((rate is None or _at_least(rate, 0), f'prices."{model}".{name}', rate, "0 or more dollars"))
+    for section, provider in (("upstream", config.upstream), ("anthropic", config.anthropic)):
+        if provider is not None:
+            rules += _rules_of(section, provider)
     for holds, key, value, limit in rules:
         if not holds:
             raise ConfigError(f"{key} is {value}; allowed: {limit}")
-    if upstream.api_key_env is not None:
-        if upstream.key() is None:
-            raise ConfigError(f"upstream.api_key_env names {upstream.api_key_env}, which is not set in the environment")
-        _check_text(f"the environment variable {upstream.api_key_env} (upstream.api_key_env)", upstream.key())
     return config
+
+
+def _rules_of(section: str, provider: Upstream) -> list[tuple[bool, str, object, str]]:
+    """The rules of one provider. Raises at once for what must not be repeated, such as a key."""
+    _check_url(f"{section}.url", provider.url)
+    _check_text(f"{section}.api_key", provider.api_key)
+    variable = provider.api_key_env
+    if variable is not None:
+        if provider.key() is None:
+            raise ConfigError(f"{section}.api_key_env names {variable}, which is not set in the environment")
+        _check_text(f"the environment variable {variable} ({section}.api_key_env)", provider.key())
+    return [
+        (_at_least(provider.connect_timeout, 1e-3), f"{section}.connect_timeout", provider.connect_timeout, _A_TIMEOUT),
+        (_at_least(provider.read_timeout, 1e-3), f"{section}.read_timeout", provider.read_timeout, _A_TIMEOUT),
+        (provider.connections > 0, f"{section}.connections", provider.connections, "1 or more"),
+    ]
 
 
 _A_TIMEOUT = "0.001 or more seconds"
@@ -185,19 +206,19 @@ def _check_text(key: str, value: str | None) -> None:
         raise ConfigError(f"{key} is empty, begins or ends with a space, or holds a line end or what is not ASCII")
 
 
-def _check_url(url: str) -> None:
+def _check_url(key: str, url: str) -> None:
     """Raises for an address that is no provider's. A password in it is never repeated."""
     try:
         parts = urlsplit(url)
         fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets without an end, a port that is no number
-        raise ConfigError("upstream.url is no address; allowed: http(s)://host/v1") from None
+        raise ConfigError(f"{key} is no address; allowed: http(s)://host/v1") from None
     if "@" in parts.netloc:
-        raise ConfigError("upstream.url holds a user name or password; leave it out and use upstream.api_key_env")
+        raise ConfigError(f"{key} holds a user name or password; leave it out and use api_key_env")
     if not _plain(url) or " " in url:
-        raise ConfigError("upstream.url holds white space, a line end or another character that no address may hold")
+        raise ConfigError(f"{key} holds white space, a line end or another character that no address may hold")
     if not fits:
-        raise ConfigError(f"upstream.url is {url}; allowed: http(s)://host/v1")
+        raise ConfigError(f"{key} is {url}; allowed: http(s)://host/v1")
     if "?" in url or "#" in url:
         # Not repeated: a query may hold a key.
-        raise ConfigError("upstream.url holds a query or a fragment; allowed: http(s)://host/v1")
+        raise ConfigError(f"{key} holds a query or a fragment; allowed: http(s)://host/v1")

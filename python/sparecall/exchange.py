@@ -6,13 +6,12 @@ import asyncio
 import re
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from sparecall import __version__
 from sparecall.errors import InvalidArgument, InvalidDocument, SparecallError, UpstreamError
-from sparecall.pipeline import CacheControl, Request, chat
+from sparecall.pipeline import CacheControl, Request
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
 from sparecall.pipeline.upstream import reply_headers
+from sparecall.pipeline.wire import CHAT, WIRES, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
     import aiohttp
 
     from sparecall.pipeline import Reply, Upstream
+    from sparecall.pipeline.request import WireName
 
-DONE = b"data: [DONE]\n\n"
 SERVER = f"sparecall/{__version__}"
 ERROR_HEADERS = {
     "content-type": "application/json",
@@ -33,20 +32,20 @@ _DOTS = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=/|\\|%2f|%5c|\Z)", re.IGN
 
 
 class Refusal(Exception):
-    """An error reply in the wire's own form, on its way out of a handler, so that SDKs raise their own types."""
+    """An error reply on its way out of a handler."""
 
-    __slots__ = ("body", "code", "status")
+    __slots__ = ("code", "kind", "message", "status")
 
     def __init__(self, status: int, message: str, *, code: str, kind: str = "invalid_request_error") -> None:
         super().__init__(code)
         self.status = status
         self.code = code
-        self.body = error_body(message, code=code, kind=kind)
+        self.kind = kind
+        self.message = message
 
-
-def error_body(message: str, *, code: str, kind: str) -> bytes:
-    """The OpenAI error object."""
-    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
+    def body(self, wire: Wire = CHAT) -> bytes:
+        """The error object of the wire, so that SDKs raise their own types."""
+        return wire.error(self.message, status=self.status, code=self.code, kind=self.kind)
 
 
 def refusal_of(error: SparecallError) -> Refusal:
@@ -63,20 +62,27 @@ def refusal_of(error: SparecallError) -> Refusal:
             return Refusal(500, "sparecall failed on this request.", code="internal_error", kind="server_error")
 
 
-def bearer_of(headers: Mapping[str, str]) -> str:
-    """The key the client presents, or nothing."""
+def key_of(headers: Mapping[str, str]) -> str:
+    """The key the client presents, as bearer token or in Anthropic's own header; empty where there is none."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
+    return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "").strip()
 
 
 def request_of(
-    headers: Mapping[str, str], body: bytes, *, key: str | None, cache_control: str | None, scoped: bool
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    key: str | None,
+    cache_control: str | None,
+    scoped: bool,
+    wire: WireName = "chat",
 ) -> Request:
     """What the pipeline is asked. `cache_control` joins all headers of that name; `scoped`: a scope is configured."""
     # Only narrows: who says nothing of themselves cannot name a memory to share.
     known = key is not None or scoped
     return Request(
         body=body,
+        wire=wire,
         key=key,
         scope=headers.get("x-sparecall-scope") if known else None,
         headers=headers,
@@ -106,7 +112,8 @@ def whole_of(reply: Reply) -> tuple[dict[str, str], bytes]:
     asked = reply.inspection
     body = reply.body or b""
     if asked is not None and asked.stream and reply.status == 200 and reply.summary is not None:
-        framed = _frame(chat.render(body, include_usage=asked.include_usage)) + DONE
+        wire = WIRES[reply.wire]
+        framed = wire.frame(wire.render(body, include_usage=asked.include_usage)) + wire.end
         return headers_of(reply, "text/event-stream"), framed
     return headers_of(reply, "application/json"), body
 
@@ -114,27 +121,26 @@ def whole_of(reply: Reply) -> tuple[dict[str, str], bytes]:
 async def live_of(reply: Reply) -> AsyncIterator[bytes]:
     """The bytes of a live stream as they come; the first may be empty, and says that the stream has begun.
 
-    One that breaks before it raises `UpstreamError`; one that breaks later ends with an error event, never with `[DONE]`.
+    One that breaks before it raises `UpstreamError`; one that breaks later ends with an error event, never in order.
     """
     assert reply.stream is not None  # noqa: S101 - for mypy; the caller has checked
     begun = False
+    wire = WIRES[reply.wire]
     include_usage = reply.inspection is not None and reply.inspection.include_usage
     try:
         async for events in reply.events(include_usage=include_usage):
             begun = True
-            yield _frame(events)
-        ending = DONE
+            yield wire.frame(events)
+        ending = wire.end
     except UpstreamError as error:
         if not begun:
             raise
-        ending = _frame([error_body(f"Upstream: {error}.", code=f"upstream_{error.code}", kind="upstream_error")])
+        ending = wire.frame(
+            [wire.error_event(f"Upstream: {error}.", code=f"upstream_{error.code}", kind="upstream_error")]
+        )
     finally:
         reply.stream.close()
     yield ending
-
-
-def _frame(events: list[bytes]) -> bytes:
-    return b"".join([b"data: %b\n\n" % event for event in events])
 
 
 async def pass_on(

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError
-from sparecall.exchange import Refusal, bearer_of, pass_on, refusal_of, request_of
+from sparecall.exchange import Refusal, key_of, pass_on, refusal_of, request_of
 from sparecall.gateway.errors import response_of
 from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
@@ -23,18 +23,23 @@ from sparecall.gateway.whole import whole
 from sparecall.pipeline import Exact, Pipeline, Request, Upstream
 from sparecall.pipeline.reply import no_call
 from sparecall.pipeline.upstream import failure
+from sparecall.pipeline.wire import CHAT, WIRES, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sparecall.config import Config
     from sparecall.gateway.respond import Ok
+    from sparecall.pipeline.request import WireName
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = logging.getLogger("sparecall.gateway")
-_CHAT = "/v1/chat/completions"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def _own_keys(config: Config) -> bool:
+    return config.upstream.key() is not None or (config.anthropic is not None and config.anthropic.key() is not None)
 
 
 class Gateway:
@@ -44,7 +49,7 @@ class Gateway:
 
     def __init__(self, config: Config) -> None:
         server = config.server
-        if server.host not in LOOPBACK and config.upstream.key() is not None and not server.client_keys:
+        if server.host not in LOOPBACK and _own_keys(config) and not server.client_keys:
             raise ConfigError(
                 f"server.host is {server.host} and the gateway holds a key of its own, but server.client_keys is empty: "
                 "anyone who reaches the port could spend that key; list the keys that clients must present"
@@ -64,7 +69,8 @@ class Gateway:
         """The aiohttp application; its pipeline opens and closes with it. It may be mounted in another one."""
         app = web.Application(client_max_size=self._config.server.max_body_bytes)
         app.cleanup_ctx.append(self._lifespan)
-        app.router.add_post(_CHAT, self._guarded(self._chat))
+        for wire in WIRES.values():
+            app.router.add_post(f"/v1{wire.path}", self._guarded(functools.partial(self._call, wire), wire))
         app.router.add_route("*", "/v1/{path:.+}", self._guarded(self._pass_through))
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/readyz", self._readiness)
@@ -76,8 +82,8 @@ class Gateway:
         """What serves `app()`, for a site of aiohttp's."""
         return Runner(
             self.app(),
-            path=_CHAT,
-            handler=self._guarded(functools.partial(self._chat, ok=whole)),
+            path=f"/v1{CHAT.path}",
+            handler=self._guarded(functools.partial(self._call, CHAT, ok=whole)),
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=self._config.server.shutdown_grace,
@@ -94,7 +100,7 @@ class Gateway:
             if exact is not None and self._snapshot is not None:
                 self._snapshot.save(exact.cache)
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def _guarded(self, handler: Handler, wire: Wire = CHAT) -> Handler:
         """The handler, with refusals and errors turned into replies."""
 
         async def guarded(http: web.Request) -> web.StreamResponse:
@@ -119,13 +125,13 @@ class Gateway:
                 log.error("%s in %s", type(error).__name__, http.method)  # noqa: TRY400
                 refusal = refusal_of(SparecallError())
             self._metrics.refused(refusal.code)
-            return response_of(refusal)
+            return response_of(refusal, wire)
 
         return guarded
 
     def _client_key(self, http: web.Request) -> str | None:
         """The key the client presents. Raises a 401 where a listed one is demanded and it has none."""
-        presented = bearer_of(http.headers)
+        presented = key_of(http.headers)
         try:
             token = presented.encode()
         except UnicodeEncodeError:
@@ -134,7 +140,7 @@ class Gateway:
             raise Refusal(401, "This gateway demands one of its client keys as bearer token.", code="invalid_api_key")
         return presented or None
 
-    def _request(self, http: web.Request, key: str | None, body: bytes) -> Request:
+    def _request(self, http: web.Request, key: str | None, body: bytes, wire: WireName = "chat") -> Request:
         control = http.headers.getall("cache-control", None)
         return request_of(
             http.headers,
@@ -142,11 +148,15 @@ class Gateway:
             key=key,
             cache_control=None if control is None else ",".join(control),
             scoped=self._config.scope is not None,
+            wire=wire,
         )
 
-    async def _chat(self, http: web.Request, *, ok: Ok = plain) -> web.StreamResponse:
+    async def _call(self, wire: Wire, http: web.Request, *, ok: Ok = plain) -> web.StreamResponse:
         key = self._client_key(http)
-        return await respond(http, await self.pipeline(self._request(http, key, await http.read())), ok=ok)
+        if wire.name == "messages" and self._config.anthropic is None:
+            raise Refusal(404, "This gateway has no Anthropic upstream: configure [anthropic].", code="not_found")
+        request = self._request(http, key, await http.read(), wire.name)
+        return await respond(http, await self.pipeline(request), ok=ok)
 
     async def _pass_through(self, http: web.Request) -> web.StreamResponse:
         """Sends any other call under /v1 on unchanged and streams back what comes."""

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from sparecall.exchange import ERROR_HEADERS
+from sparecall.pipeline.wire import CHAT
 
 if TYPE_CHECKING:
     from sparecall.exchange import Refusal
+    from sparecall.pipeline.wire import Wire
 
 
-def response_of(refusal: Refusal) -> web.Response:
+def response_of(refusal: Refusal, wire: Wire = CHAT) -> web.Response:
     """The reply itself."""
-    response = web.Response(status=refusal.status, body=refusal.body, headers=ERROR_HEADERS)
+    response = web.Response(status=refusal.status, body=refusal.body(wire), headers=ERROR_HEADERS)
     if refusal.status == 405:
         response.headers["allow"] = "GET, HEAD"
     return response

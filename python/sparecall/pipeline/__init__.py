@@ -20,7 +20,7 @@ from sparecall.pipeline.coalesce import Coalesce
 from sparecall.pipeline.digest import Digest
 from sparecall.pipeline.exact import Exact
 from sparecall.pipeline.reply import Hit, Reply
-from sparecall.pipeline.request import CacheControl, Request
+from sparecall.pipeline.request import CacheControl, Request, WireName
 from sparecall.pipeline.scope import Scope
 from sparecall.pipeline.stage import Next, Stage
 from sparecall.pipeline.upstream import Upstream
@@ -138,7 +138,11 @@ class Pipeline:
 
 def stages(config: Config) -> list[Stage]:
     """The usual stages for a configuration, outermost first; add to the list or take from it as you like."""
-    upstream = Upstream(config.upstream, max_reply_bytes=config.cache.max_reply_bytes)
+    limit = config.cache.max_reply_bytes
+    providers = [Upstream(config.upstream, max_reply_bytes=limit)]
+    if config.anthropic is not None:
+        wires: tuple[WireName, ...] = ("messages",)
+        providers.append(Upstream(config.anthropic, wires=wires, max_reply_bytes=limit))
     try:
         scope = Scope(scope=config.scope)
     except InvalidArgument as error:
@@ -149,13 +153,13 @@ def stages(config: Config) -> list[Stage]:
             version=config.version,
             max_temperature=config.cache.max_temperature,
             max_n=config.cache.max_n,
-            settings=(upstream.url,),
+            settings=tuple(provider.url for provider in providers),
         ),
     ]
     if config.cache.enabled:
         memory = BytesCache(config.cache.max_bytes, ttl=config.cache.ttl)
-        chain += [Exact(memory, max_reply_bytes=config.cache.max_reply_bytes), Coalesce()]
-    return [*chain, upstream]
+        chain += [Exact(memory, max_reply_bytes=limit), Coalesce()]
+    return [*chain, *providers]
 
 
 def open(  # noqa: A001 - a public name of the design
@@ -173,6 +177,8 @@ def open(  # noqa: A001 - a public name of the design
 
 
 async def _nobody(request: Request) -> Reply:
+    if request.wire == "messages":
+        raise ConfigError("no stage calls a provider of the messages wire: configure [anthropic]")
     raise RuntimeError("the last stage passed the request on, but no stage is left: end the pipeline with Upstream")
 
 

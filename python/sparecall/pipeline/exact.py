@@ -51,7 +51,7 @@ class Exact:
             if found is not None:
                 return found
         if control.only_if_cached:
-            return no_call(reason)
+            return no_call(reason, request.wire)
         if control.no_cache:
             # Wants an answer made after it asked: merged with no earlier call, but good for later ones.
             request = msgspec.structs.replace(request, bypass="no_cache")

@@ -91,10 +91,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             yield WIRES[self.wire].render(self.body, include_usage=include_usage)
 
 
-def no_call(reason: str) -> Reply:
+def no_call(reason: str, wire: WireName = "chat") -> Reply:
     """What RFC 9111 answers to `only-if-cached` when there is nothing. SDKs are told that trying again is of no use."""
-    body = (
-        b'{"error":{"message":"No stored answer, and Cache-Control: only-if-cached forbids a call.",'
-        b'"type":"cache_error","param":null,"code":"only_if_cached"}}'
-    )
-    return Reply(status=504, hit="bypass", reason=reason, body=body, headers={"x-should-retry": "false"})
+    message = "No stored answer, and Cache-Control: only-if-cached forbids a call."
+    body = WIRES[wire].error(message, status=504, code="only_if_cached", kind="cache_error")
+    return Reply(status=504, hit="bypass", wire=wire, reason=reason, body=body, headers={"x-should-retry": "false"})

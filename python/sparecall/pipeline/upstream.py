@@ -19,13 +19,13 @@ from sparecall.pipeline.reply import Reply, no_call
 from sparecall.pipeline.wire import WIRES, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from types import TracebackType
 
     from sparecall.config import Upstream as UpstreamConfig
     from sparecall.pipeline.answer import Ending
     from sparecall.pipeline.reply import Hit
-    from sparecall.pipeline.request import Request
+    from sparecall.pipeline.request import Request, WireName
     from sparecall.pipeline.stage import Next
 
 # Both directions are closed lists: what is not named here does not cross.
@@ -34,22 +34,29 @@ REQUEST_HEADERS = frozenset({
     "openai-project", "traceparent", "tracestate", "user-agent", "x-client-request-id",
     "x-simulate-fault",
 })  # fmt: skip
-REPLY_HEADERS = frozenset({"openai-model", "openai-organization", "openai-processing-ms", "openai-version", "retry-after",
-                           "retry-after-ms", "x-request-id", "x-should-retry"})  # fmt: skip
-REPLY_HEADER_PREFIXES = ("x-ratelimit-", "x-simulate", "x-sparecall-simulated")
+REPLY_HEADERS = frozenset({"anthropic-organization-id", "openai-model", "openai-organization", "openai-processing-ms", "openai-version", "retry-after",
+                           "request-id", "retry-after-ms", "x-request-id", "x-should-retry"})  # fmt: skip
+REPLY_HEADER_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-", "x-simulate", "x-sparecall-simulated")
 # The second is what a damaged gzip body raises.
 _SOCKET_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, TimeoutError, OSError)
 
 
 class Upstream:
-    """The last stage: sends the request to `config.url` and returns what comes, complete or as a stream.
+    """Sends requests of its `wires` to `config.url` and returns what comes, complete or as a stream; passes others on.
 
     An answer of any status is a `Reply`. No answer is an `UpstreamError`: ``unreachable``, ``timeout`` or ``broken``.
     """
 
-    __slots__ = ("_config", "_key", "_max_reply_bytes", "_pumps", "_session", "url")
+    __slots__ = ("_config", "_key", "_max_reply_bytes", "_pumps", "_session", "url", "wires")
 
-    def __init__(self, config: UpstreamConfig, *, max_reply_bytes: int = 8 * 1024 * 1024) -> None:
+    def __init__(
+        self,
+        config: UpstreamConfig,
+        *,
+        wires: Collection[WireName] = ("chat", "responses"),
+        max_reply_bytes: int = 8 * 1024 * 1024,
+    ) -> None:
+        self.wires = frozenset(wires)
         self._config = config
         self._key = config.key()
         self._max_reply_bytes = max_reply_bytes
@@ -86,8 +93,10 @@ class Upstream:
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Makes the call, unless the client forbids one."""
+        if request.wire not in self.wires:
+            return await next(request)
         if request.cache_control.only_if_cached:  # no cache stands above that could have said so
-            return no_call(request.bypass or "absent")
+            return no_call(request.bypass or "absent", request.wire)
         wire = WIRES[request.wire]
         stream = request.inspection is not None and request.inspection.stream
         body = request.body
@@ -135,7 +144,9 @@ class Upstream:
             headers.setdefault("content-type", "application/json")
         key = self._key if self._key is not None else request.key
         if key is not None:
-            headers["authorization"] = f"Bearer {key}"
+            # Anthropic's own keys go by this name; a client's token goes by the one it came by.
+            own = "messages" in self.wires and (self._key is not None or "x-api-key" in request.headers)
+            headers["x-api-key" if own else "authorization"] = key if own else f"Bearer {key}"
         try:
             return await self._session.request(
                 method, self.url + path, data=body, headers=headers, allow_redirects=False
