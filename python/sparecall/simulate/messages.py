@@ -103,6 +103,7 @@ def _message(answer: Answer, output_tokens: int) -> dict[str, Any]:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
+        "stop_details": None,
         "usage": usage,
     }
 
@@ -118,7 +119,7 @@ def _usage(answer: Answer, output_tokens: int) -> dict[str, Any]:
 
 def _ending(choice: Choice) -> dict[str, Any]:
     reason = "stop_sequence" if choice.stop is not None else _STOP_REASONS[choice.finish_reason]
-    return {"stop_reason": reason, "stop_sequence": choice.stop}
+    return {"stop_reason": reason, "stop_sequence": choice.stop, "stop_details": None}
 
 
 def _blocks(choice: Choice) -> Iterator[dict[str, Any]]:
