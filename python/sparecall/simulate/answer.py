@@ -41,6 +41,7 @@ class Choice:
     calls: tuple[ToolCall, ...]
     finish_reason: str
     tokens: int
+    stop: str | None = None  # the stop sequence that ended it
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,9 @@ class Answer:
         return sum(choice.tokens for choice in self.choices)
 
 
-def prompt_tokens(body: dict[str, object], count: Count) -> int:
-    """Return the tokens of the messages and of the tools as compact JSON with sorted keys."""
-    tools = body.get("tools")
-    return count(canonical_text(body["messages"])) + (count(canonical_text(tools)) if tools else 0)
+def prompt_tokens(body: dict[str, object], fields: tuple[str, ...], count: Count) -> int:
+    """Return the tokens of those of these fields that are there and not empty, each as compact JSON with sorted keys."""
+    return sum(count(canonical_text(body[field])) for field in fields if body.get(field))
 
 
 def answer(request: ChatRequest, *, digest: str, prompt: int, seed: int, count: Count) -> Answer:
@@ -115,13 +115,14 @@ def _calls(request: ChatRequest, tools: list[Function], draw: Random, count: Cou
 
 def _text(request: ChatRequest, draw: Random, count: Count) -> Choice:
     text = _content(request, draw)
+    stopped_at = None
     for stop in [request.stop] if isinstance(request.stop, str) else request.stop or ():
         if stop and stop in text:
-            text = text[: text.index(stop)]
+            text, stopped_at = text[: text.index(stop)], stop
     limits = [limit for limit in (request.max_tokens, request.max_completion_tokens) if limit is not None]
     tokens = count(text)
     if not limits or tokens <= min(limits):
-        return Choice(text, (), "stop", tokens)
+        return Choice(text, (), "stop", tokens, stopped_at)
     text = _cut(text, min(limits), count)
     return Choice(text, (), "length", count(text))
 

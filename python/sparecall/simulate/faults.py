@@ -13,7 +13,7 @@ FAULT_HEADER = "x-simulate-fault"
 FAULT_NAMES = (
     "rate_limit",  # 429 with retry-after
     "server_error",  # 500
-    "overloaded",  # 503
+    "overloaded",  # 503; 529 on the Messages API
     "disconnect",  # the connection is reset before any reply
     "cut_stream",  # it is reset in the middle of the reply
     "stall",  # silence in the middle of a stream, or before another reply
@@ -22,7 +22,7 @@ FAULT_NAMES = (
     "truncated_json",  # the JSON ends halfway, the HTTP reply is whole
     "bad_length",  # the reply ends before the length it announced
     "error_in_200",  # 200 and an error object
-    "no_done",  # a stream without its closing [DONE]
+    "no_done",  # a stream without its last event
 )
 
 

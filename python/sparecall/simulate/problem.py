@@ -1,12 +1,12 @@
-"""OpenAI's error object and the replies that carry it."""
+"""Requests that are answered with an error: what is wrong with them, in the words of OpenAI's error object."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-from aiohttp import web
+if TYPE_CHECKING:
+    from sparecall.simulate.quota import Limit
 
 
 class Problem(Exception):
@@ -21,28 +21,23 @@ class Problem(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: dict[str, str] | None = None,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.headers = status, headers or {}
+        self.status, self.headers, self.limit = status, headers or {}, limit
         self.error: dict[str, Any] = {"message": message, "type": kind, "param": param, "code": code}
 
-    def body(self) -> bytes:
-        """Return the error object as the JSON that is sent."""
-        return msgspec.json.encode({"error": self.error})
 
-    def response(self) -> web.Response:
-        """Return the HTTP reply."""
-        return web.Response(status=self.status, body=self.body(), headers=self.headers, content_type="application/json")
-
-
-def rate_limited(what: str, seconds: float) -> Problem:
+def rate_limited(limit: Limit) -> Problem:
     """Return the reply to a request over the limit, with the time to wait in both of OpenAI's headers."""
+    seconds = limit.reset_in
     return Problem(
         429,
-        f"Rate limit reached for {what} per minute (simulated). Please try again in {seconds:.3g}s.",
-        kind=what,
+        f"Rate limit reached for {limit.name} per minute (simulated). Please try again in {seconds:.3g}s.",
+        kind=limit.name,
         code="rate_limit_exceeded",
         headers={"retry-after": str(max(1, math.ceil(seconds))), "retry-after-ms": str(math.ceil(seconds * 1000))},
+        limit=limit,
     )
 
 

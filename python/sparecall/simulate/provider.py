@@ -1,31 +1,38 @@
-"""The simulated provider: settings, counters and the endpoints of an OpenAI-compatible server."""
+"""The simulated provider: settings, counters and the endpoints of a server that speaks OpenAI's and Anthropic's APIs."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiohttp import web
 
 from sparecall.errors import UnknownName
 from sparecall.simulate.answer import answer, prompt_tokens
+from sparecall.simulate.chat import Chat
 from sparecall.simulate.embedding import default_dimensions, embed, embedding_object
 from sparecall.simulate.faults import FAULT_HEADER, Faults
 from sparecall.simulate.latency import Latency, Pace
-from sparecall.simulate.problem import Problem, rate_limited
+from sparecall.simulate.messages import Messages
+from sparecall.simulate.messages_request import CountRequest
+from sparecall.simulate.problem import Problem, rate_limited, server_error
 from sparecall.simulate.quota import Quota
-from sparecall.simulate.request import ChatRequest, EmbeddingRequest, check, decode
+from sparecall.simulate.request import EmbeddingRequest, check, decode
+from sparecall.simulate.responses import Responses
 from sparecall.simulate.seeded import request_digest
 from sparecall.simulate.sending import refuse, send_events, send_json
-from sparecall.simulate.wire import chunks, completion
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sparecall.simulate.answer import Count
     from sparecall.simulate.latency import Clock, Sleep
+    from sparecall.simulate.quota import Limit
+    from sparecall.simulate.wire import Wire
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,10 +52,13 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_COUNTED_MODELS = 1000
 _STARTED = web.RequestKey("started", float)
 _NUMBER = web.RequestKey("number", int)
+_EXCEEDED: web.RequestKey[list[Limit]] = web.RequestKey("exceeded", list)
+_CHAT, _RESPONSES, _MESSAGES = Chat(), Responses(), Messages()
+_ANTHROPIC_PATH = "/v1/messages"
 
 
 class Provider:
-    """An OpenAI-compatible provider that no model stands behind. One instance serves one event loop.
+    """A provider that no model stands behind. One instance serves one event loop.
 
     ``requests_per_minute`` and ``tokens_per_minute`` count all clients together. ``count`` counts the tokens of a
     text (default: `sparecall.tokens.count`, o200k_base). ``clock`` (seconds, monotonic) and ``sleep`` pace the
@@ -75,7 +85,8 @@ class Provider:
         self._count = count or _default_count()
         self._clock, self._wall_clock, self._sleep = clock, wall_clock, sleep
         self._requests = 0
-        #: Well-formed requests by kind (``chat``, ``chat_stream``, ``embeddings``) and model, refused and failed ones too.
+        #: Well-formed requests by kind and model, refused and failed ones too. The kinds are ``chat``, ``responses``,
+        #: ``messages``, each of them also with ``_stream``, ``embeddings`` and ``count_tokens``.
         self.calls: Counter[tuple[str, str]] = Counter()
         #: Faults met, by name.
         self.faulted: Counter[str] = Counter()
@@ -93,7 +104,10 @@ class Provider:
     def app(self) -> web.Application:
         """Return the aiohttp application, with its endpoints below ``/v1``."""
         app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[self._guard])
-        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/chat/completions", partial(self._generate, _CHAT))
+        app.router.add_post("/v1/responses", partial(self._generate, _RESPONSES))
+        app.router.add_post(_ANTHROPIC_PATH, partial(self._generate, _MESSAGES))
+        app.router.add_post(_ANTHROPIC_PATH + "/count_tokens", self._count_tokens)
         app.router.add_post("/v1/embeddings", self._embeddings)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/v1/models/{id}", self._model)
@@ -102,25 +116,32 @@ class Provider:
 
     # --- endpoints ---
 
-    async def _chat(self, http: web.Request) -> web.StreamResponse:
+    async def _generate(self, wire: Wire, http: web.Request) -> web.StreamResponse:
         body = decode(await http.read())
-        request = check(body, ChatRequest)
+        request = wire.read(body)
         digest = request_digest(body)
-        fault = self._meet(http, "chat_stream" if request.stream else "chat", request.model, digest)
-        made = answer(
-            request, digest=digest, prompt=prompt_tokens(body, self._count), seed=self.seed, count=self._count
-        )
+        fault = self._meet(http, wire.kind + ("_stream" if request.stream else ""), request.model, digest)
+        prompt = prompt_tokens(body, wire.prompt_fields, self._count)
+        made = answer(request, digest=digest, prompt=prompt, seed=self.seed, count=self._count)
         pace = self._admit(http, digest, made.prompt_tokens, made.completion_tokens)
         created = int(self._wall_clock())
         if not request.stream:
-            return await send_json(http, completion(made, created=created), fault=fault, pace=pace, stall=self._stall)
-        include_usage = bool(request.stream_options and request.stream_options.include_usage)
-        objects = chunks(made, created=created, include_usage=include_usage)
+            return await self._send(http, wire.whole(made, body, created=created), fault=fault, pace=pace)
+        error = partial(wire.error_event, server_error(), _request_id(http))
+        events = wire.events(made, body, created=created)
         try:
-            return await send_events(http, objects, fault=fault, pace=pace, stall=self._stall)
+            return await send_events(http, events, error=error, fault=fault, pace=pace, stall=self._stall)
         except (ConnectionError, asyncio.CancelledError):
             self.aborted_streams += 1
             raise
+
+    async def _count_tokens(self, http: web.Request) -> web.StreamResponse:
+        body = decode(await http.read())
+        request = check(body, CountRequest)
+        fault = self._meet(http, "count_tokens", request.model, request_digest(body))
+        tokens = prompt_tokens(body, _MESSAGES.prompt_fields, self._count)
+        pace = Pace(http[_STARTED], 0.0, 0.0, clock=self._clock, sleep=self._sleep)  # no model has to answer
+        return await self._send(http, {"input_tokens": tokens}, fault=fault, pace=pace)
 
     async def _embeddings(self, http: web.Request) -> web.StreamResponse:
         body = decode(await http.read())
@@ -139,7 +160,7 @@ class Provider:
             "model": request.model,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
-        return await send_json(http, reply, fault=fault, pace=pace, stall=self._stall)
+        return await self._send(http, reply, fault=fault, pace=pace)
 
     async def _models(self, _: web.Request) -> web.StreamResponse:
         return web.json_response({"object": "list", "data": [_model_object(name) for name in MODELS]})
@@ -170,11 +191,17 @@ class Provider:
     def _admit(self, http: web.Request, digest: str, prompt: int, completion: int) -> Pace:
         """Charge the quota, or raise the 429; return the pace of the reply."""
         if exceeded := self._quota.admit(prompt + completion, self._clock()):
-            raise rate_limited(*exceeded)
+            raise rate_limited(exceeded)
         self.prompt_tokens += prompt
         self.completion_tokens += completion
         first, rest = self.latency.seconds(self.seed, digest, prompt_tokens=prompt, completion_tokens=completion)
         return Pace(http[_STARTED], first, rest, clock=self._clock, sleep=self._sleep)
+
+    async def _send(
+        self, http: web.Request, value: dict[str, Any], *, fault: str | None, pace: Pace
+    ) -> web.StreamResponse:
+        error = _wire(http).refusal(server_error(), _request_id(http)).error
+        return await send_json(http, value, error=error, fault=fault, pace=pace, stall=self._stall)
 
     async def _stall(self) -> None:
         await self._sleep(self.faults.stall_for)
@@ -186,34 +213,54 @@ class Provider:
         request[_NUMBER] = self._requests
         self.in_flight += 1
         try:
-            self._check_key(request)
+            _wire(request).demand(request.headers, key=self.require_key)
             return await handler(request)
         except Problem as problem:
-            return problem.response()
+            return _refused(request, problem)
         except web.HTTPRequestEntityTooLarge:
-            return Problem(413, f"The request body is larger than {_MAX_BODY_BYTES} bytes.").response()
+            too_large = Problem(413, f"The request body is larger than {_MAX_BODY_BYTES} bytes.")
+            return _refused(request, too_large)
         except web.HTTPMethodNotAllowed as error:
             allow = {"allow": error.headers["Allow"]}
-            return Problem(405, f"Not allowed to {request.method} on {request.path[:200]}", headers=allow).response()
+            not_allowed = Problem(405, f"Not allowed to {request.method} on {request.path[:200]}", headers=allow)
+            return _refused(request, not_allowed)
         except web.HTTPNotFound:
-            return Problem(404, f"Invalid URL ({request.method} {request.path[:200]})").response()
+            return _refused(request, Problem(404, f"Invalid URL ({request.method} {request.path[:200]})"))
         except ConnectionError:
             # The client has left: nobody gets this, but an error would be logged with its traceback.
             return web.Response()
         finally:
             self.in_flight -= 1
 
-    def _check_key(self, http: web.Request) -> None:
-        scheme, _, key = http.headers.get("authorization", "").partition(" ")
-        if self.require_key and not (scheme.lower() == "bearer" and key.strip()):
-            raise Problem(401, "You didn't provide an API key (simulated: any will do).", code="invalid_api_key")
-
     async def _add_headers(self, http: web.Request, response: web.StreamResponse) -> None:
         now = self._clock()
         response.headers["x-sparecall-simulated"] = "1"
-        response.headers["x-request-id"] = f"req_sim_{http[_NUMBER]:08d}"
-        response.headers["openai-processing-ms"] = str(round((now - http[_STARTED]) * 1000))
-        response.headers.update(self._quota.headers(now))
+        response.headers.update(
+            _wire(http).headers(
+                request_id=_request_id(http),
+                seconds=now - http[_STARTED],
+                limits=self._quota.limits(now) or http.get(_EXCEEDED, []),
+                now=self._wall_clock(),
+            )
+        )
+
+
+def _wire(http: web.Request) -> Wire:
+    """Return the wire of a path, which errors and headers are written on; OpenAI's are the same on all of its own."""
+    return _MESSAGES if http.path == _ANTHROPIC_PATH or http.path.startswith(_ANTHROPIC_PATH + "/") else _CHAT
+
+
+def _request_id(http: web.Request) -> str:
+    return f"req_sim_{http[_NUMBER]:08d}"
+
+
+def _refused(http: web.Request, problem: Problem) -> web.Response:
+    if problem.limit:
+        http[_EXCEEDED] = [problem.limit]
+    status, headers, error = _wire(http).refusal(problem, _request_id(http))
+    return web.Response(
+        status=status, body=msgspec.json.encode(error), headers=headers, content_type="application/json"
+    )
 
 
 def _default_count() -> Count:

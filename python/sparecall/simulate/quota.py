@@ -1,12 +1,23 @@
-"""Requests and tokens per minute, and the headers in which OpenAI tells what is left of them."""
+"""Requests and tokens per minute, and the headers in which OpenAI and Anthropic tell what is left of them."""
 
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from sparecall.errors import InvalidArgument
 
 _MINUTE = 60.0
+
+
+class Limit(NamedTuple):
+    """How much of a limit is left, and the seconds until all of it is again."""
+
+    name: str
+    limit: int
+    left: int
+    reset_in: float
 
 
 class _Window:
@@ -26,6 +37,9 @@ class _Window:
     def left(self, now: float) -> int:
         return self.limit - self.used if self.reset_in(now) else self.limit
 
+    def state(self, now: float) -> Limit:
+        return Limit(self.name, self.limit, self.left(now), self.reset_in(now))
+
     def use(self, amount: int, now: float) -> None:
         if not self.reset_in(now):
             self.used, self.opened = 0, now
@@ -41,27 +55,42 @@ class Quota:
         self._requests = None if requests_per_minute is None else _Window("requests", requests_per_minute)
         self._tokens = None if tokens_per_minute is None else _Window("tokens", tokens_per_minute)
 
-    def admit(self, tokens: int, now: float) -> tuple[str, float] | None:
-        """Count one request of this many tokens; or return what it exceeds and the seconds until that resets."""
+    def admit(self, tokens: int, now: float) -> Limit | None:
+        """Count one request of this many tokens; or return the limit that it exceeds."""
         wanted = [
             (window, amount) for window, amount in ((self._requests, 1), (self._tokens, tokens)) if window is not None
         ]
         for window, amount in wanted:
             if amount > window.left(now):
-                return window.name, window.reset_in(now)
+                return window.state(now)
         for window, amount in wanted:
             window.use(amount, now)
         return None
 
-    def headers(self, now: float) -> dict[str, str]:
-        """Return ``x-ratelimit-*`` for the limits that are set."""
-        found = {}
-        for window in (self._requests, self._tokens):
-            if window is not None:
-                found[f"x-ratelimit-limit-{window.name}"] = str(window.limit)
-                found[f"x-ratelimit-remaining-{window.name}"] = str(window.left(now))
-                found[f"x-ratelimit-reset-{window.name}"] = duration(window.reset_in(now))
-        return found
+    def limits(self, now: float) -> list[Limit]:
+        """Return the limits that are set."""
+        return [window.state(now) for window in (self._requests, self._tokens) if window is not None]
+
+
+def openai_headers(limits: list[Limit]) -> dict[str, str]:
+    """Return ``x-ratelimit-*``."""
+    found = {}
+    for limit in limits:
+        found[f"x-ratelimit-limit-{limit.name}"] = str(limit.limit)
+        found[f"x-ratelimit-remaining-{limit.name}"] = str(limit.left)
+        found[f"x-ratelimit-reset-{limit.name}"] = duration(limit.reset_in)
+    return found
+
+
+def anthropic_headers(limits: list[Limit], now: float) -> dict[str, str]:
+    """Return ``anthropic-ratelimit-*``, which say when, not how soon; ``now`` is the time since the epoch."""
+    found = {}
+    for limit in limits:
+        reset = datetime.fromtimestamp(math.ceil(now + limit.reset_in), UTC)
+        found[f"anthropic-ratelimit-{limit.name}-limit"] = str(limit.limit)
+        found[f"anthropic-ratelimit-{limit.name}-remaining"] = str(limit.left)
+        found[f"anthropic-ratelimit-{limit.name}-reset"] = reset.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return found
 
 
 def duration(seconds: float) -> str:

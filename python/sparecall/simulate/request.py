@@ -133,7 +133,7 @@ def _is_tokens(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(type(token) is int for token in value)
 
 
-Body = TypeVar("Body", ChatRequest, EmbeddingRequest)
+Body = TypeVar("Body", bound=Struct)
 
 
 def decode(raw: bytes) -> dict[str, Any]:

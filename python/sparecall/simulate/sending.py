@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
-from sparecall import sse
 from sparecall.simulate.problem import overloaded, rate_limited, server_error
+from sparecall.simulate.quota import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from sparecall.simulate.latency import Pace
+    from sparecall.simulate.wire import Event
 
 _HTML = b"<!DOCTYPE html><html><head><title>Service unavailable (simulated)</title></head><body><h1>Please wait</h1></body></html>"
 _GARBAGE = b'{"simulated": \xff\xfe not JSON'
-_DONE = sse.encode(b"[DONE]")
+_EXCEEDED = Limit("requests", limit=60, left=0, reset_in=1.0)
 
 
 def refuse(fault: str | None) -> None:
     """Raise the error reply of the faults that are nothing else."""
     match fault:
         case "rate_limit":
-            raise rate_limited("requests", 1.0)
+            raise rate_limited(_EXCEEDED)
         case "server_error":
             raise server_error()
         case "overloaded":
@@ -34,9 +35,15 @@ def refuse(fault: str | None) -> None:
 
 
 async def send_json(
-    http: web.Request, value: dict[str, Any], *, fault: str | None, pace: Pace, stall: Callable[[], Awaitable[object]]
+    http: web.Request,
+    value: dict[str, Any],
+    *,
+    error: dict[str, Any],
+    fault: str | None,
+    pace: Pace,
+    stall: Callable[[], Awaitable[object]],
 ) -> web.StreamResponse:
-    """Send a JSON object when its last token is due."""
+    """Send a JSON object when its last token is due; ``error`` is what the fault ``error_in_200`` sends instead."""
     if fault == "disconnect":
         return _reset(http, web.Response())
     body = msgspec.json.encode(value)
@@ -51,7 +58,7 @@ async def send_json(
         case "truncated_json":
             body = body[: len(body) // 2]
         case "error_in_200":
-            body = server_error().body()
+            body = msgspec.json.encode(error)
         case "cut_stream" | "bad_length":
             response = web.StreamResponse(
                 headers={"content-type": "application/json", "content-length": str(len(body))}
@@ -64,13 +71,14 @@ async def send_json(
 
 async def send_events(
     http: web.Request,
-    objects: Iterable[tuple[float, dict[str, Any]]],
+    made: Iterable[Event],
     *,
+    error: Callable[[int], Event],
     fault: str | None,
     pace: Pace,
     stall: Callable[[], Awaitable[object]],
 ) -> web.StreamResponse:
-    """Send each object as an event when its share of the answer is due, then ``[DONE]``."""
+    """Send each event when its share of the answer is due; ``error`` makes the one that fails a stream after so many."""
     if fault == "disconnect":
         return _reset(http, web.Response())
     await pace.until(0.0)
@@ -80,13 +88,15 @@ async def send_events(
         headers={"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
     )
     await response.prepare(http)
-    events = [(progress, sse.encode(msgspec.json.encode(value))) for progress, value in objects]
+    events = list(made)
+    if fault == "no_done":
+        events.pop()
     ready = bytearray()  # events that are due at once travel in one write
-    for number, (progress, event) in enumerate(events):
-        if pace.wait(progress):
+    for number, event in enumerate(events):
+        if pace.wait(event.progress):
             await response.write(bytes(ready))
             ready.clear()
-            await pace.until(progress)
+            await pace.until(event.progress)
         if number == len(events) // 2:
             match fault:
                 case "stall":
@@ -97,18 +107,13 @@ async def send_events(
                     await response.write(bytes(ready))
                     return _reset(http, response) if fault == "cut_stream" else _close(http, response)
                 case "garbage":
-                    ready += sse.encode(_GARBAGE)
+                    ready += event.encode(_GARBAGE)
                 case "error_in_200" | "truncated_json":
-                    broken = (
-                        sse.encode(server_error().body())
-                        if fault == "error_in_200"
-                        else event[: len(event) // 2] + b"\n\n"
-                    )
-                    await response.write(bytes(ready) + broken)
+                    half = event.data[: len(event.data) // 2]
+                    ready += error(number).encode() if fault == "error_in_200" else event.encode(half)
+                    await response.write(bytes(ready))
                     return response
-        ready += event
-    if fault != "no_done":
-        ready += _DONE
+        ready += event.encode()
     await response.write(bytes(ready))
     return response
 

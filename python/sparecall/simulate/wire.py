@@ -1,17 +1,23 @@
-"""An answer as OpenAI's chat completions API sends it: one object, or a stream of chunks."""
+"""What a wire is: how one API's requests are read, and how answers, streams, errors and limits are written on it."""
 
 from __future__ import annotations
 
 import re
-from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from sparecall import sse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from sparecall.simulate.answer import Answer, Choice
+    from sparecall.simulate.answer import Answer
+    from sparecall.simulate.problem import Problem
+    from sparecall.simulate.quota import Limit
+    from sparecall.simulate.request import ChatRequest
 
-FINGERPRINT = "fp_simulated"
 # About a token each: a word's beginning with the space before it, or the rest of a long word.
 _PIECE = re.compile(r"\s*\S{1,7}|\s+")
 
@@ -21,82 +27,61 @@ def pieces(text: str) -> list[str]:
     return _PIECE.findall(text)
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
-    """Return the usage object; nothing is cached, reasoned, spoken or predicted here."""
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens + completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": 0,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
+class Event(NamedTuple):
+    """One event of a stream; ``progress`` is the share of the answer (0 to 1) that ends with it."""
+
+    progress: float
+    data: bytes
+    name: str | None = None
+
+    @classmethod
+    def of(cls, progress: float, value: dict[str, Any]) -> Event:
+        """Return the event of an object that names its own kind in ``type``."""
+        return cls(progress, msgspec.json.encode(value), value["type"])
+
+    def encode(self, data: bytes | None = None) -> bytes:
+        """Return the event as it is sent, or with other data in its place."""
+        return sse.encode(self.data if data is None else data, event=self.name)
 
 
-def completion(answer: Answer, *, created: int) -> dict[str, Any]:
-    """Return the object of a reply that is not streamed."""
-    return {
-        **_head(answer, "chat.completion", created),
-        "choices": [
-            {"index": index, "message": _message(choice), "logprobs": None, "finish_reason": choice.finish_reason}
-            for index, choice in enumerate(answer.choices)
-        ],
-        "usage": usage(answer.prompt_tokens, answer.completion_tokens),
-    }
+class Refusal(NamedTuple):
+    """A reply with an error object."""
+
+    status: int
+    headers: dict[str, str]
+    error: dict[str, Any]
 
 
-def chunks(answer: Answer, *, created: int, include_usage: bool) -> Iterator[tuple[float, dict[str, Any]]]:
-    """Yield the chunks of a streamed reply, each with the share of the answer (0 to 1) that ends with it.
+class Wire(ABC):
+    """One API. ``kind`` names its requests in the counters; ``prompt_fields`` are those that the prompt's tokens are counted of."""
 
-    Several choices take turns, as they do at the provider.
-    """
-    head = {**_head(answer, "chat.completion.chunk", created), **({"usage": None} if include_usage else {})}
+    kind: str
+    prompt_fields: tuple[str, ...]
 
-    def chunk(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        return {**head, "choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]}
+    @abstractmethod
+    def read(self, body: dict[str, Any]) -> ChatRequest:
+        """Return what a body asks for, in the one form that is answered; raise the `Problem` of one that is malformed."""
 
-    for index, choice in enumerate(answer.choices):
-        yield 0.0, chunk(index, {"role": "assistant", "content": None if choice.calls else "", "refusal": None})
-    by_choice = [[(index, delta) for delta in _deltas(choice)] for index, choice in enumerate(answer.choices)]
-    turns = [turn for turn in chain.from_iterable(zip_longest(*by_choice)) if turn is not None]
-    for done, (index, delta) in enumerate(turns, 1):
-        yield done / len(turns), chunk(index, delta)
-    for index, choice in enumerate(answer.choices):
-        yield 1.0, chunk(index, {}, choice.finish_reason)
-    if include_usage:
-        yield 1.0, {**head, "choices": [], "usage": usage(answer.prompt_tokens, answer.completion_tokens)}
+    @abstractmethod
+    def whole(self, answer: Answer, body: dict[str, Any], *, created: int) -> dict[str, Any]:
+        """Return the object of a reply that is not streamed."""
 
+    @abstractmethod
+    def events(self, answer: Answer, body: dict[str, Any], *, created: int) -> Iterator[Event]:
+        """Yield the events of a streamed reply; the last says that it is over."""
 
-def _head(answer: Answer, kind: str, created: int) -> dict[str, Any]:
-    return {
-        "id": f"chatcmpl-sim-{answer.digest}",
-        "object": kind,
-        "created": created,
-        "model": answer.model,
-        "service_tier": "default",
-        "system_fingerprint": FINGERPRINT,
-    }
+    @abstractmethod
+    def demand(self, headers: Mapping[str, str], *, key: bool) -> None:
+        """Raise the `Problem` of a request without the headers it needs; its key only where ``key`` says so."""
 
+    @abstractmethod
+    def refusal(self, problem: Problem, request_id: str) -> Refusal:
+        """Return the reply that carries a problem."""
 
-def _message(choice: Choice) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}
-    if choice.calls:
-        message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in choice.calls
-        ]
-    return message
+    @abstractmethod
+    def error_event(self, problem: Problem, request_id: str, number: int) -> Event:
+        """Return the event with which a stream fails after ``number`` others."""
 
-
-def _deltas(choice: Choice) -> Iterator[dict[str, Any]]:
-    for piece in pieces(choice.text or ""):
-        yield {"content": piece}
-    for index, call in enumerate(choice.calls):
-        function = {"name": call.name, "arguments": ""}
-        yield {"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]}
-        for piece in pieces(call.arguments):
-            yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
+    @abstractmethod
+    def headers(self, *, request_id: str, seconds: float, limits: list[Limit], now: float) -> dict[str, str]:
+        """Return what every reply carries; ``seconds`` is its age and ``now`` the time since the epoch."""
