@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from sparecall.pipeline import chat
+from sparecall.pipeline import chat, messages, responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,22 @@ def _chat_frame(events: list[bytes]) -> bytes:
     return b"".join([b"data: %b\n\n" % event for event in events])
 
 
+def _unchanged(body: bytes) -> bytes:
+    return body
+
+
+def _responses_error_event(message: str, *, code: str, kind: str) -> bytes:
+    return responses.error_event(message, code)
+
+
+def _messages_error(message: str, *, status: int, code: str, kind: str) -> bytes:
+    return messages.error_body(message, status)
+
+
+def _messages_error_event(message: str, *, code: str, kind: str) -> bytes:
+    return messages.error_body(message, 502)
+
+
 CHAT = Wire(
     name="chat",
     path="/chat/completions",
@@ -68,4 +84,30 @@ CHAT = Wire(
     error=_openai_error,
     error_event=_chat_error_event,
 )
-WIRES: dict[WireName, Wire] = {wire.name: wire for wire in (CHAT,)}
+RESPONSES = Wire(
+    name="responses",
+    path="/responses",
+    prepared=_unchanged,
+    summarise=responses.summarise,
+    assembler=responses.Assembler,
+    render=responses.render,
+    personal=responses.echoed,
+    frame=responses.frame,
+    end=b"",
+    error=_openai_error,
+    error_event=_responses_error_event,
+)
+MESSAGES = Wire(
+    name="messages",
+    path="/messages",
+    prepared=_unchanged,
+    summarise=messages.summarise,
+    assembler=messages.Assembler,
+    render=messages.render,
+    personal=None,
+    frame=messages.frame,
+    end=b"",
+    error=_messages_error,
+    error_event=_messages_error_event,
+)
+WIRES: dict[WireName, Wire] = {wire.name: wire for wire in (CHAT, RESPONSES, MESSAGES)}
