@@ -1,4 +1,4 @@
-"""The simulated provider: an OpenAI-compatible server for tests, the demo and users without a key.
+"""The simulated provider: a server of OpenAI's and Anthropic's APIs for tests, the demo and users without a key.
 
 No model stands behind it, and every reply says so. Answers, latency and faults are drawn from a seed and a digest of
 the whole request: the same request has the same answer, after the same time, on every run and machine.

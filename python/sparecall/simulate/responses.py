@@ -163,8 +163,5 @@ def _steps(item: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "response.output_item.added", {"item": {**item, "status": "in_progress", "arguments": ""}}
         for piece in pieces(item["arguments"]):
             yield "response.function_call_arguments.delta", {**place, "delta": piece}
-        yield (
-            "response.function_call_arguments.done",
-            {**place, "name": item["name"], "arguments": item["arguments"]},
-        )
+        yield "response.function_call_arguments.done", {**place, "arguments": item["arguments"]}
     yield "response.output_item.done", {"item": item}
