@@ -195,3 +195,10 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - conditions of many kinds, none of which can call back
             await asyncio.sleep(0.002)
+
+
+def json_reply(body: Any, status: int = 200) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def reply(_: web.Request) -> web.StreamResponse:
+        return web.json_response(body, status=status)
+
+    return reply

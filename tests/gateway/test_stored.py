@@ -16,6 +16,7 @@ from gateway.site import (
     Site,
     chunk,
     completion,
+    json_reply,
     scripted_site,
     send_events,
 )
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 pytestmark = pytest.mark.anyio
-
-
-def json_reply(body: Any, status: int = 200) -> Handler:
-    async def reply(_: web.Request) -> web.StreamResponse:
-        return web.json_response(body, status=status)
-
-    return reply
 
 
 def stream_reply(*events: bytes) -> Handler:

@@ -18,6 +18,7 @@ from sparecall.errors import ConfigError, InvalidArgument
 from sparecall.pipeline.answer import Answer, Summary
 from sparecall.pipeline.coalesce import Coalesce
 from sparecall.pipeline.digest import Digest
+from sparecall.pipeline.embeddings import Embeddings
 from sparecall.pipeline.exact import Exact
 from sparecall.pipeline.reply import Hit, Reply
 from sparecall.pipeline.request import CacheControl, Request, WireName
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from sparecall.config import Config
 
-__all__ = ["Answer", "CacheControl", "Coalesce", "Digest", "Event", "Exact", "Hit", "Next", "Pipeline", "Reply", "Request",
+__all__ = ["Answer", "CacheControl", "Coalesce", "Digest", "Embeddings", "Event", "Exact", "Hit", "Next", "Pipeline", "Reply", "Request",
            "Scope", "Stage", "Upstream", "open", "stages"]  # fmt: skip
 
 _clock = time.perf_counter_ns
@@ -147,17 +148,19 @@ def stages(config: Config) -> list[Stage]:
         scope = Scope(scope=config.scope)
     except InvalidArgument as error:
         raise ConfigError(str(error)) from None
+    settings = tuple(provider.url for provider in providers)
     chain: list[Stage] = [
         scope,
         Digest(
             version=config.version,
             max_temperature=config.cache.max_temperature,
             max_n=config.cache.max_n,
-            settings=tuple(provider.url for provider in providers),
+            settings=settings,
         ),
     ]
     if config.cache.enabled:
         memory = BytesCache(config.cache.max_bytes, ttl=config.cache.ttl)
+        chain[1:1] = [Embeddings(memory, version=config.version, settings=settings)]
         chain += [Exact(memory, max_reply_bytes=limit), Coalesce()]
     return [*chain, *providers]
 

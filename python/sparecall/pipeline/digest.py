@@ -38,6 +38,8 @@ class Digest:
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on with its inspection, and the reply back; what is not cacheable says why in `bypass`."""
+        if request.wire == "embeddings":
+            return await next(request)
         scope = (request.scope or "") + self._suffix
         if request.wire == "messages":
             scope += "|" + scope_of_key(msgspec.json.encode([request.headers.get(name) for name in _DIALECT]).decode())

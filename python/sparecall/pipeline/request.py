@@ -10,7 +10,7 @@ import msgspec
 from sparecall.digest import Inspection
 from sparecall.errors import InvalidArgument
 
-WireName = Literal["chat", "responses", "messages"]
+WireName = Literal["chat", "responses", "messages", "embeddings"]
 MAX_SCOPE = 256
 _SCOPE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/@:=+")
 
@@ -47,7 +47,7 @@ DEFAULT_CACHE_CONTROL = CacheControl()
 class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One model call.
 
-    `body` is the JSON the client sent, `wire` the API it was sent to: ``chat``, ``responses`` or ``messages``. `scope` is the tenant boundary, a path such as ``team/user``; without one, and
+    `body` is the JSON the client sent, `wire` the API it was sent to: ``chat``, ``responses``, ``messages`` or ``embeddings``. `scope` is the tenant boundary, a path such as ``team/user``; without one, and
     without a client's `key` to derive it from, nothing is cached. Of `headers` a closed list is passed on to the provider.
     """
 

@@ -53,7 +53,7 @@ class Upstream:
         self,
         config: UpstreamConfig,
         *,
-        wires: Collection[WireName] = ("chat", "responses"),
+        wires: Collection[WireName] = ("chat", "responses", "embeddings"),
         max_reply_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         self.wires = frozenset(wires)

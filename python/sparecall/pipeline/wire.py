@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from sparecall.pipeline import chat, messages, responses
+from sparecall.pipeline import chat, messages, responses, vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ class Wire(NamedTuple):
     """One API of a provider. A call goes to the provider in the wire it came in; its answer is stored as the wire's own JSON."""
 
     name: WireName
-    """As `sparecall.digest.inspect` knows it."""
+    """As `Request.wire` has it."""
     path: str
     """Below the provider's base URL, and below ``/v1`` of the gateway."""
     prepared: Callable[[bytes], bytes]
@@ -110,4 +110,6 @@ MESSAGES = Wire(
     error=_messages_error,
     error_event=_messages_error_event,
 )
-WIRES: dict[WireName, Wire] = {wire.name: wire for wire in (CHAT, RESPONSES, MESSAGES)}
+# Never streamed, and stored input by input: the stage `embeddings` does it.
+EMBEDDINGS = CHAT._replace(name="embeddings", path="/embeddings", prepared=_unchanged, summarise=vectors.summarise)
+WIRES: dict[WireName, Wire] = {wire.name: wire for wire in (CHAT, RESPONSES, MESSAGES, EMBEDDINGS)}

@@ -1,0 +1,226 @@
+"""Stage `embeddings`: answers `/v1/embeddings` input by input. Each vector is stored once, as float32; only missing ones are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from sparecall.digest import scope_of_key
+from sparecall.errors import UpstreamError
+from sparecall.flight import Flight
+from sparecall.pipeline import vectors
+from sparecall.pipeline.answer import Summary
+from sparecall.pipeline.reply import Reply, no_call
+from sparecall.pipeline.vectors import Vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sparecall.cache import BytesCache
+    from sparecall.pipeline.reply import Hit
+    from sparecall.pipeline.request import Request
+    from sparecall.pipeline.stage import Next
+    from sparecall.pipeline.vectors import Question
+
+T = TypeVar("T")
+# Reading or writing so many bytes takes about half a millisecond: above it the work leaves the event loop.
+INLINE_BYTES = 32 * 1024
+
+_encode_vector = msgspec.msgpack.encode
+_decode_vector = msgspec.msgpack.Decoder(Vector).decode
+
+
+class _Fetched(msgspec.Struct, frozen=True):
+    """What one call gave: vectors by key, or none and the reply that says why."""
+
+    vectors: dict[bytes, Vector]
+    reply: Reply
+
+
+class Embeddings:
+    """Answers requests of the embeddings wire and passes others on.
+
+    Vectors share `cache` with other answers. An input that another request is asking for is waited for, not asked for again.
+    `settings` are all that shapes answers beside the request. `clock` gives seconds since the epoch.
+    """
+
+    __slots__ = ("_clock", "_fetching", "_flight", "_suffix", "_version", "cache")
+
+    def __init__(
+        self,
+        cache: BytesCache,
+        *,
+        version: int = 0,
+        settings: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.cache = cache
+        self._version = version
+        self._suffix = "|embeddings|" + scope_of_key(msgspec.json.encode(settings).decode())
+        self._clock = clock
+        self._flight: Flight[object, _Fetched] = Flight()
+        self._fetching: dict[bytes, object] = {}
+
+    def __len__(self) -> int:
+        """How many inputs are being asked for."""
+        return len(self._fetching)
+
+    async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
+        """Answers from memory what is there, and asks for the rest in one call."""
+        if request.wire != "embeddings":
+            return await next(request)
+        control = request.cache_control
+        if request.scope is None or (control.no_store and not control.only_if_cached):
+            why = "no_scope" if request.scope is None else "no_store"
+            return await next(msgspec.structs.replace(request, bypass=request.bypass or why))
+        question = await _inline_or_thread(len(request.body), lambda: self._question(request))
+        if question is None:
+            return await next(msgspec.structs.replace(request, bypass=request.bypass or "not_embeddings"))
+        known = {} if control.no_cache else self._known(question, request)
+        missing = [key for key in dict.fromkeys(question.keys) if key not in known]
+        hit: Hit = "exact"
+        reply = None
+        if missing:
+            if control.only_if_cached:
+                return no_call("absent", request.wire)
+            hit, reply = await self._fetch(question, request, next, known, missing)
+            if reply is not None and (reply.status != 200 or any(key not in known for key in missing)):
+                return reply
+        return await self._answer(question, request, known, hit=hit, reply=reply)
+
+    def _question(self, request: Request) -> Question | None:
+        return vectors.question_of(request.body, scope=f"{request.scope}{self._suffix}", version=self._version)
+
+    def _known(self, question: Question, request: Request) -> dict[bytes, Vector]:
+        max_age, now = request.cache_control.max_age, self._clock()
+        known = {}
+        for key in question.keys:
+            value = self.cache.get(key)
+            if value is None:
+                continue
+            try:
+                vector = _decode_vector(value)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue  # a snapshot of other contents
+            young = max_age is None or now - vector.stored_at <= max_age
+            if vector.digest == key and vector.scope == request.scope and young:
+                known[key] = vector
+        return known
+
+    async def _fetch(
+        self,
+        question: Question,
+        request: Request,
+        next: Next,  # noqa: A002
+        known: dict[bytes, Vector],
+        missing: Sequence[bytes],
+    ) -> tuple[Hit, Reply | None]:
+        """Completes `known`. Gives the reply of its own call, if it made one, which may say why something is missing still."""
+        if request.cache_control.no_cache:
+            fetched = await self._call(question, request, next, list(missing))
+            known.update(fetched.vectors)
+            return "bypass", fetched.reply
+        hit: Hit = "coalesced"
+        reply = None
+        while missing := [key for key in missing if key not in known]:
+            own = [key for key in missing if self._fetching.get(key) not in self._flight]
+            others = {self._fetching[key] for key in missing if key not in set(own)}
+            joined = [asyncio.ensure_future(self._join(batch)) for batch in others]
+            try:
+                if own:
+                    fetched = await self._own(question, request, next, own)
+                    hit, reply = "miss", fetched.reply
+                    if not fetched.vectors:
+                        break
+                    known.update(fetched.vectors)
+                for vectors_of_others in await asyncio.gather(*joined):
+                    known.update(vectors_of_others)
+            finally:
+                for join in joined:
+                    join.cancel()
+            # A call that landed before it could be joined has stored what it got.
+            known.update(self._known(question, request))
+        return hit, reply
+
+    async def _own(
+        self,
+        question: Question,
+        request: Request,
+        next: Next,  # noqa: A002
+        keys: list[bytes],
+    ) -> _Fetched:
+        """A call for these inputs, which others find from its first step on."""
+        batch = object()
+        self._fetching.update(dict.fromkeys(keys, batch))
+
+        async def work() -> _Fetched:
+            try:
+                return await self._call(question, request, next, keys)
+            finally:
+                for key in keys:
+                    self._fetching.pop(key, None)
+
+        fetched, _ = await self._flight.run(batch, work)
+        return fetched
+
+    async def _join(self, batch: object) -> dict[bytes, Vector]:
+        """What another's call gives; nothing where it fails, perhaps for its other inputs: what is missing is then asked for."""
+        try:
+            return (await self._flight.run(batch, _gone))[0].vectors
+        except Exception:  # noqa: BLE001 - that of another caller, who gets it
+            return {}
+
+    async def _call(self, question: Question, request: Request, next: Next, keys: list[bytes]) -> _Fetched:  # noqa: A002
+        """Asks the provider for these inputs and stores what it gives."""
+        body = request.body if keys == question.keys else question.asking(keys)
+        reply = await next(msgspec.structs.replace(request, body=body))
+        if reply.status != 200 or reply.body is None:
+            return _Fetched({}, reply)
+        found = await _inline_or_thread(len(reply.body), lambda: vectors.found_in(reply.body or b"", len(keys)))
+        if found is None:
+            if keys == question.keys:
+                return _Fetched({}, reply)  # odd, but a whole reply to what the client asked
+            raise UpstreamError(
+                f"{reply.served_by} sent embeddings that do not fit their inputs; call again", code="broken"
+            )
+        counts = vectors.shares(found.tokens, question.inputs_of(keys), found.model)
+        now, scope = self._clock(), request.scope or ""
+        made = {
+            key: Vector(key, scope, now, reply.served_by, found.model, count, data)
+            for key, count, data in zip(keys, counts, found.data, strict=True)
+        }
+        for key, vector in made.items():
+            self.cache.set(key, _encode_vector(vector))
+        return _Fetched(made, reply)
+
+    async def _answer(
+        self, question: Question, request: Request, known: dict[bytes, Vector], *, hit: Hit, reply: Reply | None
+    ) -> Reply:
+        chosen = [known[key] for key in question.keys]
+        size = sum(len(vector.data) for vector in chosen)
+        body = await _inline_or_thread(size, lambda: vectors.render(chosen, as_base64=question.as_base64))
+        reason = "" if hit in {"exact", "coalesced"} else "no_cache" if hit == "bypass" else "absent"
+        summary = None if reply is None else reply.summary  # what was paid for, not what was spared
+        return Reply(
+            status=200,
+            hit=hit,
+            wire="embeddings",
+            reason=reason,
+            body=body,
+            summary=summary or Summary(chosen[0].model, sum(vector.tokens for vector in chosen), 0, storable=False),
+            headers={} if reply is None else reply.headers,
+            age=max(0.0, self._clock() - min(vector.stored_at for vector in chosen)),
+            served_by=chosen[0].served_by,
+            trace=request.trace,
+        )
+
+
+async def _gone() -> _Fetched:
+    raise UpstreamError("the call that was to be joined has ended", code="broken")
+
+
+async def _inline_or_thread(size: int, work: Callable[[], T]) -> T:
+    return work() if size <= INLINE_BYTES else await asyncio.to_thread(work)
