@@ -170,13 +170,14 @@ def test_what_can_be_replayed_is_storable(item: dict[str, Any]) -> None:
         response({**MESSAGE, "content": None}),
         response({**CALL, "arguments": {"a": 1}}),
         response({**REASONING, "summary": "First."}),
+        response({**REASONING, "summary": [{"text": "First."}]}),
         response(5),
         response({}),
     ],
     ids=[
         "cut short", "failed", "no status", "error", "part of a conversation", "no item", "refusal", "refused half way",
         "web search", "remote tool", "item cut short", "item without id", "no content", "arguments no text",
-        "summary no list", "number", "no type",
+        "summary no list", "summary without type", "number", "no type",
     ],
 )  # fmt: skip
 def test_what_may_not_or_cannot_be_served_again_is_counted_and_not_storable(body: bytes) -> None:
@@ -184,6 +185,12 @@ def test_what_may_not_or_cannot_be_served_again_is_counted_and_not_storable(body
     assert summary is not None
     assert not summary.storable
     assert (summary.prompt_tokens, summary.completion_tokens) == (10, 5)
+
+
+def test_bytes_that_are_no_text_anywhere_are_not_storable() -> None:
+    body = response(instructions="unread")
+    assert storable(body)
+    assert not storable(body.replace(b"unread", b"\xff"))
 
 
 @pytest.mark.parametrize(

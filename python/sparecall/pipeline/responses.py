@@ -68,17 +68,20 @@ class _Response(msgspec.Struct):
     usage: _Usage | None = None
 
 
-class _OutputText(msgspec.Struct, tag_field="type", tag="output_text"):
+class _OutputText(msgspec.Struct):
+    type: Literal["output_text"]
     text: str
     annotations: list[Any] = []
     logprobs: list[Any] | None = None
 
 
-class _SummaryText(msgspec.Struct, tag_field="type", tag="summary_text"):
+class _SummaryText(msgspec.Struct):
+    type: Literal["summary_text"]
     text: str
 
 
-class _ReasoningText(msgspec.Struct, tag_field="type", tag="reasoning_text"):
+class _ReasoningText(msgspec.Struct):
+    type: Literal["reasoning_text"]
     text: str
 
 
@@ -144,16 +147,17 @@ def summarise(body: bytes) -> Summary | None:
     usage = response.usage or _Usage()
     details = usage.input_tokens_details or _Details()
     cached_tokens = min(details.cached_tokens or 0, usage.input_tokens)
-    return Summary(response.model, usage.input_tokens, usage.output_tokens, _storable(response), cached_tokens)
+    return Summary(response.model, usage.input_tokens, usage.output_tokens, _storable(response, body), cached_tokens)
 
 
-def _storable(response: _Response) -> bool:
+def _storable(response: _Response, body: bytes) -> bool:
     # A conversation grows with every call: an answer from memory would leave it as it is.
     if response.status != "completed" or response.error is not None or response.conversation is not None:
         return False
     try:
         for item in response.output:
             _item_decoder.decode(item)
+        _decode(body)  # text that nobody can read may stand where no decoder has looked yet
     except _UNREADABLE:
         return False
     return bool(response.output)
@@ -313,19 +317,25 @@ _LEADING_TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([\w.]+)"')
 
 def frame(events: list[bytes]) -> bytes:
     """The events as they go over the wire, each under the name that its data gives as its type."""
-    frames = []
+    pieces: list[bytes] = []
     for data in events:
         found = _LEADING_TYPE.match(data)
-        frames.append(sse.encode(data, event=_type_of(data) if found is None else found[1].decode()))
-    return b"".join(frames)
+        name = _type_of(data) if found is None else found[1]
+        if name:
+            pieces += (b"event: ", name, b"\n")
+        if b"\n" in data or b"\r" in data:
+            pieces.append(sse.encode(data))
+        else:
+            pieces += (b"data: ", data, b"\n\n")
+    return b"".join(pieces)
 
 
-def _type_of(data: bytes) -> str | None:
+def _type_of(data: bytes) -> bytes | None:
     try:
         name = _event_decoder.decode(data).type
     except _UNREADABLE:
         return None
-    return name if re.fullmatch(r"[\w.]+", name) else None
+    return name.encode() if re.fullmatch(r"[\w.]+", name) else None
 
 
 def error_event(message: str, code: str, *, sequence_number: int = 0) -> bytes:
