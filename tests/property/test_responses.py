@@ -34,8 +34,13 @@ ANNOTATIONS = st.lists(
 STATUS = {"status": st.just("completed")}
 
 
-def texts(kind: str, **optional: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
-    return st.lists(st.fixed_dictionaries({"type": st.just(kind), "text": TEXT}, optional=optional), max_size=2)
+# Where these names mean nothing to the wire, anything may stand under them.
+STRANGE_ITEM = {"content": JSON, "summary": JSON}
+STRANGE_PART = {"annotations": JSON, "logprobs": JSON}
+
+
+def texts(kind: str) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.fixed_dictionaries({"type": st.just(kind), "text": TEXT}, optional=STRANGE_PART), max_size=2)
 
 
 OUTPUT_TEXT = st.fixed_dictionaries(
@@ -49,9 +54,12 @@ REASONING = st.fixed_dictionaries(
     optional={"encrypted_content": st.none() | TEXT, "content": texts("reasoning_text"), **STATUS},
 )
 CALL = st.fixed_dictionaries(
-    {"type": st.just("function_call"), "name": TEXT, "call_id": TEXT, "arguments": TEXT}, optional=STATUS
+    {"type": st.just("function_call"), "name": TEXT, "call_id": TEXT, "arguments": TEXT},
+    optional={**STATUS, **STRANGE_ITEM},
 )
-CUSTOM = st.fixed_dictionaries({"type": st.just("custom_tool_call"), "name": TEXT, "call_id": TEXT, "input": TEXT})
+CUSTOM = st.fixed_dictionaries(
+    {"type": st.just("custom_tool_call"), "name": TEXT, "call_id": TEXT, "input": TEXT}, optional=STRANGE_ITEM
+)
 ECHO = {
     "metadata": st.dictionaries(TEXT, TEXT, max_size=2),
     "user": st.none() | TEXT,

@@ -31,11 +31,12 @@ _SPELLED = {
     "custom_tool_call": ("response.custom_tool_call_input", "input"),
 }
 _DELTAS = {f"{name}.delta": name for name, _ in _SPELLED.values()}
-# Items made of parts: the list that holds them, what the events about a part are called, and the name of its number.
-_PARTS = (
-    ("summary", "response.reasoning_summary_part", "summary_index"),
-    ("content", "response.content_part", "content_index"),
-)
+# Items made of parts: the lists that hold them, what the events about a part are called, and the name of its number.
+_CONTENT = ("content", "response.content_part", "content_index")
+_PARTS = {
+    "message": (_CONTENT,),
+    "reasoning": (("summary", "response.reasoning_summary_part", "summary_index"), _CONTENT),
+}
 # The events that end a stream with a whole Response: the rest of the type is the Response's status.
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
@@ -221,9 +222,8 @@ def _texts(output: list[Any]) -> dict[_Place, str]:
     """The texts of all items that a stream spells out, by the name of their events and their place; not the empty ones."""
     texts: dict[_Place, str] = {}
     for output_index, item in enumerate(output):
-        if item["type"] not in {"message", "reasoning", "function_call", "custom_tool_call"}:
-            continue
-        parts = [(index, part) for field, _, _ in _PARTS for index, part in enumerate(item.get(field) or ())]
+        lists = _PARTS.get(item["type"], ())
+        parts = [(index, part) for field, _, _ in lists for index, part in enumerate(item.get(field) or ())]
         for index, part in [(None, item), *parts]:
             name, field = _SPELLED.get(part["type"], (None, ""))
             if name is not None and part[field]:
@@ -267,7 +267,7 @@ class _Script:
     def add_item(self, output_index: int, item: dict[str, Raw]) -> None:
         place = {"item_id": item["id"], "output_index": output_index}
         self.add("response.output_item.added", output_index=output_index, item=_opened(item, _OPEN_ITEM))
-        for field, name, number in _PARTS:
+        for field, name, number in _PARTS.get(_decode(item["type"], type=str), ()):
             for index, part in enumerate(_decode(item.get(field, b"null"), type=list[dict[str, Raw]] | None) or ()):
                 part_place = {**place, number: index}
                 self.add(f"{name}.added", **part_place, part=_opened(part, _OPEN_PART))
@@ -282,11 +282,12 @@ class _Script:
         if kind not in _SPELLED:
             return
         name, field = _SPELLED[kind]
-        extra = {}
+        extra, annotations = {}, []
         if kind == "output_text":
             extra["logprobs"] = _decode(holder.get("logprobs", b"null"), type=list[Raw] | None) or []
+            annotations = _decode(holder.get("annotations", b"[]"), type=list[Raw])
         self.add(f"{name}.delta", **place, delta=holder[field], **extra)
-        for index, annotation in enumerate(_decode(holder.get("annotations", b"[]"), type=list[Raw])):
+        for index, annotation in enumerate(annotations):
             self.add(f"{name}.annotation.added", **place, annotation_index=index, annotation=annotation)
         self.add(f"{name}.done", **place, **{field: holder[field]}, **extra)
 
