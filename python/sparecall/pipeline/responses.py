@@ -31,11 +31,12 @@ _SPELLED = {
     "custom_tool_call": ("response.custom_tool_call_input", "input"),
 }
 _DELTAS = {f"{name}.delta": name for name, _ in _SPELLED.values()}
-# Items made of parts: the list that holds them, what the events about a part are called, and the name of its number.
-_PARTS = (
-    ("summary", "response.reasoning_summary_part", "summary_index"),
-    ("content", "response.content_part", "content_index"),
-)
+# Items made of parts: the lists that hold them, what the events about a part are called, and the name of its number.
+_CONTENT = ("content", "response.content_part", "content_index")
+_PARTS = {
+    "message": (_CONTENT,),
+    "reasoning": (("summary", "response.reasoning_summary_part", "summary_index"), _CONTENT),
+}
 # The events that end a stream with a whole Response: the rest of the type is the Response's status.
 _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
@@ -68,17 +69,20 @@ class _Response(msgspec.Struct):
     usage: _Usage | None = None
 
 
-class _OutputText(msgspec.Struct, tag_field="type", tag="output_text"):
+class _OutputText(msgspec.Struct):
+    type: Literal["output_text"]
     text: str
     annotations: list[Any] = []
     logprobs: list[Any] | None = None
 
 
-class _SummaryText(msgspec.Struct, tag_field="type", tag="summary_text"):
+class _SummaryText(msgspec.Struct):
+    type: Literal["summary_text"]
     text: str
 
 
-class _ReasoningText(msgspec.Struct, tag_field="type", tag="reasoning_text"):
+class _ReasoningText(msgspec.Struct):
+    type: Literal["reasoning_text"]
     text: str
 
 
@@ -144,16 +148,17 @@ def summarise(body: bytes) -> Summary | None:
     usage = response.usage or _Usage()
     details = usage.input_tokens_details or _Details()
     cached_tokens = min(details.cached_tokens or 0, usage.input_tokens)
-    return Summary(response.model, usage.input_tokens, usage.output_tokens, _storable(response), cached_tokens)
+    return Summary(response.model, usage.input_tokens, usage.output_tokens, _storable(response, body), cached_tokens)
 
 
-def _storable(response: _Response) -> bool:
+def _storable(response: _Response, body: bytes) -> bool:
     # A conversation grows with every call: an answer from memory would leave it as it is.
     if response.status != "completed" or response.error is not None or response.conversation is not None:
         return False
     try:
         for item in response.output:
             _item_decoder.decode(item)
+        _decode(body)  # text that nobody can read may stand where no decoder has looked yet
     except _UNREADABLE:
         return False
     return bool(response.output)
@@ -217,9 +222,8 @@ def _texts(output: list[Any]) -> dict[_Place, str]:
     """The texts of all items that a stream spells out, by the name of their events and their place; not the empty ones."""
     texts: dict[_Place, str] = {}
     for output_index, item in enumerate(output):
-        if item["type"] not in {"message", "reasoning", "function_call", "custom_tool_call"}:
-            continue
-        parts = [(index, part) for field, _, _ in _PARTS for index, part in enumerate(item.get(field) or ())]
+        lists = _PARTS.get(item["type"], ())
+        parts = [(index, part) for field, _, _ in lists for index, part in enumerate(item.get(field) or ())]
         for index, part in [(None, item), *parts]:
             name, field = _SPELLED.get(part["type"], (None, ""))
             if name is not None and part[field]:
@@ -263,7 +267,7 @@ class _Script:
     def add_item(self, output_index: int, item: dict[str, Raw]) -> None:
         place = {"item_id": item["id"], "output_index": output_index}
         self.add("response.output_item.added", output_index=output_index, item=_opened(item, _OPEN_ITEM))
-        for field, name, number in _PARTS:
+        for field, name, number in _PARTS.get(_decode(item["type"], type=str), ()):
             for index, part in enumerate(_decode(item.get(field, b"null"), type=list[dict[str, Raw]] | None) or ()):
                 part_place = {**place, number: index}
                 self.add(f"{name}.added", **part_place, part=_opened(part, _OPEN_PART))
@@ -278,11 +282,12 @@ class _Script:
         if kind not in _SPELLED:
             return
         name, field = _SPELLED[kind]
-        extra = {}
+        extra, annotations = {}, []
         if kind == "output_text":
             extra["logprobs"] = _decode(holder.get("logprobs", b"null"), type=list[Raw] | None) or []
+            annotations = _decode(holder.get("annotations", b"[]"), type=list[Raw])
         self.add(f"{name}.delta", **place, delta=holder[field], **extra)
-        for index, annotation in enumerate(_decode(holder.get("annotations", b"[]"), type=list[Raw])):
+        for index, annotation in enumerate(annotations):
             self.add(f"{name}.annotation.added", **place, annotation_index=index, annotation=annotation)
         self.add(f"{name}.done", **place, **{field: holder[field]}, **extra)
 
@@ -313,19 +318,25 @@ _LEADING_TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([\w.]+)"')
 
 def frame(events: list[bytes]) -> bytes:
     """The events as they go over the wire, each under the name that its data gives as its type."""
-    frames = []
+    pieces: list[bytes] = []
     for data in events:
         found = _LEADING_TYPE.match(data)
-        frames.append(sse.encode(data, event=_type_of(data) if found is None else found[1].decode()))
-    return b"".join(frames)
+        name = _type_of(data) if found is None else found[1]
+        if name:
+            pieces += (b"event: ", name, b"\n")
+        if b"\n" in data or b"\r" in data:
+            pieces.append(sse.encode(data))
+        else:
+            pieces += (b"data: ", data, b"\n\n")
+    return b"".join(pieces)
 
 
-def _type_of(data: bytes) -> str | None:
+def _type_of(data: bytes) -> bytes | None:
     try:
         name = _event_decoder.decode(data).type
     except _UNREADABLE:
         return None
-    return name if re.fullmatch(r"[\w.]+", name) else None
+    return name.encode() if re.fullmatch(r"[\w.]+", name) else None
 
 
 def error_event(message: str, code: str, *, sequence_number: int = 0) -> bytes:
