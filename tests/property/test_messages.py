@@ -177,8 +177,12 @@ def test_a_message_with_any_value_replaced_is_refused_or_can_be_rendered(
     place = data.draw(st.sampled_from(places))
     place[data.draw(st.sampled_from(sorted(place)))] = data.draw(JSON | ODD)
     body = msgspec.json.encode(message)
-    if messages.summarise(body) is not None:
-        assert messages.summarise(assembled(messages.render(body))) == messages.summarise(body)
+    summary = messages.summarise(body)
+    if summary is None:
+        return
+    events = messages.render(body)
+    if summary.storable:
+        assert messages.summarise(assembled(events)) == summary
 
 
 @given(JUNK)
