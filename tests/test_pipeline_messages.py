@@ -100,9 +100,6 @@ def client(reply: bytes, *, status: int = 200, kind: str = "text/event-stream") 
     )
 
 
-# --- the official SDK
-
-
 @pytest.mark.parametrize(
     "stored",
     [
@@ -174,9 +171,6 @@ def test_the_official_sdk_raises_an_error_that_comes_in_the_middle_of_a_stream()
     assert raised.value.type == "overloaded_error"
 
 
-# --- rendering
-
-
 def test_the_events_come_in_the_official_order_and_say_what_the_official_ones_say() -> None:
     stored = message(THINKING, REDACTED, CITED, TOOL, stop="tool_use", context_management={"applied_edits": []})
     end = {"stop_reason": None, "stop_sequence": None}
@@ -205,6 +199,11 @@ def test_the_events_come_in_the_official_order_and_say_what_the_official_ones_sa
         },
         {"type": "message_stop"},
     ]
+
+
+def test_what_is_empty_needs_no_delta() -> None:
+    kinds = [msgspec.json.decode(event)["type"] for event in messages.render(encoded(message({**TEXT, "text": ""})))]
+    assert kinds == ["message_start", "content_block_start", "content_block_stop", "message_delta", "message_stop"]
 
 
 def test_a_stream_states_usage_whether_asked_for_or_not() -> None:
@@ -258,9 +257,6 @@ def test_data_that_names_no_event_goes_without_a_name_and_starts_no_other(odd: b
     assert sse.Parser().feed(framed) == [lines, b'{"type":"ping"}']
 
 
-# --- assembling
-
-
 def test_pieces_come_together_and_the_last_counts_replace_the_first() -> None:
     first = {**USAGE, "output_tokens": 2, "server_tool_use": None}
     whole = assembled(
@@ -289,12 +285,14 @@ def test_pieces_come_together_and_the_last_counts_replace_the_first() -> None:
             "delta": {"stop_reason": "tool_use", "stop_sequence": None, "stop_details": None},
             "usage": {"output_tokens": 57, "cache_read_input_tokens": 200, "input_tokens": None, "server_tool_use": {}},
             "context_management": {"applied_edits": []},
+            "input_transformations": [],
         },
         STOP,
     )
     assert whole == message(
         THINKING, {"type": "text", "text": "green", "citations": CITED["citations"]}, TOOL,
-        stop="tool_use", stop_details=None, usage={**USAGE, "server_tool_use": {}}, context_management={"applied_edits": []},
+        stop="tool_use", stop_details=None, usage={**USAGE, "server_tool_use": {}},
+        context_management={"applied_edits": []}, input_transformations=[],
     )  # fmt: skip
 
 
@@ -339,6 +337,7 @@ def test_an_error_ends_the_stream_without_an_answer() -> None:
     [
         [STOP],
         [*HELLO, END, STOP],
+        [*HELLO, START, END, STOP],
         [END, START, *HELLO, END, STOP],
         [START, START, *HELLO, END, STOP],
         [START, *HELLO, STOP],
@@ -401,9 +400,6 @@ def test_a_stream_that_was_cut_is_no_answer() -> None:
         assembler.add(encoded(event))
     assert not assembler.complete
     assert assembler.finish() == messages.NO_ENDING
-
-
-# --- summaries
 
 
 def test_a_summary_counts_all_the_model_read() -> None:
