@@ -25,6 +25,9 @@ _STATED_BESIDE = ("context_management", "input_transformations")
 # The counts `message_delta` repeats; what else a usage says is stated by `message_start` alone.
 _COUNTED_LAST = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens",
                  "output_tokens_details", "server_tool_use", "iterations")  # fmt: skip
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_blocks = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+_decode_citations = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 _EMPTY, _NULL = msgspec.Raw(b'""'), msgspec.Raw(b"null")
 _ERROR_TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
                 404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error", 500: "api_error",
@@ -42,6 +45,9 @@ class _Usage(msgspec.Struct):
 
 class _Typed(msgspec.Struct):
     type: str
+
+
+_decode_type = msgspec.json.Decoder(_Typed).decode
 
 
 class _Block(_Typed):
@@ -194,13 +200,7 @@ class _BlockBuilder:
             elif type(self.fields["input"]) is not dict:
                 raise TypeError("a tool's input is an object")
             elif joined.strip():  # else the tool takes no arguments
-                self.fields["input"] = _tool_input(joined)
-
-
-def _tool_input(text: str) -> msgspec.Raw:
-    """The input of a tool, without spaces, its numbers spelled as they came."""
-    _decode(text, type=dict[str, Any])
-    return msgspec.Raw(msgspec.json.format(text, indent=-1))
+                self.fields["input"] = msgspec.Raw(msgspec.json.format(joined, indent=-1))
 
 
 def _update(known: dict[str, Any], stated: dict[str, Any]) -> None:
@@ -230,15 +230,7 @@ class Assembler:
         """
         try:
             self._add_event(_event_decoder.decode(data))
-        except (
-            msgspec.DecodeError,
-            UnicodeDecodeError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            RecursionError,
-        ):
+        except (msgspec.DecodeError, LookupError, TypeError, AttributeError, ValueError, RecursionError):
             self._fit = False
         return LogEvent(data, usage=False)
 
@@ -292,14 +284,14 @@ def render(body: bytes, *, include_usage: bool = True) -> list[bytes]:
     `message_start` counts 1 output token, as the API does before it has written any; `message_delta` has the true count.
     `include_usage` is there for the likeness of the wires: this one has no stream without usage.
     """
-    message = _decode(msgspec.json.format(body, indent=-1), type=dict[str, msgspec.Raw])
-    usage = _decode(message["usage"], type=dict[str, msgspec.Raw])
+    message = _decode_fields(msgspec.json.format(body, indent=-1))
+    usage = _decode_fields(message["usage"])
     last = {name: message[name] for name in _STATED_LAST if name in message}
     counts = {name: usage[name] for name in _COUNTED_LAST if name in usage}
     beside = {name: message[name] for name in _STATED_BESIDE if name in message}
     first: dict[str, Any] = {**message, **dict.fromkeys(last), "content": [], "usage": {**usage, "output_tokens": 1}}
     events = [_encode({"type": "message_start", "message": first})]
-    for index, block in enumerate(_decode(message["content"], type=list[dict[str, msgspec.Raw]])):
+    for index, block in enumerate(_decode_blocks(message["content"])):
         start, deltas = _split(block)
         events.append(_encode({"type": "content_block_start", "index": index, "content_block": start}))
         events += [_encode({"type": "content_block_delta", "index": index, "delta": delta}) for delta in deltas]
@@ -322,7 +314,7 @@ def _split(block: dict[str, msgspec.Raw]) -> tuple[dict[str, Any], list[dict[str
     match _decode(block["type"]):
         case "text":
             take("text", "text_delta")
-            citations = _decode(block.get("citations", _NULL), type=list[msgspec.Raw] | None)
+            citations = _decode_citations(block.get("citations", _NULL))
             if citations:
                 start["citations"] = []
                 deltas += [{"type": "citations_delta", "citation": citation} for citation in citations]
@@ -345,7 +337,7 @@ def _name_of(data: bytes) -> str | None:
     if found is not None:
         return found[1].decode()
     try:
-        stated = _decode(data, type=_Typed).type
+        stated = _decode_type(data).type
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return stated if _is_event_name(stated) else None
