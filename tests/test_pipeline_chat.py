@@ -70,6 +70,11 @@ def test_usage_may_stand_on_the_last_choice_s_own_chunk() -> None:
     assert whole["usage"] == usage
 
 
+@pytest.mark.parametrize("content", [b'"\xff"', b'"\\ud800"', b"1e999"])
+def test_what_could_not_be_rendered_is_no_answer(content: bytes) -> None:
+    assert chat.summarise(b'{"choices":[{"message":{"content":%b},"finish_reason":"stop"}]}' % content) is None
+
+
 def test_choices_without_a_number_are_numbered_by_their_place() -> None:
     choices = [{"message": {"content": text}, "finish_reason": "stop"} for text in ("a", "b")]
     body = msgspec.json.encode({"choices": choices})

@@ -11,7 +11,7 @@ import pytest
 import sparecall
 from loop_steps import settled, turns
 from sparecall.errors import ConfigError, InvalidArgument, InvalidDocument, UpstreamError
-from sparecall.pipeline import Coalesce, Digest, Event, Exact, Pipeline, Reply, Request, Scope, Upstream
+from sparecall.pipeline import Coalesce, Digest, Embeddings, Event, Exact, Pipeline, Reply, Request, Scope, Upstream
 from sparecall.pipeline.answer import Summary
 from sparecall.prices import Price, Prices
 from stages import QUESTION, Clock, Provider, asking, completion, events_of, text_of, usual
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.anyio
 
 
 def test_open_puts_the_usual_stages_in_their_order() -> None:
-    assert repr(sparecall.open()) == "<Pipeline scope -> digest -> exact -> coalesce -> upstream>"
+    assert repr(sparecall.open()) == "<Pipeline scope -> digest -> exact -> coalesce -> embeddings -> upstream>"
     assert repr(sparecall.open({"cache": {"enabled": False}})) == "<Pipeline scope -> digest -> upstream>"
     pipeline = sparecall.open({"upstream": {"url": "http://localhost:1/v1/"}, "scope": "team"})
     assert pipeline.stage(Scope).scope == "team"
     assert pipeline.stage(Upstream).url == "http://localhost:1/v1"
-    assert [type(stage) for stage in pipeline.stages] == [Scope, Digest, Exact, Coalesce, Upstream]
+    assert [type(stage) for stage in pipeline.stages] == [Scope, Digest, Exact, Coalesce, Embeddings, Upstream]
     assert pipeline.stage(dict) is None
     with pytest.raises(ConfigError, match="unknown field `x`"):
         sparecall.open({"x": 1})

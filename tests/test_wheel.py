@@ -58,6 +58,6 @@ def test_the_wheel_needs_no_more_than_it_says(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     metadata = message_from_bytes(archive.read(f"sparecall-{sparecall.__version__}.dist-info/METADATA"))
     runtime = {line.split(">")[0] for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line}
-    assert runtime == {"aiohttp", "msgspec", "uvloop"}
+    assert runtime == {"aiohttp", "msgspec", "numpy", "orjson", "uvloop"}
     assert metadata["License-Expression"] == "Apache-2.0"
     assert set(metadata.get_all("Provides-Extra", [])) >= {"demo"}

@@ -54,7 +54,7 @@ async def test_only_if_cached_never_makes_a_call(
 
 async def test_only_if_cached_holds_on_wires_that_have_no_cache() -> None:
     async with simulated_site() as (site, provider):
-        assert await post(site, "only-if-cached", path="/embeddings", input="text") == (504, "bypass", "wire")
+        assert await post(site, "only-if-cached", path="/moderations", input="text") == (504, "bypass", "wire")
         assert provider.calls.total() == 0
 
 

@@ -160,8 +160,8 @@ def stages(config: Config) -> list[Stage]:
     ]
     if config.cache.enabled:
         memory = BytesCache(config.cache.max_bytes, ttl=config.cache.ttl)
-        chain[1:1] = [Embeddings(memory, version=config.version, settings=settings)]
         chain += [Exact(memory, max_reply_bytes=limit), Coalesce()]
+        chain += [Embeddings(memory, version=config.version, settings=settings)]
     return [*chain, *providers]
 
 

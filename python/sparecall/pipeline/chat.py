@@ -47,15 +47,16 @@ class _Completion(msgspec.Struct):
     usage: _Usage | None = None
 
 
-_completion_decoder = msgspec.json.Decoder(_Completion)
 _chunk_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def summarise(body: bytes) -> Summary | None:
     """What `body` says of itself, or None where it is not a chat completion."""
     try:
-        completion = _completion_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        completion = msgspec.convert(
+            _decode(body), _Completion
+        )  # all of it is read: what cannot be rendered is no answer
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     usage = completion.usage or _Usage()
     storable = bool(completion.choices) and all(c.finish_reason in _STORABLE_FINISHES for c in completion.choices)
