@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -132,6 +132,37 @@ async def scripted_site(
             yield site, script
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def scripted_socket(
+    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], **sections: Any
+) -> AsyncIterator[Site]:
+    """A gateway before an upstream that is a bare socket: `handler` gets each connection, and is cancelled at the end."""
+    running: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the gateway has hung up
+            await handler(reader, writer)
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(handle(reader, writer))
+        writers.append(writer)
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        async with gateway_before(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", **sections) as site:
+            yield site
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for writer in writers:
+            writer.close()
 
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

@@ -10,11 +10,11 @@ import logging
 import re
 from typing import TYPE_CHECKING
 
-import aiohttp
 from aiohttp import web
 
 from sparecall import __version__, pipeline
-from sparecall.errors import ConfigError, SparecallError
+from sparecall.errors import ConfigError, SparecallError, UpstreamError
+from sparecall.gateway.body import Upload, read_whole
 from sparecall.gateway.errors import Refusal, refusal_of
 from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
@@ -24,7 +24,7 @@ from sparecall.gateway.whole import whole
 from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
 from sparecall.pipeline.reply import no_call
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
-from sparecall.pipeline.upstream import failure, reply_headers
+from sparecall.pipeline.upstream import SOCKET_ERRORS, failure, reply_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -81,6 +81,7 @@ class Gateway:
         return Runner(
             self.app(),
             path=_CHAT,
+            head_timeout=self._config.server.request_timeout,
             handler=self._guarded(functools.partial(self._chat, ok=whole)),
             access_log=None,
             handler_cancellation=True,
@@ -108,9 +109,6 @@ class Gateway:
                 refusal = raised
             except SparecallError as error:
                 refusal = refusal_of(error)
-            except web.HTTPRequestEntityTooLarge:
-                limit = self._config.server.max_body_bytes
-                refusal = Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large")
             except web.RequestPayloadError:
                 refusal = Refusal(400, "The body cannot be read as its headers announce it.", code="invalid_body")
             except web.HTTPException:
@@ -154,13 +152,19 @@ class Gateway:
 
     async def _chat(self, http: web.Request, *, ok: Ok = plain) -> web.StreamResponse:
         key = self._client_key(http)
-        return await respond(http, await self.pipeline(self._request(http, key, await http.read())), ok=ok)
+        return await respond(http, await self.pipeline(self._request(http, key, await self._read(http))), ok=ok)
+
+    def _read(self, http: web.Request) -> Awaitable[bytes]:
+        server = self._config.server
+        return read_whole(http, limit=server.max_body_bytes, timeout=server.request_timeout)
 
     async def _pass_through(self, http: web.Request) -> web.StreamResponse:
         """Sends any other call under /v1 on unchanged and streams back what comes."""
         upstream: Upstream = self.pipeline.stage(Upstream)
         key = self._client_key(http)
-        request = self._request(http, key, await http.read())
+        # What has not come yet is not waited for: it may be an upload of any size.
+        upload = None if http.content.is_eof() else Upload(http, timeout=self._config.server.request_timeout)
+        request = self._request(http, key, b"" if upload is not None else await self._read(http))
         if request.cache_control.only_if_cached:
             return await respond(http, no_call("wire"))
         route, raw = http.match_info.route.resource, http.rel_url.raw_path
@@ -173,7 +177,15 @@ class Gateway:
                 404, "A path with . or .. as a part, or an escaped prefix, is not passed on.", code="not_found"
             )
         query = f"?{http.rel_url.raw_query_string}" if http.rel_url.raw_query_string else ""
-        answer = await upstream.send(http.method, path + query, request, request.body or None)
+        if upload is None:
+            answer = await upstream.send(http.method, path + query, request, request.body or None)
+        else:
+            try:
+                answer = await upstream.send(http.method, path + query, request, upload, length=upload.length)
+            except UpstreamError:
+                if upload.failure is not None:
+                    raise upload.failure from None
+                raise
         try:
             headers = {
                 "content-type": answer.headers.get("content-type", "application/json"),
@@ -185,15 +197,18 @@ class Gateway:
             response = web.StreamResponse(status=answer.status, headers=headers)
             self._metrics.passed_on(answer.status)
             await response.prepare(http)
-            try:
-                async for data in answer.content.iter_any():
-                    await response.write(data)
-            except (aiohttp.ClientPayloadError, TimeoutError) as error:
-                # Too late for a status: the client sees a reply that is cut off, as the gateway did.
-                log.warning("%s", failure(error, upstream.url))
-                if http.transport is not None:
-                    http.transport.abort()
-                raise ConnectionError("the provider broke off its answer") from None
+            while True:
+                try:
+                    data = await answer.content.readany()
+                except SOCKET_ERRORS as error:
+                    # Too late for a status: the client sees a reply that is cut off, as the gateway did.
+                    log.warning("%s", failure(error, upstream.url))
+                    if http.transport is not None:
+                        http.transport.abort()
+                    raise ConnectionError("the provider broke off its answer") from None
+                if not data:
+                    break
+                await response.write(data)
             await response.write_eof()
             return response
         finally:

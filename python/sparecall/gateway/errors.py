@@ -24,6 +24,8 @@ class Refusal(Exception):
         response = web.Response(status=self.status, body=self.body, headers=ERROR_HEADERS)
         if self.status == 405:
             response.headers["allow"] = "GET, HEAD"
+        if self.status in {408, 413}:
+            response.force_close()  # what is left of the request is not read
         return response
 
 

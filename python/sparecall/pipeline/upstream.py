@@ -18,7 +18,7 @@ from sparecall.pipeline.log import ReplyLog
 from sparecall.pipeline.reply import Reply, no_call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterable, Mapping
     from types import TracebackType
 
     from sparecall.config import Upstream as UpstreamConfig
@@ -36,7 +36,7 @@ REPLY_HEADERS = frozenset({"openai-model", "openai-organization", "openai-proces
                            "retry-after-ms", "x-request-id", "x-should-retry"})  # fmt: skip
 REPLY_HEADER_PREFIXES = ("x-ratelimit-", "x-simulate", "x-sparecall-simulated")
 # The second is what a damaged gzip body raises.
-_SOCKET_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, TimeoutError, OSError)
+SOCKET_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, TimeoutError, OSError)
 
 
 class Upstream:
@@ -101,7 +101,7 @@ class Upstream:
             )
         try:
             content = await response.read()
-        except _SOCKET_ERRORS as error:
+        except SOCKET_ERRORS as error:
             raise failure(error, self.url) from None
         finally:
             response.release()
@@ -115,14 +115,27 @@ class Upstream:
             served_by=self.url,
         )
 
-    async def send(self, method: str, path: str, request: Request, body: bytes | None) -> aiohttp.ClientResponse:
-        """Sends one call and returns its response with the body not read yet. Follows no redirect."""
+    async def send(
+        self,
+        method: str,
+        path: str,
+        request: Request,
+        body: bytes | AsyncIterable[bytes] | None,
+        *,
+        length: int | None = None,
+    ) -> aiohttp.ClientResponse:
+        """Sends one call and returns its response with the body not read yet. Follows no redirect.
+
+        A body that comes in pieces goes out as it comes; `length` says how many bytes there will be, if known.
+        """
         if self._session is None:
             raise RuntimeError("the pipeline is not open: use `async with`")
         # In lower case, or a client's Content-Type would go out beside our own.
         headers = {name.lower(): value for name, value in request.headers.items() if name.lower() in REQUEST_HEADERS}
         if body is not None:
             headers.setdefault("content-type", "application/json")
+        if length is not None:
+            headers["content-length"] = str(length)
         key = self._key if self._key is not None else request.key
         if key is not None:
             headers["authorization"] = f"Bearer {key}"
@@ -130,7 +143,7 @@ class Upstream:
             return await self._session.request(
                 method, self.url + path, data=body, headers=headers, allow_redirects=False
             )
-        except _SOCKET_ERRORS as error:
+        except SOCKET_ERRORS as error:
             raise failure(error, self.url) from None
         except ValueError:
             raise InvalidArgument(
