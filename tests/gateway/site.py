@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +54,17 @@ class Site:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         return await self._exits.enter_async_context(aiohttp.ClientSession(headers=headers))
 
-    async def raw(self, *, outlives: bool = False) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def raw(
+        self, *, outlives: bool = False, receive_buffer: int | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A bare socket, closed before the gateway stops unless it `outlives` it."""
         host, _, port = self.root.removeprefix("http://").partition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
+        own = socket.socket()
+        own.setblocking(False)
+        if receive_buffer is not None:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(own, (host, int(port)))
+        reader, writer = await asyncio.open_connection(sock=own)
         if not outlives:
             self._exits.callback(writer.close)
         return reader, writer

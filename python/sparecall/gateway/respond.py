@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     Ok = Callable[[web.Request, Mapping[str, str], bytes], web.StreamResponse]
 
+PIECE = 64 * 1024
+"""What is larger is written in pieces of this size, each once the client has read most of the one before."""
 DONE = b"data: [DONE]\n\n"
 SERVER = f"sparecall/{__version__}"
 
@@ -54,11 +57,19 @@ async def respond(http: web.Request, reply: Reply, *, ok: Ok = plain) -> web.Str
         body = reply.body or b""
         if asked is not None and asked.stream and reply.status == 200 and reply.summary is not None:
             framed = _frame(chat.render(body, include_usage=asked.include_usage)) + DONE
-            return ok(http, _headers(reply, "text/event-stream"), framed)
-        if reply.status == 200:
-            return ok(http, _headers(reply, "application/json"), body)
-        return web.Response(status=reply.status, body=body, headers=_headers(reply, "application/json"))
+            headers, body = _headers(reply, "text/event-stream"), framed
+        else:
+            headers = _headers(reply, "application/json")
+        if reply.status == 200 and len(body) <= PIECE:
+            return ok(http, headers, body)
+        return web.Response(status=reply.status, body=io.BytesIO(body), headers=headers)
     return await _stream(http, reply, include_usage=asked is not None and asked.include_usage)
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    view = memoryview(data)
+    for start in range(0, len(data), PIECE):
+        await response.write(view[start : start + PIECE])
 
 
 async def _stream(http: web.Request, reply: Reply, *, include_usage: bool) -> web.StreamResponse:
@@ -70,7 +81,7 @@ async def _stream(http: web.Request, reply: Reply, *, include_usage: bool) -> we
             if not response.prepared:
                 await response.prepare(http)
             if events:
-                await response.write(_frame(events))
+                await _write(response, _frame(events))
         ending = DONE
     except UpstreamError as error:
         if not response.prepared:
