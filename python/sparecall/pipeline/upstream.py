@@ -131,7 +131,8 @@ class Upstream:
         if self._session is None:
             raise RuntimeError("the pipeline is not open: use `async with`")
         # In lower case, or a client's Content-Type would go out beside our own.
-        headers = {name.lower(): value for name, value in request.headers.items() if name.lower() in REQUEST_HEADERS}
+        allowed = REQUEST_HEADERS - _of_this_connection(request.headers)
+        headers = {name.lower(): value for name, value in request.headers.items() if name.lower() in allowed}
         if body is not None:
             headers.setdefault("content-type", "application/json")
         if length is not None:
@@ -211,14 +212,23 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _of_this_connection(headers: Mapping[str, str]) -> frozenset[str]:
+    """The headers that a `Connection` header names: they end here, whatever else would let them pass."""
+    named = [value for name, value in headers.items() if name.lower() == "connection"]
+    return frozenset(name.strip().lower() for value in named for name in value.split(","))
+
+
 def reply_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The provider's headers that may pass to the client."""
     passed = {}
+    kept_back = _of_this_connection(headers)
     for name, value in headers.items():
         lower = name.lower()
         odd_type = lower == "content-type" and not value.startswith("application/json")
         named = odd_type or lower in REPLY_HEADERS or lower.startswith(REPLY_HEADER_PREFIXES)
-        if named and value.isprintable():  # bytes that are no UTF-8 are no text that could be sent on
+        if (
+            named and lower not in kept_back and value.isprintable()
+        ):  # bytes that are no UTF-8 are no text that could be sent on
             passed[lower] = value
     return passed
 
