@@ -15,7 +15,7 @@ from aiohttp import web
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError, UpstreamError
 from sparecall.gateway.body import Upload, read_whole
-from sparecall.gateway.errors import Refusal, refusal_of
+from sparecall.gateway.errors import PRIVATE, Refusal, refusal_of
 from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
 from sparecall.gateway.respond import plain, respond
@@ -190,7 +190,7 @@ class Gateway:
             headers = {
                 "content-type": answer.headers.get("content-type", "application/json"),
                 **reply_headers(answer.headers),
-                "cache-control": "private, no-store",
+                **PRIVATE,
                 "x-sparecall-cache": "bypass",
                 "x-sparecall-reason": "wire",
             }
@@ -217,17 +217,22 @@ class Gateway:
     async def _nowhere(self, http: web.Request) -> web.StreamResponse:
         if http.path in {"/healthz", "/readyz", "/metrics"}:
             raise Refusal(405, "This path is only read: use GET.", code="method_not_allowed")
+        if http.path.startswith("/openai/"):
+            message = "Azure's paths are not spoken here. Give this gateway an upstream.url that ends in /openai/v1, and clients of the OpenAI class the base_url of its /v1."
+            raise Refusal(404, message, code="not_found")
         raise Refusal(404, "No such path here. The API is under /v1.", code="not_found")
 
     async def _health(self, http: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", "version": __version__})
+        return web.json_response({"status": "ok", "version": __version__}, headers=PRIVATE)
 
     async def _readiness(self, http: web.Request) -> web.Response:
-        return web.json_response({"ready": self.ready}, status=200 if self.ready else 503)
+        return web.json_response({"ready": self.ready}, status=200 if self.ready else 503, headers=PRIVATE)
 
     async def _scrape(self, http: web.Request) -> web.Response:
         text = self._metrics.render(self.pipeline)
-        return web.Response(body=text.encode(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(
+            body=text.encode(), headers={**PRIVATE, "content-type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
 
 @contextlib.asynccontextmanager

@@ -29,9 +29,11 @@ class Refusal(Exception):
         return response
 
 
+PRIVATE = {"cache-control": "private, no-store"}
+"""On every reply, whoever made it: nobody on the way may keep it."""
 ERROR_HEADERS = {
     "content-type": "application/json",
-    "cache-control": "private, no-store",
+    **PRIVATE,
     "x-sparecall-cache": "bypass",
 }
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from sparecall import __version__
 from sparecall.errors import UpstreamError
-from sparecall.gateway.errors import error_body
+from sparecall.gateway.errors import PRIVATE, error_body
 from sparecall.pipeline import chat
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _headers(reply: Reply, content_type: str) -> dict[str, str]:
     headers = {
         "content-type": content_type,
         "server": SERVER,
-        "cache-control": "private, no-store",
+        **PRIVATE,
         "x-sparecall-cache": reply.hit,
         "x-sparecall-micros": ", ".join([f"{name}={micros}" for name, micros in reply.micros.items()]),
         **reply.headers,
