@@ -121,6 +121,9 @@ class Gateway:
                 log.error("%s in %s", type(error).__name__, http.method)  # noqa: TRY400
                 refusal = refusal_of(SparecallError())
             self._metrics.refused(refusal.code)
+            if http.writer.output_size > 0 and http.transport is not None:
+                # Part of a reply was sent: a second one behind it would be read as its rest.
+                http.transport.abort()
             return refusal.response()
 
         return guarded
