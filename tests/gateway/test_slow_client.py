@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from gateway.site import (
     chunk,
     completion,
     scripted_site,
+    scripted_socket,
     send_events,
     simulated_site,
     until,
@@ -217,6 +219,27 @@ async def test_a_reader_that_stalls_in_a_live_stream_piles_up_nothing_and_holds_
         assert sum(len(part.choices[0].delta.content or "") for part in parts) == 60 * 50_000
         assert unsent() <= UNSENT
         assert script.calls == 1
+
+
+async def test_a_file_that_passes_through_waits_at_the_provider(unsent: Callable[[], int]) -> None:
+    async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        packed = gzip.compress(bytes(100_000_000))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed))
+        for start in range(0, len(packed), 1000):
+            writer.write(packed[start : start + 1000])
+            await writer.drain()
+
+    async with scripted_socket(send) as site:
+        before = resident()
+        _, writer = await site.raw(receive_buffer=4096)
+        writer.write(b"GET /v1/files/1/content HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        await until(lambda: unsent() > 0)
+        for _ in range(20):
+            assert unsent() <= UNSENT
+            await asyncio.sleep(0.01)
+        assert resident() - before < 30_000_000
+        writer.transport.abort()
 
 
 async def test_one_event_larger_than_what_may_wait_is_sent_in_pieces(unsent: Callable[[], int]) -> None:

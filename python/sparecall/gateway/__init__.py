@@ -18,7 +18,7 @@ from sparecall.gateway.body import Upload, read_whole
 from sparecall.gateway.errors import PRIVATE, Refusal, refusal_of
 from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
-from sparecall.gateway.respond import plain, respond
+from sparecall.gateway.respond import plain, respond, write_pieces
 from sparecall.gateway.snapshot import Snapshot
 from sparecall.gateway.whole import whole
 from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
@@ -211,7 +211,7 @@ class Gateway:
                     raise ConnectionError("the provider broke off its answer") from None
                 if not data:
                     break
-                await response.write(data)
+                await write_pieces(response, data)
             await response.write_eof()
             return response
         finally:

@@ -66,7 +66,8 @@ async def respond(http: web.Request, reply: Reply, *, ok: Ok = plain) -> web.Str
     return await _stream(http, reply, include_usage=asked is not None and asked.include_usage)
 
 
-async def _write(response: web.StreamResponse, data: bytes) -> None:
+async def write_pieces(response: web.StreamResponse, data: bytes) -> None:
+    """Writes data of any size, no more of it at a time than may wait in a socket."""
     view = memoryview(data)
     for start in range(0, len(data), PIECE):
         await response.write(view[start : start + PIECE])
@@ -81,7 +82,7 @@ async def _stream(http: web.Request, reply: Reply, *, include_usage: bool) -> we
             if not response.prepared:
                 await response.prepare(http)
             if events:
-                await _write(response, _frame(events))
+                await write_pieces(response, _frame(events))
         ending = DONE
     except UpstreamError as error:
         if not response.prepared:
