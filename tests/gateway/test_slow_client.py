@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import socket
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -139,6 +140,8 @@ def unsent(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
     def connection_made(self: protocol._Handler, transport: asyncio.BaseTransport) -> None:
         handlers.append(self)
+        # The system's own buffer would swallow megabytes.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         usual(self, transport)
 
     monkeypatch.setattr(protocol._Handler, "connection_made", connection_made)
