@@ -92,6 +92,7 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("server.port", -1),
     ("server.port", 65536),
     ("server.max_body_bytes", 0),
+    ("server.request_timeout", 0.0),
     ("server.shutdown_grace", -0.1),
     ("server.shutdown_grace", math.nan),
     ("server.client_keys", [""]),

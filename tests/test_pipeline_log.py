@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from loop_steps import no_complaints, settled, turns
+from sparecall.errors import UpstreamError
 from sparecall.pipeline.log import LogEvent, Reader, ReplyLog
 
 pytestmark = pytest.mark.anyio
@@ -113,19 +114,17 @@ async def test_the_writer_goes_on_when_nobody_can_hold_it_back_any_more(leaving:
 async def test_past_its_limit_a_log_forgets_what_all_have_read_and_takes_nobody_new() -> None:
     log = log_of(1, 2, limit=10)
     fast, slow = log.reader(), log.reader()
-    assert len(await anext(fast)) == 2
+    assert len(await anext(fast)) == len(await anext(slow)) == 2
     log.append(event(3))
     assert log.overflowed
-    assert log.reader() is not None  # the slow one still holds the head
-    assert len(await anext(slow)) == 3
-    assert len(await anext(fast)) == 1
+    assert [int(event.data) for event in await anext(fast)] == [3]
     log.append(event(4))
     with pytest.raises(RuntimeError, match="lost its head"):
         log.reader()
     assert len(log) == 4
     log.end("cut short")
     assert await all_of(fast) == [4]
-    assert await all_of(slow) == [4]
+    assert await all_of(slow) == [3, 4]
 
 
 async def test_memory_of_an_overflowed_log_is_what_its_slowest_reader_has_not_read() -> None:
@@ -136,6 +135,61 @@ async def test_memory_of_an_overflowed_log_is_what_its_slowest_reader_has_not_re
         await anext(reader)
     assert len(log) == 10_000
     assert len(log._events) <= 26
+
+
+async def test_a_reader_that_falls_too_far_behind_the_others_is_cut_off_and_holds_no_memory() -> None:
+    log = log_of(limit=100)
+    fast, slow, waiting = log.reader(), log.reader(), log.reader()
+    ending = asyncio.ensure_future(waiting.ending())
+    await turns(2)
+    for number in range(10_000):
+        log.append(event(number))
+        await anext(fast)
+    assert len(log._events) <= 26
+    with pytest.raises(UpstreamError, match="behind"):
+        await anext(slow)
+    log.end("whole")
+    assert await all_of(fast) == []
+    assert await ending == "whole"
+
+
+async def test_past_the_limit_who_waits_for_the_end_neither_hurries_the_writer_nor_cuts_readers_off() -> None:
+    log = log_of(1, 2, limit=10, window=10)
+    reader, waiting = log.reader(), log.reader()
+    ending = asyncio.ensure_future(waiting.ending())
+    await turns(2)
+    await asyncio.wait_for(log.paced(), 10)
+    for number in (3, 4):
+        log.append(event(number))
+    writer = asyncio.ensure_future(log.paced())
+    await turns(3)
+    assert not writer.done()
+    assert [int(event.data) for event in await anext(reader)] == [1, 2, 3, 4]
+    await writer
+    reader.close()
+    log.append(event(5))
+    await asyncio.wait_for(log.paced(), 10)
+    log.end("whole")
+    assert await ending == "whole"
+
+
+async def test_a_reader_that_reads_alone_is_never_cut_off() -> None:
+    log = log_of(*range(100), limit=20)
+    reader = log.reader()
+    log.append(event(100))
+    log.end("whole")
+    assert await all_of(reader) == list(range(101))
+
+
+async def test_a_reader_gets_a_long_log_in_pieces() -> None:
+    log = log_of()
+    for _ in range(40):
+        log.append(LogEvent(b"x" * 10_000, usage=False))
+    log.end("whole")
+    reader = log.reader()
+    pieces = [len(events) async for events in reader]
+    assert sum(pieces) == 40
+    assert max(pieces) == 7
 
 
 async def test_the_last_reader_to_leave_stops_the_writer_once() -> None:

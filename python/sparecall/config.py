@@ -28,7 +28,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     client_keys: tuple[str, ...] = ()
     """Keys that clients must present. Empty: any client that reaches the port may use it."""
     max_body_bytes: int = 32 * MIB
-    """Larger request bodies are refused with 413."""
+    """Larger request bodies are refused with 413; those that only pass through are not read whole and have no limit."""
+    request_timeout: float = 60.0
+    """Seconds that a client may take to send a request's head, and again for its body; then 408."""
     shutdown_grace: float = 10.0
     """Seconds that running requests get to end when the server stops."""
 
@@ -145,6 +147,7 @@ def checked(config: Config) -> Config:
         (all(server.client_keys), "server.client_keys", "an empty key", "keys of one character or more"),
         (0 <= server.port <= 65535, "server.port", server.port, "0 to 65535"),
         (server.max_body_bytes > 0, "server.max_body_bytes", server.max_body_bytes, "1 or more"),
+        (_at_least(server.request_timeout, 1e-3), "server.request_timeout", server.request_timeout, _A_TIMEOUT),
         (_at_least(server.shutdown_grace, 0), "server.shutdown_grace", server.shutdown_grace, "0 or more seconds"),
         (0 <= cache.max_bytes < 2**63, "cache.max_bytes", cache.max_bytes, "0 to 2^63-1"),
         (cache.ttl is None or cache.ttl >= 0, "cache.ttl", cache.ttl, "0 or more seconds, inf for no end"),

@@ -14,7 +14,7 @@ from sparecall.pipeline.upstream import reply_headers
 from sparecall.pipeline.wire import CHAT, WIRES, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Mapping
 
     import aiohttp
 
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from sparecall.pipeline.request import WireName
 
 SERVER = f"sparecall/{__version__}"
+PRIVATE = {"cache-control": "private, no-store"}
+"""On every reply, whoever made it: nobody on the way may keep it."""
 ERROR_HEADERS = {
     "content-type": "application/json",
-    "cache-control": "private, no-store",
+    **PRIVATE,
     "x-sparecall-cache": "bypass",
 }
 # A part of a path that a URL parser resolves away, spelled out or escaped.
@@ -95,7 +97,7 @@ def headers_of(reply: Reply, content_type: str) -> dict[str, str]:
     headers = {
         "content-type": content_type,
         "server": SERVER,
-        "cache-control": "private, no-store",
+        **PRIVATE,
         "x-sparecall-cache": reply.hit,
         "x-sparecall-micros": ", ".join([f"{name}={micros}" for name, micros in reply.micros.items()]),
         **reply.headers,
@@ -144,18 +146,30 @@ async def live_of(reply: Reply) -> AsyncIterator[bytes]:
 
 
 async def pass_on(
-    upstream: Upstream, request: Request, method: str, path: str, *, prefix: str, query: str
+    upstream: Upstream,
+    request: Request,
+    method: str,
+    path: str,
+    *,
+    prefix: str,
+    query: str,
+    upload: AsyncIterable[bytes] | None = None,
+    length: int | None = None,
 ) -> tuple[aiohttp.ClientResponse, dict[str, str]]:
-    """Sends a call that the pipeline knows nothing of, to what follows `prefix` in its path: the response, to be closed, and its headers."""
+    """Sends a call that the pipeline knows nothing of, to what follows `prefix` in its path: the response, to be closed, and its headers.
+
+    The body is that of the request, or comes from `upload`, of `length` bytes where that is known.
+    """
     below = path.removeprefix(prefix)
     if not path.startswith(prefix) or _DOTS.search(below):
         # Would reach paths of the provider outside its base URL, with a key of ours.
         raise Refusal(404, "A path with . or .. as a part, or an escaped prefix, is not passed on.", code="not_found")
-    answer = await upstream.send(method, below + (f"?{query}" if query else ""), request, request.body or None)
+    body = upload if upload is not None else request.body or None
+    answer = await upstream.send(method, below + (f"?{query}" if query else ""), request, body, length=length)
     return answer, {
         "content-type": answer.headers.get("content-type", "application/json"),
         **reply_headers(answer.headers),
-        "cache-control": "private, no-store",
+        **PRIVATE,
         "x-sparecall-cache": "bypass",
         "x-sparecall-reason": "wire",
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -53,10 +54,17 @@ class Site:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         return await self._exits.enter_async_context(aiohttp.ClientSession(headers=headers))
 
-    async def raw(self, *, outlives: bool = False) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def raw(
+        self, *, outlives: bool = False, receive_buffer: int | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A bare socket, closed before the gateway stops unless it `outlives` it."""
         host, _, port = self.root.removeprefix("http://").partition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
+        own = socket.socket()
+        own.setblocking(False)
+        if receive_buffer is not None:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(own, (host, int(port)))
+        reader, writer = await asyncio.open_connection(sock=own)
         if not outlives:
             self._exits.callback(writer.close)
         return reader, writer
@@ -132,6 +140,37 @@ async def scripted_site(
             yield site, script
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def scripted_socket(
+    handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], **sections: Any
+) -> AsyncIterator[Site]:
+    """A gateway before an upstream that is a bare socket: `handler` gets each connection, and is cancelled at the end."""
+    running: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the gateway has hung up
+            await handler(reader, writer)
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(handle(reader, writer))
+        writers.append(writer)
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        async with gateway_before(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", **sections) as site:
+            yield site
+    finally:
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for writer in writers:
+            writer.close()
 
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

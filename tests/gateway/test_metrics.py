@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from gateway.site import QUESTION, Site, completion, scripted_site, simulated_site
+from sparecall.pipeline import Event, Reply, Request, chat
 from sparecall.prices import Prices
 
 pytestmark = pytest.mark.anyio
@@ -144,3 +145,30 @@ async def test_histograms_only_grow_towards_infinity() -> None:
         counts = [count for _, count in sorted(series)]
         assert counts == sorted(counts)
         assert max(series)[0] == math.inf
+
+
+async def test_series_stay_bounded_whatever_models_and_paths_come() -> None:
+    async def reply(http: web.Request) -> web.StreamResponse:
+        return web.json_response(completion(model=http.headers.get("x-client-request-id", "gpt-4o")))
+
+    async with scripted_site(reply, cache={"max_bytes": 1_000_000}) as (site, script):
+        http = await site.http()
+        for number in range(1_200):
+            headers = {"x-client-request-id": f"model-{number}"}
+            body = {**QUESTION, "model": f"model-{number}"}
+            async with http.post(f"{site.url}/chat/completions", json=body, headers=headers) as response:
+                assert response.status == 200
+            async with http.get(f"{site.url}/path-{number}?x={number}") as response:
+                assert response.status == 200
+        assert script.calls == 2_400
+        metrics = site.gateway._metrics
+        request = Request.of(QUESTION)
+        for number in range(100_000):  # the rest by the hook that every request goes through
+            summary = chat.Summary(f"made-up-{number}", 10, 5, True)
+            metrics.observe(
+                Event(Reply(status=200, hit="miss", trace=request.trace), summary, 0.001, number % 2 or None)
+            )
+        samples = await scrape(site)
+        assert len(samples) < 4_000
+        assert value(samples, "sparecall_unpriced_total", model="other") >= 49_000
+        assert not [labels for _, labels in samples if any("path-" in text for text in dict(labels).values())]

@@ -80,6 +80,22 @@ async def test_a_client_that_leaves_while_it_is_answered_leaves_nothing_behind(r
         assert script.calls == 1
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+async def test_a_client_that_leaves_while_a_whole_answer_is_made_gives_the_call_up(path: str) -> None:
+    gate = Gate()
+    async with scripted_site(gate) as (site, script):
+        before = asyncio.all_tasks()
+        _, writer = await site.raw()
+        whole = msgspec.json.encode(QUESTION)
+        head = f"POST /v1/{path} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer sk\r\nContent-Length: {len(whole)}\r\n\r\n"
+        writer.write(head.encode() + whole)
+        await until(lambda: script.open == 1)
+        writer.transport.abort()
+        await until(lambda: script.open == 0)
+        await until(nothing_left(site, before))
+        assert script.calls == 1
+
+
 async def test_a_gateway_that_stops_ends_streams_within_its_grace_and_leaves_no_task() -> None:
     before = asyncio.all_tasks()
     async with scripted_site(endless, server={"shutdown_grace": 0.1}) as (site, script):

@@ -8,21 +8,21 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING
 
-import aiohttp
 from aiohttp import web
 
 from sparecall import __version__, pipeline
-from sparecall.errors import ConfigError, SparecallError
-from sparecall.exchange import Refusal, key_of, pass_on, refusal_of, request_of
+from sparecall.errors import ConfigError, SparecallError, UpstreamError
+from sparecall.exchange import PRIVATE, Refusal, key_of, pass_on, refusal_of, request_of
+from sparecall.gateway.body import Upload, read_whole
 from sparecall.gateway.errors import response_of
 from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
-from sparecall.gateway.respond import plain, respond
+from sparecall.gateway.respond import plain, respond, write_pieces
 from sparecall.gateway.snapshot import Snapshot
 from sparecall.gateway.whole import whole
 from sparecall.pipeline import Exact, Pipeline, Request, Upstream
 from sparecall.pipeline.reply import no_call
-from sparecall.pipeline.upstream import failure
+from sparecall.pipeline.upstream import SOCKET_ERRORS, failure
 from sparecall.pipeline.wire import CHAT, WIRES, Wire
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Gateway:
             self.app(),
             path=f"/v1{CHAT.path}",
             handler=self._guarded(functools.partial(self._call, CHAT, ok=whole)),
+            head_timeout=self._config.server.request_timeout,
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=self._config.server.shutdown_grace,
@@ -110,9 +111,6 @@ class Gateway:
                 refusal = raised
             except SparecallError as error:
                 refusal = refusal_of(error)
-            except web.HTTPRequestEntityTooLarge:
-                limit = self._config.server.max_body_bytes
-                refusal = Refusal(413, f"The body is over {limit} bytes, the limit here.", code="too_large")
             except web.RequestPayloadError:
                 refusal = Refusal(400, "The body cannot be read as its headers announce it.", code="invalid_body")
             except web.HTTPException:
@@ -125,6 +123,9 @@ class Gateway:
                 log.error("%s in %s", type(error).__name__, http.method)  # noqa: TRY400
                 refusal = refusal_of(SparecallError())
             self._metrics.refused(refusal.code)
+            if http.writer.output_size > 0 and http.transport is not None:
+                # Part of a reply was sent: a second one behind it would be read as its rest.
+                http.transport.abort()
             return response_of(refusal, wire)
 
         return guarded
@@ -155,35 +156,50 @@ class Gateway:
         key = self._client_key(http)
         if wire.name == "messages" and self._config.anthropic is None:
             raise Refusal(404, "This gateway has no Anthropic upstream: configure [anthropic].", code="not_found")
-        request = self._request(http, key, await http.read(), wire.name)
+        request = self._request(http, key, await self._read(http), wire.name)
         return await respond(http, await self.pipeline(request), ok=ok)
+
+    def _read(self, http: web.Request) -> Awaitable[bytes]:
+        server = self._config.server
+        return read_whole(http, limit=server.max_body_bytes, timeout=server.request_timeout)
 
     async def _pass_through(self, http: web.Request) -> web.StreamResponse:
         """Sends any other call under /v1 on unchanged and streams back what comes."""
         upstream: Upstream = self.pipeline.stage(Upstream)
         key = self._client_key(http)
-        request = self._request(http, key, await http.read())
+        # What has not come yet is not waited for: it may be an upload of any size.
+        upload = None if http.content.is_eof() else Upload(http, timeout=self._config.server.request_timeout)
+        request = self._request(http, key, b"" if upload is not None else await self._read(http))
         if request.cache_control.only_if_cached:
             return await respond(http, no_call("wire"))
         route, raw = http.match_info.route.resource, http.rel_url.raw_path
         assert route is not None  # noqa: S101 - for mypy; `app` adds it with one
         prefix = route.canonical.removesuffix("/{path}")  # "/v1", below where the application is mounted
-        answer, headers = await pass_on(
-            upstream, request, http.method, raw, prefix=prefix, query=http.rel_url.raw_query_string
-        )
+        query, length = http.rel_url.raw_query_string, None if upload is None else upload.length
+        try:
+            answer, headers = await pass_on(
+                upstream, request, http.method, raw, prefix=prefix, query=query, upload=upload, length=length
+            )
+        except UpstreamError:
+            if upload is not None and upload.failure is not None:
+                raise upload.failure from None
+            raise
         try:
             response = web.StreamResponse(status=answer.status, headers=headers)
             self._metrics.passed_on(answer.status)
             await response.prepare(http)
-            try:
-                async for data in answer.content.iter_any():
-                    await response.write(data)
-            except (aiohttp.ClientPayloadError, TimeoutError) as error:
-                # Too late for a status: the client sees a reply that is cut off, as the gateway did.
-                log.warning("%s", failure(error, upstream.url))
-                if http.transport is not None:
-                    http.transport.abort()
-                raise ConnectionError("the provider broke off its answer") from None
+            while True:
+                try:
+                    data = await answer.content.readany()
+                except SOCKET_ERRORS as error:
+                    # Too late for a status: the client sees a reply that is cut off, as the gateway did.
+                    log.warning("%s", failure(error, upstream.url))
+                    if http.transport is not None:
+                        http.transport.abort()
+                    raise ConnectionError("the provider broke off its answer") from None
+                if not data:
+                    break
+                await write_pieces(response, data)
             await response.write_eof()
             return response
         finally:
@@ -192,17 +208,22 @@ class Gateway:
     async def _nowhere(self, http: web.Request) -> web.StreamResponse:
         if http.path in {"/healthz", "/readyz", "/metrics"}:
             raise Refusal(405, "This path is only read: use GET.", code="method_not_allowed")
+        if http.path.startswith("/openai/"):
+            message = "Azure's paths are not spoken here. Give this gateway an upstream.url that ends in /openai/v1, and clients of the OpenAI class the base_url of its /v1."
+            raise Refusal(404, message, code="not_found")
         raise Refusal(404, "No such path here. The API is under /v1.", code="not_found")
 
     async def _health(self, http: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", "version": __version__})
+        return web.json_response({"status": "ok", "version": __version__}, headers=PRIVATE)
 
     async def _readiness(self, http: web.Request) -> web.Response:
-        return web.json_response({"ready": self.ready}, status=200 if self.ready else 503)
+        return web.json_response({"ready": self.ready}, status=200 if self.ready else 503, headers=PRIVATE)
 
     async def _scrape(self, http: web.Request) -> web.Response:
         text = self._metrics.render(self.pipeline)
-        return web.Response(body=text.encode(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(
+            body=text.encode(), headers={**PRIVATE, "content-type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +43,7 @@ class Snapshot:
 
     def load(self, cache: BytesCache) -> None:
         """Fills the cache, or leaves it empty where the file is missing or damaged."""
+        _sweep(Path(self._path).absolute())
         try:
             count = cache.load(self._path)
         except FileNotFoundError:
@@ -55,3 +59,23 @@ class Snapshot:
             cache.save(self._path)
         except OSError as error:
             log.error("the cache is lost, it cannot be saved: %s", error)  # noqa: TRY400 - the message says all
+
+
+def _sweep(path: Path) -> None:
+    """Removes what the saves of killed processes have left beside the file: the number in such a name is the process's."""
+    if os.name != "posix":
+        return
+    head = f".{path.name}."
+    for left in path.parent.glob(f"{glob.escape(head)}*.tmp"):
+        number = left.name.removeprefix(head).partition(".")[0]
+        with contextlib.suppress(OSError):
+            if number.isdecimal() and not _runs(int(number)):
+                left.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -6,10 +6,13 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from sparecall.errors import UpstreamError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+_PIECE = 64 * 1024
 
 
 class LogEvent(NamedTuple):
@@ -59,18 +62,20 @@ class _Place:
 class ReplyLog(Generic[T]):
     """An append-only log of events with one writer and many readers, ended by a value of type `T` or by an error.
 
-    Bounded: past `limit` bytes it is `overflowed` and drops what every reader has read; then nobody may join any more.
+    Bounded: past `limit` bytes it is `overflowed` and drops what every reader has read, and what the fastest has read where
+    that is over `limit`: a slow reader then gets an `UpstreamError`. Nobody may join any more once the head is gone.
     The writer is held back while the fastest reader is more than `window` bytes behind it.
     When the last reader leaves before the end, `abandoned` is called once.
     """
 
-    __slots__ = ("_abandoned", "_advanced", "_bytes", "_error", "_events", "_first", "_grown", "_limit", "_places",
+    __slots__ = ("_abandoned", "_advanced", "_bytes", "_error", "_events", "_first", "_grown", "_held", "_limit", "_places",
                  "_value", "_when_ended", "_window", "ended")  # fmt: skip
 
     def __init__(self, *, limit: int, window: int = 256 * 1024, abandoned: Callable[[], object] | None = None) -> None:
         self._events: list[LogEvent] = []
         self._first = 0  # number of the oldest event still held
         self._bytes = 0
+        self._held = 0  # those of `_bytes` that are in `_events`
         self._limit = limit
         self._window = window
         self._places: set[_Place] = set()
@@ -112,14 +117,22 @@ class ReplyLog(Generic[T]):
         """Adds one event and wakes the readers."""
         self._events.append(event)
         self._bytes += len(event.data)
+        self._held += len(event.data)
         if self.overflowed:
             self._drop_head()
         self._grown.wake()
 
     async def paced(self) -> None:
         """Waits until the fastest reader is within the window. The writer calls it between reads."""
-        while not self.ended and self._bytes - max((p.bytes for p in self._places), default=0) > self._window:
+        while not self.ended and self._bytes - self._read_by_one() > self._window:
             await self._advanced.wait()
+
+    def _read_by_one(self) -> int:
+        """How many bytes the fastest reader has read, or all for one that only wants the end."""
+        read = [place.bytes for place in self._places]
+        if self.overflowed:  # what is not kept for them cannot be hurried by them
+            read = [count for count in read if count < sys.maxsize] or read
+        return max(read, default=0)
 
     @property
     def failed(self) -> bool:
@@ -152,11 +165,16 @@ class ReplyLog(Generic[T]):
             callback(self._value)
 
     def _drop_head(self) -> None:
-        read_by_all = min((place.position for place in self._places), default=self._first) - self._first
-        if read_by_all > 0:
-            dropped = min(read_by_all, len(self._events))
-            del self._events[:dropped]
-            self._first += dropped
+        events, positions = self._events, [place.position for place in self._places]
+        slowest = min(positions, default=self._first)
+        fastest = max((position for position in positions if position < sys.maxsize), default=slowest)
+        read_by_all, read_by_one = (min(position - self._first, len(events)) for position in (slowest, fastest))
+        dropped = 0
+        while dropped < read_by_all or (dropped < read_by_one and self._held > self._limit):
+            self._held -= len(events[dropped].data)
+            dropped += 1
+        del events[:dropped]
+        self._first += dropped
 
     def _leave(self, place: _Place) -> None:
         if place not in self._places:
@@ -198,7 +216,7 @@ class Reader(Generic[T]):
         return self
 
     async def __anext__(self) -> list[LogEvent]:
-        """All events not read yet, waiting for at least one. Raises what the log failed with after the last one."""
+        """Events not read yet, some 64 KiB of them, waiting for at least one. Raises what the log failed with after the last."""
         log, place = self._log, self._place
         while place.position >= len(log):
             if log.ended:
@@ -206,12 +224,21 @@ class Reader(Generic[T]):
                 raise StopAsyncIteration
             await log._grown.wait()
         if place.position < log._first:
-            raise RuntimeError("this reader was closed, and what it had not read is gone")
-        events = log._events[place.position - log._first :]
-        place.position += len(events)
-        place.bytes += sum(len(event.data) for event in events)
+            if place not in log._places:
+                raise RuntimeError("this reader was closed, and what it had not read is gone")
+            raise UpstreamError(
+                f"this reader fell over {log._limit} bytes behind another one of the same stream; read faster or call again",
+                code="incomplete",
+            )
+        start = stop = place.position - log._first
+        size = 0
+        while stop < len(log._events) and size < _PIECE:
+            size += len(log._events[stop].data)
+            stop += 1
+        place.position += stop - start
+        place.bytes += size
         log._advanced.wake()
-        return events
+        return log._events[start:stop]
 
     async def ending(self) -> T:
         """Waits for the end without reading, and returns the log's value; raises what it failed with."""

@@ -19,7 +19,7 @@ from sparecall.pipeline.reply import Reply, no_call
 from sparecall.pipeline.wire import WIRES, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import AsyncIterable, Collection, Mapping
     from types import TracebackType
 
     from sparecall.config import Upstream as UpstreamConfig
@@ -38,7 +38,7 @@ REPLY_HEADERS = frozenset({"anthropic-organization-id", "openai-model", "openai-
                            "request-id", "retry-after-ms", "x-request-id", "x-should-retry"})  # fmt: skip
 REPLY_HEADER_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-", "x-simulate", "x-sparecall-simulated")
 # The second is what a damaged gzip body raises.
-_SOCKET_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, TimeoutError, OSError)
+SOCKET_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, TimeoutError, OSError)
 
 
 class Upstream:
@@ -119,7 +119,7 @@ class Upstream:
             )
         try:
             content = await response.read()
-        except _SOCKET_ERRORS as error:
+        except SOCKET_ERRORS as error:
             raise failure(error, self.url) from None
         finally:
             response.release()
@@ -134,14 +134,28 @@ class Upstream:
             served_by=self.url,
         )
 
-    async def send(self, method: str, path: str, request: Request, body: bytes | None) -> aiohttp.ClientResponse:
-        """Sends one call and returns its response with the body not read yet. Follows no redirect."""
+    async def send(
+        self,
+        method: str,
+        path: str,
+        request: Request,
+        body: bytes | AsyncIterable[bytes] | None,
+        *,
+        length: int | None = None,
+    ) -> aiohttp.ClientResponse:
+        """Sends one call and returns its response with the body not read yet. Follows no redirect.
+
+        A body that comes in pieces goes out as it comes; `length` says how many bytes there will be, if known.
+        """
         if self._session is None:
             raise RuntimeError("the pipeline is not open: use `async with`")
         # In lower case, or a client's Content-Type would go out beside our own.
-        headers = {name.lower(): value for name, value in request.headers.items() if name.lower() in REQUEST_HEADERS}
+        allowed = REQUEST_HEADERS - _of_this_connection(request.headers)
+        headers = {name.lower(): value for name, value in request.headers.items() if name.lower() in allowed}
         if body is not None:
             headers.setdefault("content-type", "application/json")
+        if length is not None:
+            headers["content-length"] = str(length)
         key = self._key if self._key is not None else request.key
         if key is not None:
             # Anthropic's own keys go by this name; a client's token goes by the one it came by.
@@ -151,7 +165,7 @@ class Upstream:
             return await self._session.request(
                 method, self.url + path, data=body, headers=headers, allow_redirects=False
             )
-        except _SOCKET_ERRORS as error:
+        except SOCKET_ERRORS as error:
             raise failure(error, self.url) from None
         except ValueError:
             raise InvalidArgument(
@@ -221,14 +235,23 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _of_this_connection(headers: Mapping[str, str]) -> frozenset[str]:
+    """The headers that a `Connection` header names: they end here, whatever else would let them pass."""
+    named = [value for name, value in headers.items() if name.lower() == "connection"]
+    return frozenset(name.strip().lower() for value in named for name in value.split(","))
+
+
 def reply_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The provider's headers that may pass to the client."""
     passed = {}
+    kept_back = _of_this_connection(headers)
     for name, value in headers.items():
         lower = name.lower()
         odd_type = lower == "content-type" and not value.startswith("application/json")
         named = odd_type or lower in REPLY_HEADERS or lower.startswith(REPLY_HEADER_PREFIXES)
-        if named and value.isprintable():  # bytes that are no UTF-8 are no text that could be sent on
+        if (
+            named and lower not in kept_back and value.isprintable()
+        ):  # bytes that are no UTF-8 are no text that could be sent on
             passed[lower] = value
     return passed
 
