@@ -25,6 +25,7 @@ DONE = b"data: [DONE]\n\n"
 SERVER = f"sparecall/{__version__}"
 ERROR_HEADERS = {
     "content-type": "application/json",
+    "server": SERVER,
     "cache-control": "private, no-store",
     "x-sparecall-cache": "bypass",
 }
@@ -149,6 +150,7 @@ async def pass_on(
     return answer, {
         "content-type": answer.headers.get("content-type", "application/json"),
         **reply_headers(answer.headers),
+        "server": SERVER,
         "cache-control": "private, no-store",
         "x-sparecall-cache": "bypass",
         "x-sparecall-reason": "wire",
