@@ -85,7 +85,6 @@ async def ways() -> AsyncIterator[dict[str, Client]]:
             "asynchronous": await exits.enter_async_context(in_process(url)),
             "asynchronous, httpx": await exits.enter_async_context(in_process(url, library=httpx)),
             "synchronous": exits.enter_context(in_thread(url)),
-            "synchronous, httpx": exits.enter_context(in_thread(url, library=httpx)),
         }
 
 
