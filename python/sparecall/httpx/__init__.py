@@ -120,7 +120,7 @@ class Transport(BaseTransport):
             return thread
         with self._lock:
             if self._closed:
-                raise Closed
+                raise Closed("this transport is closed; make another one")
             if self._thread is None or self._thread.stopped:  # stopped: it is the parent process's
                 self._thread = PipelineThread(self._make)
                 # Whoever lets go of a transport without closing it leaves no thread behind.

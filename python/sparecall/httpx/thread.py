@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _running: set[PipelineThread] = set()
 # In a child process: threads of the parent. Their loops share its sockets and must be neither used nor collected.
-_left_behind: list[PipelineThread] = []
+_left_behind: set[PipelineThread] = set()
 
 
 class Closed(Exception):
@@ -75,8 +76,8 @@ class PipelineThread:
 
     def soon(self, callback: Callable[[], object]) -> None:
         """Has the loop call it; not at all if the loop has ended, and with it whatever there was to call it for."""
-        with self._lock:
-            if not self.stopped:
+        if self not in _left_behind:
+            with contextlib.suppress(RuntimeError):  # closed
                 self._loop.call_soon_threadsafe(callback)
 
     def stop(self) -> None:
@@ -128,7 +129,7 @@ def _after_fork() -> None:
     for thread in _running:
         thread.stopped = True
         thread._lock = threading.RLock()  # another thread, which is not here any more, may have held it
-    _left_behind.extend(_running)
+    _left_behind.update(_running)
     _running.clear()
 
 
