@@ -90,7 +90,7 @@ class Transport(BaseTransport):
         body = request.read()
         try:
             thread = self._opened()
-            return thread.run(self._respond(thread, library, request, body))
+            return thread.run(lambda: self._respond(thread, library, request, body))
         except (OutOfPatience, UpstreamError, Closed) as error:
             raise _error_of(error, library) from None
 
@@ -165,7 +165,7 @@ class _Body(SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            while (chunk := self._thread.run(self._live.read())) is not None:
+            while (chunk := self._thread.run(self._live.read)) is not None:
                 yield chunk
         except (OutOfPatience, UpstreamError, Closed) as error:
             raise _error_of(error, self._library) from None

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import functools
 import os
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,36 +44,47 @@ class PipelineThread:
         self.stopped = False
         opened: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(target=self._run, args=(make, opened), name="sparecall", daemon=True)
-        self._thread.start()
         try:
+            self._thread.start()
             opened.result()
         except BaseException:
             # Either it did not open, or this thread was interrupted and nobody will have the other one.
             opened.add_done_callback(lambda done: None if done.exception() else self.stop())
             raise
 
-    def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the loop and waits for it. Who is interrupted meanwhile leaves it: it is cancelled."""
+    def run(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Runs a coroutine, made on the loop, and waits for it. Who is interrupted meanwhile leaves it: it is cancelled."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a call from the pipeline's own event loop would wait for itself; use AsyncTransport")
+        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
         try:
-            future = self._submit(call)
-        except BaseException:
-            call.close()
-            raise
-        try:
-            return future.result()
+            with self._lock:
+                if self.stopped:
+                    raise Closed  # noqa: TRY301 - on its way out like any other
+                self._loop.call_soon_threadsafe(self._start, call, outcome)
+            return outcome.result()
         except concurrent.futures.CancelledError:
             raise Closed from None
         except BaseException:
-            future.cancel()
+            outcome.cancel()  # wherever the interruption came: the call may be running already
             raise
 
-    def _submit(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("a call from the pipeline's own event loop would wait for itself; use AsyncTransport")
-        with self._lock:
-            if self.stopped:
-                raise Closed
-            return asyncio.run_coroutine_threadsafe(self._tracked(call), self._loop)
+    def _start(self, call: Callable[[], Coroutine[Any, Any, T]], outcome: concurrent.futures.Future[T]) -> None:
+        task = self._loop.create_task(call())
+        self._calls.add(task)
+        task.add_done_callback(functools.partial(self._ended, outcome))
+        outcome.add_done_callback(lambda done: self.soon(task.cancel) if done.cancelled() else None)
+
+    def _ended(self, outcome: concurrent.futures.Future[T], task: asyncio.Task[T]) -> None:
+        self._calls.discard(task)
+        error = None if task.cancelled() else task.exception()
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # nobody waits any more
+            if task.cancelled():
+                outcome.cancel()
+            elif error is not None:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(task.result())
 
     def soon(self, callback: Callable[[], object]) -> None:
         """Has the loop call it; not at all if the loop has ended, and with it whatever there was to call it for."""
@@ -114,15 +126,6 @@ class PipelineThread:
             for call in self._calls:
                 call.cancel()
             await asyncio.gather(*self._calls, return_exceptions=True)
-
-    async def _tracked(self, call: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - for mypy; a coroutine runs in one
-        self._calls.add(task)
-        try:
-            return await call
-        finally:
-            self._calls.discard(task)
 
 
 def _after_fork() -> None:
