@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from sparecall import __version__
-from sparecall.errors import InvalidArgument, InvalidDocument, SparecallError, UpstreamError
+from sparecall.errors import ConfigError, InvalidArgument, InvalidDocument, SparecallError, UpstreamError
 from sparecall.pipeline import CacheControl, Request
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
 from sparecall.pipeline.upstream import reply_headers
@@ -26,6 +26,7 @@ PRIVATE = {"cache-control": "private, no-store"}
 """On every reply, whoever made it: nobody on the way may keep it."""
 ERROR_HEADERS = {
     "content-type": "application/json",
+    "server": SERVER,
     **PRIVATE,
     "x-sparecall-cache": "bypass",
 }
@@ -55,6 +56,8 @@ def refusal_of(error: SparecallError) -> Refusal:
     match error:
         case InvalidDocument():
             return Refusal(400, f"The request body cannot be used: {error}.", code="invalid_body")
+        case ConfigError():
+            return Refusal(404, f"{str(error)[:1].upper()}{str(error)[1:]}.", code="not_found")
         case InvalidArgument():
             return Refusal(400, str(error), code="invalid_argument")
         case UpstreamError():
@@ -169,6 +172,7 @@ async def pass_on(
     return answer, {
         "content-type": answer.headers.get("content-type", "application/json"),
         **reply_headers(answer.headers),
+        "server": SERVER,
         **PRIVATE,
         "x-sparecall-cache": "bypass",
         "x-sparecall-reason": "wire",

@@ -154,8 +154,6 @@ class Gateway:
 
     async def _call(self, wire: Wire, http: web.Request, *, ok: Ok = plain) -> web.StreamResponse:
         key = self._client_key(http)
-        if wire.name == "messages" and self._config.anthropic is None:
-            raise Refusal(404, "This gateway has no Anthropic upstream: configure [anthropic].", code="not_found")
         request = self._request(http, key, await self._read(http), wire.name)
         return await respond(http, await self.pipeline(request), ok=ok)
 

@@ -181,7 +181,7 @@ def open(  # noqa: A001 - a public name of the design
 
 async def _nobody(request: Request) -> Reply:
     if request.wire == "messages":
-        raise ConfigError("no stage calls a provider of the messages wire: configure [anthropic]")
+        raise ConfigError("there is no Anthropic provider here: configure [anthropic]")
     raise RuntimeError("the last stage passed the request on, but no stage is left: end the pipeline with Upstream")
 
 
