@@ -31,6 +31,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Larger request bodies are refused with 413."""
     shutdown_grace: float = 10.0
     """Seconds that running requests get to end when the server stops."""
+    workers: int = 1
+    """Processes of `sparecall serve` that share the port, each with a cache of its own."""
 
     def __repr__(self) -> str:
         return f"Server(host={self.host!r}, port={self.port}, client_keys=<{len(self.client_keys)}>)"
@@ -73,7 +75,9 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_reply_bytes: int = 8 * MIB
     """Larger answers are passed on but not stored, nor merged with later calls."""
     snapshot: str | None = None
-    """A file to load the cache from at the start and to save it to at the end."""
+    """A file to load the cache from at the start, and to save it to from time to time and at the end."""
+    snapshot_every: float = 300.0
+    """Seconds between two saves; 0 for only the one at the end."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,6 +140,7 @@ def checked(config: Config) -> Config:
         (all(server.client_keys), "server.client_keys", "an empty key", "keys of one character or more"),
         (0 <= server.port <= 65535, "server.port", server.port, "0 to 65535"),
         (server.max_body_bytes > 0, "server.max_body_bytes", server.max_body_bytes, "1 or more"),
+        (1 <= server.workers <= 1024, "server.workers", server.workers, "1 to 1024"),
         (_at_least(server.shutdown_grace, 0), "server.shutdown_grace", server.shutdown_grace, "0 or more seconds"),
         (_at_least(upstream.connect_timeout, 1e-3), "upstream.connect_timeout", upstream.connect_timeout, _A_TIMEOUT),
         (_at_least(upstream.read_timeout, 1e-3), "upstream.read_timeout", upstream.read_timeout, _A_TIMEOUT),
@@ -151,6 +156,7 @@ def checked(config: Config) -> Config:
             repr(cache.snapshot),
             "the path of a file",
         ),
+        (_at_least(cache.snapshot_every, 0), "cache.snapshot_every", cache.snapshot_every, "0 or more seconds"),
         (0 <= config.version < 2**63, "version", config.version, "0 to 2^63-1"),
         (config.scope != "", "scope", "empty", "a path such as team/service, or leave it out"),
     ]

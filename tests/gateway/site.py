@@ -116,22 +116,27 @@ class Script:
 
 
 @asynccontextmanager
-async def scripted_site(
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], **sections: Any
-) -> AsyncIterator[tuple[Site, Script]]:
-    """A gateway before an upstream whose every call is answered by `handler`."""
-    script = Script(handler)
+async def scripted(script: Script) -> AsyncIterator[str]:
+    """That upstream on a loopback socket; its base URL."""
     app = web.Application()
     app.router.add_route("*", "/v1/{path:.*}", script.answer)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
-        upstream = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        async with gateway_before(upstream, **sections) as site:
-            yield site, script
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def scripted_site(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], **sections: Any
+) -> AsyncIterator[tuple[Site, Script]]:
+    """A gateway before an upstream whose every call is answered by `handler`."""
+    script = Script(handler)
+    async with scripted(script) as upstream, gateway_before(upstream, **sections) as site:
+        yield site, script
 
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

@@ -15,10 +15,12 @@ from aiohttp import web
 
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError
-from sparecall.gateway.errors import Refusal, refusal_of
+from sparecall.gateway.errors import ERROR_EVENT, Refusal, refusal_of
+from sparecall.gateway.lag import watched
 from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
 from sparecall.gateway.respond import plain, respond
+from sparecall.gateway.shutdown import LINGER, drain, stopping
 from sparecall.gateway.snapshot import Snapshot
 from sparecall.gateway.whole import whole
 from sparecall.pipeline import CacheControl, Exact, Pipeline, Request, Upstream
@@ -44,7 +46,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 class Gateway:
     """Routes, client keys and readiness around one pipeline."""
 
-    __slots__ = ("_config", "_key_hashes", "_metrics", "_snapshot", "pipeline", "ready")
+    __slots__ = ("_config", "_key_hashes", "_metrics", "_snapshot", "_stopping", "pipeline", "ready")
 
     def __init__(self, config: Config) -> None:
         server = config.server
@@ -60,6 +62,7 @@ class Gateway:
         self._metrics = Metrics()
         self.pipeline: Pipeline = pipeline.open(config, on_event=self._metrics.observe)
         self.ready = False
+        self._stopping = False
 
     def __repr__(self) -> str:
         return f"<Gateway to {self._config.upstream.url}, {'ready' if self.ready else 'not ready'}>"
@@ -84,28 +87,41 @@ class Gateway:
             handler=self._guarded(functools.partial(self._chat, ok=whole)),
             access_log=None,
             handler_cancellation=True,
-            shutdown_timeout=self._config.server.shutdown_grace,
+            shutdown_timeout=LINGER / 10,  # for what `stop` could not end
         )
+
+    async def stop(self, runner: Runner) -> None:
+        """Takes no new work, gives what runs its grace, and ends the rest with an error. `runner` is to be cleaned up after."""
+        self.ready, self._stopping = False, True
+        upstream: Upstream = self.pipeline.stage(Upstream)
+        await drain(runner, grace=self._config.server.shutdown_grace, cut=upstream.stop)
 
     async def _lifespan(self, app: web.Application) -> AsyncIterator[None]:
         exact = self.pipeline.stage(Exact)
-        async with self.pipeline:
+        async with contextlib.AsyncExitStack() as exits:
+            await exits.enter_async_context(self.pipeline)
             if exact is not None and self._snapshot is not None:
-                self._snapshot.load(exact.cache)
+                every = self._config.cache.snapshot_every
+                await exits.enter_async_context(self._snapshot.kept(exact.cache, every=every))
+            exits.enter_context(watched(self._metrics.loop_lag.observe))
             self.ready = True
             yield
             self.ready = False
-            if exact is not None and self._snapshot is not None:
-                self._snapshot.save(exact.cache)
 
     def _guarded(self, handler: Handler) -> Handler:
         """The handler, with refusals and errors turned into replies."""
 
         async def guarded(http: web.Request) -> web.StreamResponse:
             try:
-                return await handler(http)
+                if not self._stopping:
+                    return await handler(http)
+                refusal = stopping()
             except Refusal as raised:
                 refusal = raised
+            except asyncio.CancelledError:
+                if not self._stopping or http.writer.output_size > 0:
+                    raise
+                refusal = stopping()
             except SparecallError as error:
                 refusal = refusal_of(error)
             except web.HTTPRequestEntityTooLarge:
@@ -123,7 +139,10 @@ class Gateway:
                 log.error("%s in %s", type(error).__name__, http.method)  # noqa: TRY400
                 refusal = refusal_of(SparecallError())
             self._metrics.refused(refusal.code)
-            return refusal.response()
+            response = refusal.response()
+            if self._stopping:
+                response.force_close()
+            return response
 
         return guarded
 
@@ -194,6 +213,10 @@ class Gateway:
                 if http.transport is not None:
                     http.transport.abort()
                 raise ConnectionError("the provider broke off its answer") from None
+            except asyncio.CancelledError:
+                if not self._stopping or not headers["content-type"].startswith("text/event-stream"):
+                    raise
+                await response.write(ERROR_EVENT % stopping().body)
             await response.write_eof()
             return response
         finally:
@@ -237,8 +260,10 @@ async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
         host, port = runner.addresses[0][:2]
         yield gateway, f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
     finally:
-        gateway.ready = False
-        await runner.cleanup()
+        try:
+            await gateway.stop(runner)
+        finally:
+            await runner.cleanup()
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

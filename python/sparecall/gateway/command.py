@@ -15,6 +15,7 @@ from sparecall.gateway import new_event_loop, serving
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from sparecall.config import Config
 
@@ -44,11 +45,24 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def on_signal(stop: Callable[[], None]) -> None:
+    """Calls `stop` at the first SIGINT or SIGTERM. The second ends the process at once, as if nobody had listened."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def first() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    for number in numbers:
+        loop.add_signal_handler(number, first)
+
+
 async def _serve(config: Config) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    on_signal(stop.set)
     async with serving(config) as (_, url):
         print(
             f"sparecall {__version__} listening on {url}, upstream {config.upstream.url}", file=sys.stderr, flush=True

@@ -32,6 +32,8 @@ ERROR_HEADERS = {
     "cache-control": "private, no-store",
     "x-sparecall-cache": "bypass",
 }
+# Ends a stream of a wire that is only passed on; the SDKs raise for it.
+ERROR_EVENT = b"event: error\ndata: %b\n\n"
 
 
 def error_body(message: str, *, code: str, kind: str) -> bytes:
