@@ -17,6 +17,7 @@ from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError
 from sparecall.gateway.errors import ERROR_EVENT, Refusal, refusal_of
 from sparecall.gateway.lag import watched
+from sparecall.gateway.listen import listen, new_event_loop
 from sparecall.gateway.metrics import Metrics
 from sparecall.gateway.protocol import Runner
 from sparecall.gateway.respond import plain, respond
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sparecall.config import Config
+    from sparecall.gateway.peers import Peers
     from sparecall.gateway.respond import Ok
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+__all__ = ["LOOPBACK", "Gateway", "new_event_loop", "serving"]
 
 log = logging.getLogger("sparecall.gateway")
 # A part of a path that a URL parser resolves away, spelled out or escaped.
@@ -46,9 +50,9 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 class Gateway:
     """Routes, client keys and readiness around one pipeline."""
 
-    __slots__ = ("_config", "_key_hashes", "_metrics", "_snapshot", "_stopping", "pipeline", "ready")
+    __slots__ = ("_config", "_key_hashes", "_metrics", "_peers", "_snapshot", "_stopping", "pipeline", "ready")
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, peers: Peers | None = None) -> None:
         server = config.server
         if server.host not in LOOPBACK and config.upstream.key() is not None and not server.client_keys:
             raise ConfigError(
@@ -60,6 +64,7 @@ class Gateway:
         self._key_hashes = frozenset(hashlib.sha256(key.encode()).digest() for key in server.client_keys)
         self._snapshot = None if config.cache.snapshot is None else Snapshot(config.cache.snapshot)
         self._metrics = Metrics()
+        self._peers = peers
         self.pipeline: Pipeline = pipeline.open(config, on_event=self._metrics.observe)
         self.ready = False
         self._stopping = False
@@ -103,6 +108,9 @@ class Gateway:
             if exact is not None and self._snapshot is not None:
                 every = self._config.cache.snapshot_every
                 await exits.enter_async_context(self._snapshot.kept(exact.cache, every=every))
+            if self._peers is not None:
+                render = functools.partial(self._metrics.render, self.pipeline)
+                await exits.enter_async_context(self._peers.answering(render))
             exits.enter_context(watched(self._metrics.loop_lag.observe))
             self.ready = True
             yield
@@ -234,42 +242,24 @@ class Gateway:
         return web.json_response({"ready": self.ready}, status=200 if self.ready else 503)
 
     async def _scrape(self, http: web.Request) -> web.Response:
-        text = self._metrics.render(self.pipeline)
+        text = self._metrics.render(self.pipeline) if self._peers is None else await self._peers.text()
         return web.Response(body=text.encode(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 @contextlib.asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
+async def serving(config: Config, *, peers: Peers | None = None) -> AsyncIterator[tuple[Gateway, str]]:
     """Runs a gateway on the running loop: gives it and its base URL. Port 0 picks a free one.
 
     On the way out it takes no new work and gives running requests `server.shutdown_grace` seconds to end.
+    With `peers` it is one of several workers, which share the port.
     """
-    server = config.server
-    gateway = Gateway(config)
+    gateway = Gateway(config, peers=peers)
     runner = gateway.runner()
     await runner.setup()
     try:
-        site = web.TCPSite(runner, server.host, server.port, backlog=4096)
-        try:
-            await site.start()
-        except OSError as error:
-            reason = error.strerror or error
-            raise ConfigError(
-                f"cannot listen on {server.host}:{server.port}: {reason}; choose another --host or --port"
-            ) from None
-        host, port = runner.addresses[0][:2]
-        yield gateway, f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+        yield gateway, await listen(runner, config.server.host, config.server.port, shared=peers is not None)
     finally:
         try:
             await gateway.stop(runner)
         finally:
             await runner.cleanup()
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A uvloop where there is one, else asyncio's own."""
-    try:
-        import uvloop  # absent on some platforms
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
