@@ -101,7 +101,7 @@ async def measure(*, frozen: bool, seconds: float, upstream: str, numbers: itert
     assert process.stdout is not None
     url = (await process.stdout.readline()).decode().strip()
     answered = await load(url, seconds, numbers)
-    seen = json.loads((await process.communicate())[0])
+    seen = json.loads((await process.communicate(b""))[0])
     return {"requests/s": answered / seconds, **seen}
 
 

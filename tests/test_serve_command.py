@@ -135,6 +135,33 @@ def test_a_port_in_use_is_named() -> None:
     assert "in use" in said.lower()
 
 
+def test_what_would_stop_every_worker_is_said_once_by_their_supervisor(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere" / "cache.bin")
+    assert "its folder does not exist" in refused("--workers", "2", "--snapshot", nowhere)
+    assert "server.workers is 0" in refused("--workers", "0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1:{port}: " in refused("--workers", "2", "--port", str(port))
+
+
+def test_a_temporary_folder_with_too_long_a_name_for_sockets_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    done = subprocess.run(
+        [*COMMAND, "--workers", "2"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+    assert done.returncode == 2
+    assert "set TMPDIR to a short path" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_open_relay_for_the_gateways_own_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sparecall.toml"
     path.write_text('[upstream]\napi_key_env = "THE_KEY"\n')

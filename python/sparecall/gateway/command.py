@@ -72,8 +72,8 @@ def supervise(config: Config, arguments: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(arguments).items() if name not in {"command", "run", "worker"}}
 
     async def supervised(address: str, port: int, folder: str) -> int:
-        given["port"] = port
-        options = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
+        told = {**given, "port": port, "workers": config.server.workers}
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in told.items() if value is not None]
         supervisor = Supervisor(
             lambda number: Process.start([*options, "--worker", str(number), folder]), config.server.workers
         )

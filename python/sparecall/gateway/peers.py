@@ -13,6 +13,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparecall.errors import ConfigError
 from sparecall.gateway.exposition import lasting, merged
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ class Peers:
         self._render = render
         path = self._socket(self._number)
         path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._answer, path)
+        try:
+            server = await asyncio.start_unix_server(self._answer, path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(f"no socket can be made at {path}: {reason}; set TMPDIR to a short path") from None
         try:
             yield
         finally:

@@ -97,8 +97,8 @@ class Snapshot:
     def _clean(self) -> None:
         """Removes what saves that were killed have left."""
         path = Path(self._path).absolute()
-        for left in path.parent.iterdir():
-            if left.name.startswith(f".{path.name}.") and left.suffix == ".tmp":
-                with contextlib.suppress(OSError):  # it may be another process's, which is done with it by now
-                    if time.time() - left.stat().st_mtime > _LEFT_AFTER:
-                        left.unlink()
+        with contextlib.suppress(OSError):  # what cannot be seen or removed does no harm
+            for left in path.parent.iterdir():
+                ours = left.name.startswith(f".{path.name}.") and left.suffix == ".tmp"
+                if ours and time.time() - left.stat().st_mtime > _LEFT_AFTER:
+                    left.unlink()
