@@ -69,8 +69,11 @@ async def test_workers_share_a_port_and_its_counts_and_one_that_dies_is_replaced
         workers = children(served.process.pid)
         assert len(workers) == 2
         await asked(served.url, 30)
+        async with asyncio.timeout(20):
+            while await scraped(served.url) != (30, 2):  # each has a cache of its own; one may be silent for a moment
+                pass
         for _ in range(4):
-            assert await scraped(served.url) == (30, 2), "each has a cache of its own"
+            assert (await scraped(served.url))[0] == 30, "whoever answers"
         victim = min(workers)
         os.kill(victim, signal.SIGKILL)
         await until(lambda: len(children(served.process.pid) - workers) == 1)
