@@ -3,69 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
-import sys
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 import openai
 import pytest
-from anyio.streams.buffered import BufferedByteReceiveStream
 
+from served import COMMAND, serve
 from simulated import QUESTION, running
 from sparecall import __version__, simulate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-COMMAND = [sys.executable, "-m", "sparecall.cli", "serve", "--port", "0"]
-
-
-class Served:
-    """A running `sparecall serve`: its base URL, and what it has written to standard error so far."""
-
-    def __init__(self, process: anyio.abc.Process) -> None:
-        assert process.stderr is not None
-        self.process = process
-        self.url = ""
-        self.lines: list[str] = []
-        self._stderr = BufferedByteReceiveStream(process.stderr)
-
-    async def listening(self) -> None:
-        while not self.url:
-            line = (await self._stderr.receive_until(b"\n", 10_000)).decode()
-            self.lines.append(line)
-            if found := re.search(r" listening on (\S+), upstream ", line):
-                self.url = found[1]
-
-    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ends it by a signal; returns the exit status."""
-        self.process.send_signal(number)
-        try:
-            while True:
-                self.lines.append((await self._stderr.receive_until(b"\n", 10_000)).decode())
-        except (anyio.EndOfStream, anyio.IncompleteRead):
-            return await self.process.wait()
-
-
-@asynccontextmanager
-async def serve(*options: str, **environment: str) -> AsyncIterator[Served]:
-    async with await anyio.open_process(
-        [*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment}
-    ) as process:
-        try:
-            served = Served(process)
-            with anyio.fail_after(30):
-                await served.listening()
-                yield served
-        finally:
-            if process.returncode is None:
-                process.kill()
 
 
 async def ask(url: str, **request: object) -> tuple[str, str]:
@@ -136,7 +88,7 @@ async def test_a_call_under_way_is_answered_before_it_ends() -> None:
         await anyio.sleep(0.05)
         assert served.process.returncode is None
         release.set()
-        assert await served.end() == 0
+        assert await served.ended() == 0
         assert answers[0][1].startswith("[simulated] ")
 
 
@@ -181,6 +133,33 @@ def test_a_port_in_use_is_named() -> None:
         said = refused("--port", str(port))
     assert f"cannot listen on 127.0.0.1:{port}: " in said
     assert "in use" in said.lower()
+
+
+def test_what_would_stop_every_worker_is_said_once_by_their_supervisor(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere" / "cache.bin")
+    assert "its folder does not exist" in refused("--workers", "2", "--snapshot", nowhere)
+    assert "server.workers is 0" in refused("--workers", "0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1:{port}: " in refused("--workers", "2", "--port", str(port))
+
+
+def test_a_temporary_folder_with_too_long_a_name_for_sockets_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    done = subprocess.run(
+        [*COMMAND, "--workers", "2"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+    assert done.returncode == 2
+    assert "set TMPDIR to a short path" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_open_relay_for_the_gateways_own_key_is_refused(tmp_path: Path) -> None:

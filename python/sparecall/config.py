@@ -33,6 +33,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Seconds that a client may take to send a request's head, and again for its body; then 408."""
     shutdown_grace: float = 10.0
     """Seconds that running requests get to end when the server stops."""
+    workers: int = 1
+    """Processes of `sparecall serve` that share the port, each with a cache of its own."""
 
     def __repr__(self) -> str:
         return f"Server(host={self.host!r}, port={self.port}, client_keys=<{len(self.client_keys)}>)"
@@ -84,7 +86,9 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_reply_bytes: int = 8 * MIB
     """Larger answers are passed on but not stored, nor merged with later calls."""
     snapshot: str | None = None
-    """A file to load the cache from at the start and to save it to at the end."""
+    """A file to load the cache from at the start, and to save it to from time to time and at the end."""
+    snapshot_every: float = 300.0
+    """Seconds between two saves; 0 for only the one at the end."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,6 +152,7 @@ def checked(config: Config) -> Config:
         (0 <= server.port <= 65535, "server.port", server.port, "0 to 65535"),
         (server.max_body_bytes > 0, "server.max_body_bytes", server.max_body_bytes, "1 or more"),
         (_at_least(server.request_timeout, 1e-3), "server.request_timeout", server.request_timeout, _A_TIMEOUT),
+        (1 <= server.workers <= 1024, "server.workers", server.workers, "1 to 1024"),
         (_at_least(server.shutdown_grace, 0), "server.shutdown_grace", server.shutdown_grace, "0 or more seconds"),
         (0 <= cache.max_bytes < 2**63, "cache.max_bytes", cache.max_bytes, "0 to 2^63-1"),
         (cache.ttl is None or cache.ttl >= 0, "cache.ttl", cache.ttl, "0 or more seconds, inf for no end"),
@@ -160,6 +165,7 @@ def checked(config: Config) -> Config:
             repr(cache.snapshot),
             "the path of a file",
         ),
+        (_at_least(cache.snapshot_every, 0), "cache.snapshot_every", cache.snapshot_every, "0 or more seconds"),
         (0 <= config.version < 2**63, "version", config.version, "0 to 2^63-1"),
         (config.scope != "", "scope", "empty", "a path such as team/service, or leave it out"),
     ]

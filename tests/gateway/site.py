@@ -63,7 +63,11 @@ class Site:
         own.setblocking(False)
         if receive_buffer is not None:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        await asyncio.get_running_loop().sock_connect(own, (host, int(port)))
+        try:
+            await asyncio.get_running_loop().sock_connect(own, (host, int(port)))
+        except OSError:
+            own.close()
+            raise
         reader, writer = await asyncio.open_connection(sock=own)
         if not outlives:
             self._exits.callback(writer.close)
@@ -124,20 +128,15 @@ class Script:
 
 
 @asynccontextmanager
-async def scripted_site(
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], **sections: Any
-) -> AsyncIterator[tuple[Site, Script]]:
-    """A gateway before an upstream whose every call is answered by `handler`."""
-    script = Script(handler)
+async def scripted(script: Script) -> AsyncIterator[str]:
+    """That upstream on a loopback socket; its base URL."""
     app = web.Application()
     app.router.add_route("*", "/v1/{path:.*}", script.answer)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.2)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
-        upstream = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        async with gateway_before(upstream, **sections) as site:
-            yield site, script
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     finally:
         await runner.cleanup()
 
@@ -171,6 +170,16 @@ async def scripted_socket(
         await asyncio.gather(*running, return_exceptions=True)
         for writer in writers:
             writer.close()
+
+
+@asynccontextmanager
+async def scripted_site(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], **sections: Any
+) -> AsyncIterator[tuple[Site, Script]]:
+    """A gateway before an upstream whose every call is answered by `handler`."""
+    script = Script(handler)
+    async with scripted(script) as upstream, gateway_before(upstream, **sections) as site:
+        yield site, script
 
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +10,8 @@ from gateway.site import QUESTION, Site, gateway_before, simulated_site
 from simulated import INSTANT
 from sparecall import config as configuration
 from sparecall import simulate
-from sparecall.cache import BytesCache
 from sparecall.errors import ConfigError
 from sparecall.gateway import Gateway
-from sparecall.gateway.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,37 +90,3 @@ def test_a_file_of_another_kind_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="would be overwritten"):
         Gateway(configuration.load({"cache": {"snapshot": str(path)}}))
     assert path.read_text() == "[server]\nport = 80\n"
-
-
-SAVES_FOR_EVER = """
-import itertools, sys
-from sparecall.cache import BytesCache
-
-for generation in itertools.count(1):
-    cache = BytesCache(64 << 20)
-    for number in range(100):
-        cache.set(str(number), generation.to_bytes(4, "big") * 20_000)
-    print(generation, flush=True)
-    cache.save(sys.argv[1])
-"""
-
-
-def test_a_process_killed_while_it_saves_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    path = tmp_path / "cache.bin"
-    for round_ in range(8):
-        with subprocess.Popen([sys.executable, "-c", SAVES_FOR_EVER, str(path)], stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            for _ in range(2):
-                begun = int(process.stdout.readline())
-            time.sleep(round_ * 0.002)  # somewhere within a save: where, the machine decides
-            process.kill()
-        cache = BytesCache(64 << 20)
-        assert cache.load(path) == 100
-        (value,) = {cache.get(str(number)) for number in range(100)}
-        assert value is not None
-        assert int.from_bytes(value[:4], "big") >= begun - 1
-        assert value == value[:4] * 20_000
-    being_saved = tmp_path / f".cache.bin.{os.getpid()}.1.tmp"
-    being_saved.touch()
-    Snapshot(str(path)).load(cache)
-    assert sorted(tmp_path.iterdir()) == [being_saved, path], "what the killed ones left is gone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import hashlib
@@ -11,28 +12,34 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from sparecall import __version__, pipeline
-from sparecall.errors import ConfigError, SparecallError, UpstreamError
-from sparecall.exchange import PRIVATE, Refusal, key_of, pass_on, refusal_of, request_of
+from sparecall.errors import ConfigError, SparecallError
+from sparecall.exchange import PRIVATE, Refusal, key_of, refusal_of, request_of
 from sparecall.gateway.body import Upload, read_whole
 from sparecall.gateway.errors import response_of
+from sparecall.gateway.lag import watched
+from sparecall.gateway.listen import listen
 from sparecall.gateway.metrics import Metrics
+from sparecall.gateway.passing import pass_through
 from sparecall.gateway.protocol import Runner
-from sparecall.gateway.respond import plain, respond, write_pieces
+from sparecall.gateway.respond import plain, respond
+from sparecall.gateway.shutdown import LINGER, drain, stopping
 from sparecall.gateway.snapshot import Snapshot
 from sparecall.gateway.whole import whole
 from sparecall.pipeline import Exact, Pipeline, Request, Upstream
 from sparecall.pipeline.reply import no_call
-from sparecall.pipeline.upstream import SOCKET_ERRORS, failure
 from sparecall.pipeline.wire import CHAT, WIRES, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sparecall.config import Config
+    from sparecall.gateway.peers import Peers
     from sparecall.gateway.respond import Ok
     from sparecall.pipeline.request import WireName
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+__all__ = ["LOOPBACK", "Gateway", "serving"]
 
 log = logging.getLogger("sparecall.gateway")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -45,9 +52,9 @@ def _own_keys(config: Config) -> bool:
 class Gateway:
     """Routes, client keys and readiness around one pipeline."""
 
-    __slots__ = ("_config", "_key_hashes", "_metrics", "_snapshot", "pipeline", "ready")
+    __slots__ = ("_config", "_key_hashes", "_metrics", "_peers", "_snapshot", "_stopping", "pipeline", "ready")
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, peers: Peers | None = None) -> None:
         server = config.server
         if server.host not in LOOPBACK and _own_keys(config) and not server.client_keys:
             raise ConfigError(
@@ -59,8 +66,10 @@ class Gateway:
         self._key_hashes = frozenset(hashlib.sha256(key.encode()).digest() for key in server.client_keys)
         self._snapshot = None if config.cache.snapshot is None else Snapshot(config.cache.snapshot)
         self._metrics = Metrics()
+        self._peers = peers
         self.pipeline: Pipeline = pipeline.open(config, on_event=self._metrics.observe)
         self.ready = False
+        self._stopping = False
 
     def __repr__(self) -> str:
         return f"<Gateway to {self._config.upstream.url}, {'ready' if self.ready else 'not ready'}>"
@@ -87,28 +96,48 @@ class Gateway:
             head_timeout=self._config.server.request_timeout,
             access_log=None,
             handler_cancellation=True,
-            shutdown_timeout=self._config.server.shutdown_grace,
+            shutdown_timeout=LINGER / 10,  # for what `stop` could not end
         )
+
+    async def stop(self, runner: Runner) -> None:
+        """Takes no new work, gives what runs its grace, and ends the rest with an error. `runner` is to be cleaned up after."""
+        self.ready, self._stopping = False, True
+        await drain(runner, grace=self._config.server.shutdown_grace, cut=self._cut)
+
+    def _cut(self) -> None:
+        for stage in self.pipeline.stages:
+            if isinstance(stage, Upstream):
+                stage.stop()
 
     async def _lifespan(self, app: web.Application) -> AsyncIterator[None]:
         exact = self.pipeline.stage(Exact)
-        async with self.pipeline:
+        async with contextlib.AsyncExitStack() as exits:
+            await exits.enter_async_context(self.pipeline)
             if exact is not None and self._snapshot is not None:
-                self._snapshot.load(exact.cache)
+                every = self._config.cache.snapshot_every
+                await exits.enter_async_context(self._snapshot.kept(exact.cache, every=every))
+            if self._peers is not None:
+                render = functools.partial(self._metrics.render, self.pipeline)
+                await exits.enter_async_context(self._peers.answering(render))
+            exits.enter_context(watched(self._metrics.loop_lag.observe))
             self.ready = True
             yield
             self.ready = False
-            if exact is not None and self._snapshot is not None:
-                self._snapshot.save(exact.cache)
 
     def _guarded(self, handler: Handler, wire: Wire = CHAT) -> Handler:
         """The handler, with refusals and errors turned into replies."""
 
         async def guarded(http: web.Request) -> web.StreamResponse:
             try:
-                return await handler(http)
+                if not self._stopping:
+                    return await handler(http)
+                refusal = stopping()
             except Refusal as raised:
                 refusal = raised
+            except asyncio.CancelledError:
+                if not self._stopping or http.writer.output_size > 0:
+                    raise
+                refusal = stopping()
             except SparecallError as error:
                 refusal = refusal_of(error)
             except web.RequestPayloadError:
@@ -126,7 +155,10 @@ class Gateway:
             if http.writer.output_size > 0 and http.transport is not None:
                 # Part of a reply was sent: a second one behind it would be read as its rest.
                 http.transport.abort()
-            return response_of(refusal, wire)
+            response = response_of(refusal, wire)
+            if self._stopping:
+                response.force_close()
+            return response
 
         return guarded
 
@@ -163,45 +195,16 @@ class Gateway:
 
     async def _pass_through(self, http: web.Request) -> web.StreamResponse:
         """Sends any other call under /v1 on unchanged and streams back what comes."""
-        upstream: Upstream = self.pipeline.stage(Upstream)
         key = self._client_key(http)
         # What has not come yet is not waited for: it may be an upload of any size.
         upload = None if http.content.is_eof() else Upload(http, timeout=self._config.server.request_timeout)
         request = self._request(http, key, b"" if upload is not None else await self._read(http))
         if request.cache_control.only_if_cached:
             return await respond(http, no_call("wire"))
-        route, raw = http.match_info.route.resource, http.rel_url.raw_path
-        assert route is not None  # noqa: S101 - for mypy; `app` adds it with one
-        prefix = route.canonical.removesuffix("/{path}")  # "/v1", below where the application is mounted
-        query, length = http.rel_url.raw_query_string, None if upload is None else upload.length
-        try:
-            answer, headers = await pass_on(
-                upstream, request, http.method, raw, prefix=prefix, query=query, upload=upload, length=length
-            )
-        except UpstreamError:
-            if upload is not None and upload.failure is not None:
-                raise upload.failure from None
-            raise
-        try:
-            response = web.StreamResponse(status=answer.status, headers=headers)
-            self._metrics.passed_on(answer.status)
-            await response.prepare(http)
-            while True:
-                try:
-                    data = await answer.content.readany()
-                except SOCKET_ERRORS as error:
-                    # Too late for a status: the client sees a reply that is cut off, as the gateway did.
-                    log.warning("%s", failure(error, upstream.url))
-                    if http.transport is not None:
-                        http.transport.abort()
-                    raise ConnectionError("the provider broke off its answer") from None
-                if not data:
-                    break
-                await write_pieces(response, data)
-            await response.write_eof()
-            return response
-        finally:
-            answer.close()
+        upstream: Upstream = self.pipeline.stage(Upstream)
+        return await pass_through(
+            http, upstream, request, upload, answered=self._metrics.passed_on, is_stopping=lambda: self._stopping
+        )
 
     async def _nowhere(self, http: web.Request) -> web.StreamResponse:
         if http.path in {"/healthz", "/readyz", "/metrics"}:
@@ -218,33 +221,26 @@ class Gateway:
         return web.json_response({"ready": self.ready}, status=200 if self.ready else 503, headers=PRIVATE)
 
     async def _scrape(self, http: web.Request) -> web.Response:
-        text = self._metrics.render(self.pipeline)
+        text = self._metrics.render(self.pipeline) if self._peers is None else await self._peers.text()
         return web.Response(
             body=text.encode(), headers={**PRIVATE, "content-type": "text/plain; version=0.0.4; charset=utf-8"}
         )
 
 
 @contextlib.asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[tuple[Gateway, str]]:
+async def serving(config: Config, *, peers: Peers | None = None) -> AsyncIterator[tuple[Gateway, str]]:
     """Runs a gateway on the running loop: gives it and its base URL. Port 0 picks a free one.
 
     On the way out it takes no new work and gives running requests `server.shutdown_grace` seconds to end.
+    With `peers` it is one of several workers, which share the port.
     """
-    server = config.server
-    gateway = Gateway(config)
+    gateway = Gateway(config, peers=peers)
     runner = gateway.runner()
     await runner.setup()
     try:
-        site = web.TCPSite(runner, server.host, server.port, backlog=4096)
-        try:
-            await site.start()
-        except OSError as error:
-            reason = error.strerror or error
-            raise ConfigError(
-                f"cannot listen on {server.host}:{server.port}: {reason}; choose another --host or --port"
-            ) from None
-        host, port = runner.addresses[0][:2]
-        yield gateway, f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+        yield gateway, await listen(runner, config.server.host, config.server.port, shared=peers is not None)
     finally:
-        gateway.ready = False
-        await runner.cleanup()
+        try:
+            await gateway.stop(runner)
+        finally:
+            await runner.cleanup()

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 from sparecall import __version__
 from sparecall import config as configuration
 from sparecall.exchange import new_event_loop
-from sparecall.gateway import serving
+from sparecall.gateway import Gateway, serving
+from sparecall.gateway.listen import reserved, url_of
+from sparecall.gateway.peers import Peers
+from sparecall.gateway.workers import Process, Supervisor
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Callable
 
     from sparecall.config import Config
 
@@ -29,31 +35,106 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8787)")
     parser.add_argument(
-        "--snapshot", metavar="PATH", help="load the cache from this file, and save it there on the way out"
+        "--snapshot", metavar="PATH", help="load the cache from this file, and save it there on a timer and at the end"
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that share the port, each with a cache of its own (default: 1)",
+    )
+    # How the supervisor tells a worker which one it is.
+    parser.add_argument("--worker", nargs=2, metavar=("NUMBER", "FOLDER"), help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM."""
     config = configuration.load(arguments.config)
-    config = config.with_changes("server", host=arguments.host, port=arguments.port)
+    config = config.with_changes("server", host=arguments.host, port=arguments.port, workers=arguments.workers)
     config = config.with_changes("upstream", url=arguments.upstream)
     config = config.with_changes("cache", snapshot=arguments.snapshot)
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.INFO)
+    name = "%(name)s" if arguments.worker is None else f"%(name)s worker {arguments.worker[0]}"
+    logging.basicConfig(format=f"%(asctime)s {name} %(levelname)s %(message)s", level=logging.INFO)
+    if arguments.worker is None and config.server.workers > 1:
+        return supervise(config, arguments)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_serve(config))
+        if arguments.worker is None:
+            runner.run(_serve(config))
+        else:
+            number, folder = int(arguments.worker[0]), arguments.worker[1]
+            runner.run(_serve(of_worker(config, number), Peers(folder, number, config.server.workers)))
     return 0
 
 
-async def _serve(config: Config) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with serving(config) as (_, url):
-        print(
-            f"sparecall {__version__} listening on {url}, upstream {config.upstream.url}", file=sys.stderr, flush=True
+def supervise(config: Config, arguments: argparse.Namespace) -> int:
+    """Runs the workers; returns the exit status."""
+    for number in range(config.server.workers):
+        Gateway(of_worker(config, number))  # what is wrong is said here, once
+    given = {name: value for name, value in vars(arguments).items() if name not in {"command", "run", "worker"}}
+
+    async def supervised(address: str, port: int, folder: str) -> int:
+        told = {**given, "port": port, "workers": config.server.workers}
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in told.items() if value is not None]
+        supervisor = Supervisor(
+            lambda number: Process.start([*options, "--worker", str(number), folder]), config.server.workers
         )
+        on_signal(supervisor.stop)
+        url = url_of(address, port)
+        return await supervisor.run(lambda: announce(config, url, f", {config.server.workers} workers"))
+
+    server = config.server
+    with reserved(server.host, server.port) as held, tempfile.TemporaryDirectory(prefix="sparecall-") as folder:
+        return asyncio.run(supervised(*held, folder))
+
+
+def of_worker(config: Config, number: int) -> Config:
+    """The configuration of one worker: its snapshot is its own."""
+    path = config.cache.snapshot
+    return config if path is None else config.with_changes("cache", snapshot=f"{path}.{number}")
+
+
+def announce(config: Config, url: str, more: str = "") -> None:
+    """Says where the gateway is."""
+    where = f"sparecall {__version__} listening on {url}, upstream {config.upstream.url}{more}"
+    print(where, file=sys.stderr, flush=True)
+
+
+def on_signal(stop: Callable[[], None]) -> None:
+    """Calls `stop` at the first SIGINT or SIGTERM. The second ends the process at once, as if nobody had listened."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def first() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    for number in numbers:
+        loop.add_signal_handler(number, first)
+
+
+def when_orphaned() -> None:
+    """Takes the end of standard input for a signal: the supervisor has gone, or was told twice to stop."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(0, 1024):
+            loop.remove_reader(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(0, read)
+
+
+async def _serve(config: Config, peers: Peers | None = None) -> None:
+    stop = asyncio.Event()
+    on_signal(stop.set)
+    async with serving(config, peers=peers) as (_, url):
+        if peers is None:
+            announce(config, url)
+        else:
+            when_orphaned()
+            print("ready", flush=True)
         # What is imported lives as long as the process: a full collection would hold the loop for milliseconds to look at it.
         gc.collect()
         gc.freeze()

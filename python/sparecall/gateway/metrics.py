@@ -31,13 +31,14 @@ SECONDS = (
     30.0,
     60.0,
 )
+LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
 class Metrics:
     """Prometheus families of one gateway. Labels come from closed sets; model names are bounded by the registry."""
 
     __slots__ = ("_answered", "_cost", "_entries", "_errors", "_evictions", "_in_flight", "_input", "_output",
-                 "_registry", "_requests", "_seconds", "_store_bytes", "_unpriced")  # fmt: skip
+                 "_registry", "_requests", "_seconds", "_store_bytes", "_unpriced", "loop_lag")  # fmt: skip
 
     def __init__(self) -> None:
         registry = self._registry = Registry()
@@ -72,6 +73,9 @@ class Metrics:
             "sparecall_cache_evictions", "Answers that left memory, by reason.", ("reason",)
         )
         self._in_flight = registry.gauge("sparecall_calls_in_flight", "Calls that newcomers can join.")
+        self.loop_lag = registry.histogram(
+            "sparecall_loop_lag_seconds", "How late a timer was that looks ten times a second.", buckets=LAG
+        ).labels()
 
     def passed_on(self, status: int) -> None:
         """Counts one call of a wire that has no cache."""

@@ -1,31 +1,40 @@
-"""The cache of a gateway in a file: checked and loaded at the start, saved at the end. What it cannot do, it says in the log."""
+"""The cache of a gateway in a file: checked and loaded at the start, saved on a timer and at the end.
+
+What it cannot do, it says in the log.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import glob
 import logging
-import os
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparecall.errors import ConfigError, SnapshotError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
     from sparecall.cache import BytesCache
 
 log = logging.getLogger("sparecall.gateway")
 # The first bytes of a file that `BytesCache.save` wrote.
 _MAGIC = b"SPARECSH"
+# What a save of a process that was killed has left beside the file goes once it is older than any save takes.
+_LEFT_AFTER = 3600.0
 
 
 class Snapshot:
     """The file at `path`. Raises `ConfigError` where a save could only fail or would overwrite a file of another kind."""
 
-    __slots__ = ("_path",)
+    __slots__ = ("_path", "_saving")
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._saving = threading.Lock()
         if not Path(path).absolute().parent.is_dir():
             raise ConfigError(f"cache.snapshot is {path}, but its folder does not exist: make it or give another path")
         try:
@@ -43,7 +52,7 @@ class Snapshot:
 
     def load(self, cache: BytesCache) -> None:
         """Fills the cache, or leaves it empty where the file is missing or damaged."""
-        _sweep(Path(self._path).absolute())
+        self._clean()
         try:
             count = cache.load(self._path)
         except FileNotFoundError:
@@ -53,29 +62,43 @@ class Snapshot:
         else:
             log.info("%d answers loaded from %s", count, self._path)
 
-    def save(self, cache: BytesCache) -> None:
-        """Writes the file in one step: what was there before stays until the new one is whole."""
+    @contextlib.asynccontextmanager
+    async def kept(
+        self, cache: BytesCache, *, every: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> AsyncIterator[None]:
+        """Loads the cache, saves it every so many seconds where it has changed (0: never), and saves it at the end."""
+        self.load(cache)
+        timer = asyncio.create_task(self._save_on_time(cache, every, sleep)) if every else None
         try:
-            cache.save(self._path)
-        except OSError as error:
-            log.error("the cache is lost, it cannot be saved: %s", error)  # noqa: TRY400 - the message says all
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+            # In a thread of its own: the loop may be one that others use too.
+            await asyncio.to_thread(self.save, cache)
 
+    async def _save_on_time(self, cache: BytesCache, every: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+        saved = cache.stats().sets
+        while True:
+            await sleep(every)
+            sets = cache.stats().sets
+            if sets != saved:
+                await asyncio.to_thread(self.save, cache)
+                saved = sets
 
-def _sweep(path: Path) -> None:
-    """Removes what the saves of killed processes have left beside the file: the number in such a name is the process's."""
-    if os.name != "posix":
-        return
-    head = f".{path.name}."
-    for left in path.parent.glob(f"{glob.escape(head)}*.tmp"):
-        number = left.name.removeprefix(head).partition(".")[0]
-        with contextlib.suppress(OSError):
-            if number.isdecimal() and not _runs(int(number)):
-                left.unlink()
+    def save(self, cache: BytesCache) -> None:
+        """Writes the file in one step: what was there before stays until the new one is whole. From any thread, one after the other."""
+        with self._saving:
+            try:
+                cache.save(self._path)
+            except OSError as error:
+                log.error("the cache cannot be saved: %s", error)  # noqa: TRY400 - the message says all
 
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    def _clean(self) -> None:
+        """Removes what saves that were killed have left."""
+        path = Path(self._path).absolute()
+        with contextlib.suppress(OSError):  # what cannot be seen or removed does no harm
+            for left in path.parent.iterdir():
+                ours = left.name.startswith(f".{path.name}.") and left.suffix == ".tmp"
+                if ours and time.time() - left.stat().st_mtime > _LEFT_AFTER:
+                    left.unlink()

@@ -84,12 +84,16 @@ class Upstream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pump in self._pumps:
-            pump.cancel()
+        self.stop()
         await asyncio.gather(*self._pumps, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def stop(self) -> None:
+        """Ends every stream that runs: its readers get an error."""
+        for pump in self._pumps:
+            pump.cancel()
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Makes the call, unless the client forbids one."""

@@ -172,25 +172,35 @@ impl BytesCache {
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let saved_at = self.clock.wall(py)?;
         let now = self.clock.read(py)?.nanoseconds();
-        let held: Vec<(u8, Vec<u8>, Py<PyBytes>, u64)> = guard(py, || {
+        let mut keys: Vec<u8> = Vec::new();
+        let mut held: Vec<Held> = guard(py, || {
             let values = self.lock();
-            let live = values.iter().filter(|entry| entry.expires_at > now);
-            let copied = live.map(|entry| {
+            let mut held = Vec::with_capacity(values.len());
+            for entry in values.iter().filter(|entry| entry.expires_at > now) {
                 let remaining = if entry.expires_at == NEVER { NEVER } else { entry.expires_at - now };
-                (entry.key.kind, entry.key.bytes.to_vec(), entry.value.clone_ref(py), remaining)
-            });
-            Ok(copied.collect())
+                keys.extend_from_slice(entry.key.bytes);
+                let (kind, size) = (entry.key.kind, entry.key.bytes.len());
+                held.push(Held { kind, size, value: entry.value.clone_ref(py), remaining });
+            }
+            Ok(held)
         })?;
-        let records: Vec<Record<'_>> = held
-            .iter()
-            .map(|(kind, key, value, remaining)| Record {
-                key: Key { kind: *kind, bytes: key },
-                value: value.as_bytes(py),
-                remaining: *remaining,
-            })
-            .collect();
-        py.detach(|| file::replace(&path, &snapshot::encode(records.into_iter(), saved_at)))
-            .map_err(|error| file::to_python(&error, &path))
+        let mut records: Vec<Record<'_>> = Vec::with_capacity(held.len());
+        let mut unread = keys.as_slice();
+        for some in held.chunks(AT_ONCE) {
+            for Held { kind, size, value, remaining } in some {
+                let (key, rest) = unread.split_at(*size);
+                unread = rest;
+                let key = Key { kind: *kind, bytes: key };
+                records.push(Record { key, value: value.as_bytes(py), remaining: *remaining });
+            }
+            py.detach(std::thread::yield_now);
+        }
+        let written = py.detach(|| file::replace(&path, &snapshot::encode(records.into_iter(), saved_at)));
+        while !held.is_empty() {
+            held.truncate(held.len().saturating_sub(AT_ONCE));
+            py.detach(std::thread::yield_now);
+        }
+        written.map_err(|error| file::to_python(&error, &path))
     }
 
     #[allow(clippy::needless_pass_by_value)] // pyo3 hands paths over by value
@@ -261,6 +271,17 @@ impl BytesCache {
             Ok(stored)
         })
     }
+}
+
+/// Entries that a save reads, or lets go of, before it lets other threads run.
+const AT_ONCE: usize = 1024;
+
+/// One entry on its way into a file; its key stands beside, `size` bytes long, after those of the entries before.
+struct Held {
+    kind: u8,
+    size: usize,
+    value: Py<PyBytes>,
+    remaining: u64,
 }
 
 /// One entry on its way in.

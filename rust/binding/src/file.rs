@@ -1,9 +1,9 @@
 //! Files that are whole or absent: written beside their place, flushed to disk, then renamed over it.
 
 use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Error, ErrorKind, Result, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -29,11 +29,11 @@ pub(crate) fn to_python(error: &Error, path: &Path) -> PyErr {
     }
 }
 
+/// A name that nobody else has. Random: another process, or one that was killed before, may have had this one's number.
 fn name_beside(path: &Path) -> Result<PathBuf> {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the path names no file"))?);
-    name.push(format!(".{}.{}.tmp", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
+    name.push(format!(".{:016x}.tmp", RandomState::new().hash_one(std::process::id())));
     Ok(path.with_file_name(name))
 }
 
