@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sparecall import __version__
 from sparecall.errors import ConfigError, InvalidArgument, InvalidDocument, SparecallError, UpstreamError
-from sparecall.pipeline import CacheControl, Request
+from sparecall.pipeline import CacheControl, Request, Upstream
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
 from sparecall.pipeline.upstream import reply_headers
 from sparecall.pipeline.wire import CHAT, WIRES, Wire
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from sparecall.pipeline import Reply, Upstream
+    from sparecall.pipeline import Pipeline, Reply
     from sparecall.pipeline.request import WireName
 
 SERVER = f"sparecall/{__version__}"
@@ -146,6 +146,15 @@ async def live_of(reply: Reply) -> AsyncIterator[bytes]:
     finally:
         reply.stream.close()
     yield ending
+
+
+def provider_of(pipeline: Pipeline, path: str) -> Upstream:
+    """Who gets a call that is only passed on: what stands below Anthropic's wire is Anthropic's. Raises a 404 where there is none."""
+    wire: WireName = "messages" if path.lstrip("/").startswith("messages/") else "chat"
+    for stage in pipeline.stages:
+        if isinstance(stage, Upstream) and wire in stage.wires:
+            return stage
+    raise Refusal(404, "There is no provider for this path here.", code="not_found")
 
 
 async def pass_on(

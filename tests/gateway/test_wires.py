@@ -209,6 +209,25 @@ async def test_without_an_anthropic_provider_messages_are_refused_with_a_word_wh
             await message(client, MESSAGES["text"])
 
 
+async def test_what_stands_below_anthropic_s_wire_goes_to_anthropic() -> None:
+    other = simulate.Provider(latency=INSTANT)
+    async with (
+        simulate.serve(other) as elsewhere,
+        both_wires(upstream={"url": elsewhere}) as (site, provider, _),
+        anthropic_client(site.url) as client,
+    ):
+        counted = await client.messages.count_tokens(model=MODEL, messages=MESSAGES["text"]["messages"])
+        assert counted.input_tokens > 0
+        assert (provider.calls.total(), other.calls.total()) == (1, 0)
+    async with (
+        simulate.serve(other) as elsewhere,
+        gateway_before(elsewhere) as site,
+        anthropic_client(site.url) as client,
+    ):
+        with pytest.raises(anthropic.NotFoundError):
+            await client.messages.count_tokens(model=MODEL, messages=MESSAGES["text"]["messages"])
+
+
 async def test_tokens_of_all_wires_are_counted_and_priced() -> None:
     async with (
         both_wires(prices={MODEL: {"input": 3, "output": 15}}) as (site, _, _),

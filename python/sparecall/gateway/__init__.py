@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError
-from sparecall.exchange import PRIVATE, Refusal, key_of, refusal_of, request_of
+from sparecall.exchange import PRIVATE, Refusal, key_of, provider_of, refusal_of, request_of
 from sparecall.gateway.body import Upload, read_whole
 from sparecall.gateway.errors import response_of
 from sparecall.gateway.lag import watched
@@ -201,9 +201,13 @@ class Gateway:
         request = self._request(http, key, b"" if upload is not None else await self._read(http))
         if request.cache_control.only_if_cached:
             return await respond(http, no_call("wire"))
-        upstream: Upstream = self.pipeline.stage(Upstream)
         return await pass_through(
-            http, upstream, request, upload, answered=self._metrics.passed_on, is_stopping=lambda: self._stopping
+            http,
+            provider_of(self.pipeline, http.match_info["path"]),
+            request,
+            upload,
+            answered=self._metrics.passed_on,
+            is_stopping=lambda: self._stopping,
         )
 
     async def _nowhere(self, http: web.Request) -> web.StreamResponse:

@@ -15,11 +15,12 @@ from sparecall.exchange import (
     key_of,
     live_of,
     pass_on,
+    provider_of,
     refusal_of,
     request_of,
     whole_of,
 )
-from sparecall.pipeline import Scope, Upstream
+from sparecall.pipeline import Scope
 from sparecall.pipeline.reply import no_call
 from sparecall.pipeline.upstream import failure
 from sparecall.pipeline.wire import CHAT, WIRES
@@ -145,9 +146,10 @@ async def _pass_through(
     pipeline: Pipeline, request: Request, method: str, path: str, *, prefix: str, query: str, patience: float | None
 ) -> Outcome:
     """Any other call, sent on unchanged."""
-    upstream: Upstream | None = pipeline.stage(Upstream)
-    if upstream is None or path[len(prefix) :] in {"", "/"}:
+    below = path[len(prefix) :]
+    if below in {"", "/"}:
         raise Refusal(404, "No such path here.", code="not_found")
+    upstream = provider_of(pipeline, below)
     if request.cache_control.only_if_cached:
         reply = no_call("wire")
         return Outcome(reply.status, *whole_of(reply))
