@@ -12,9 +12,9 @@ import pydantic
 import pytest
 from anthropic.types import RawMessageStreamEvent
 
-from sparecall import sse
 from sparecall.pipeline import messages
 from sparecall.pipeline.answer import Summary
+from sparecall.pipeline.events import framed
 
 ASK = {"model": "claude-opus-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "?"}]}
 USAGE = {
@@ -120,7 +120,7 @@ def test_the_official_sdk_reads_a_rendered_stream_as_the_message_that_was_stored
     adapter = pydantic.TypeAdapter[RawMessageStreamEvent](RawMessageStreamEvent)
     for event in events:
         adapter.validate_json(event)
-    with client(messages.frame(events)) as sdk, sdk.messages.stream(**ASK) as stream:
+    with client(framed(events)) as sdk, sdk.messages.stream(**ASK) as stream:
         kinds = [
             event.type for event in stream if not event.type.startswith(("text", "thinking", "sig", "cit", "input"))
         ]
@@ -163,7 +163,7 @@ def test_the_official_sdk_raises_its_own_error_for_each_status(status: int, kind
 
 def test_the_official_sdk_raises_an_error_that_comes_in_the_middle_of_a_stream() -> None:
     head = messages.render(encoded(message(TEXT)))[:3]
-    reply = messages.frame([*head, messages.error_body("The provider broke off.", 529)])
+    reply = framed([*head, messages.error_body("The provider broke off.", 529)])
     with client(reply) as sdk, sdk.messages.stream(**ASK) as stream:
         with pytest.raises(anthropic.APIStatusError) as raised:
             stream.until_done()
@@ -222,39 +222,6 @@ def test_a_message_of_many_lines_is_rendered_on_one_and_numbers_keep_their_spell
     again = ended(*events).body
     assert again is not None
     assert rendered.encode() in again
-
-
-def test_frames_are_named_by_what_the_data_says_of_itself() -> None:
-    data = [b'{"type":"ping"}', b' { "type" : "ping" }', b'{"index":0,"type":"content_block_stop"}']
-    assert messages.frame(data).split(b"\n\n") == [
-        b'event: ping\ndata: {"type":"ping"}',
-        b'event: ping\ndata:  { "type" : "ping" }',
-        b'event: content_block_stop\ndata: {"index":0,"type":"content_block_stop"}',
-        b"",
-    ]
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        b"",
-        b"not json",
-        b"[]",
-        b"\xff",
-        b'{"type": 5}',
-        b'{"type": "a\\nb"}',
-        b'{"type": "ping\\r\\nevent: message_stop"}',
-        b'{"type": ""}',
-        b'{"a": ' + b"[" * 100_000,
-        b"one\r\n\r\nevent: message_stop\ndata: {}",
-    ],
-    ids=lambda odd: odd[:40].decode(errors="replace"),
-)
-def test_data_that_names_no_event_goes_without_a_name_and_starts_no_other(odd: bytes) -> None:
-    framed = messages.frame([odd, b'{"type":"ping"}'])
-    assert framed.count(b"\nevent:") + framed.startswith(b"event:") == 1
-    lines = odd.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    assert sse.Parser().feed(framed) == [lines, b'{"type":"ping"}']
 
 
 def test_pieces_come_together_and_the_last_counts_replace_the_first() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -24,8 +23,8 @@ from responses_wire import (
     TOKEN,
     response,
 )
-from sparecall import sse
 from sparecall.pipeline import responses
+from sparecall.pipeline.events import framed
 
 try:
     import httpx2 as httpx  # what newer official clients are built on
@@ -129,7 +128,7 @@ def sent_by_the_official_client(sent: bytes) -> openai.OpenAI:
 )
 def test_the_official_client_ends_with_the_stored_response(body: bytes) -> None:
     with (
-        sent_by_the_official_client(responses.frame(responses.render(body))) as client,
+        sent_by_the_official_client(framed(responses.render(body))) as client,
         client.responses.stream(model="gpt-5", input="hi") as stream,
     ):
         snapshots = [event.snapshot for event in stream if event.type == "response.output_text.delta"]
@@ -152,7 +151,7 @@ def _with_parsed(whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_official_client_raises_its_own_error_for_the_error_event() -> None:
-    sent = responses.frame([*responses.render(response())[:2], responses.error_event("it broke", "upstream_broken")])
+    sent = framed([*responses.render(response())[:2], responses.error_event("it broke", "upstream_broken")])
     with (
         sent_by_the_official_client(sent) as client,
         client.responses.create(model="gpt-5", input="hi", stream=True) as stream,
@@ -207,29 +206,3 @@ def test_other_values_keep_their_spelling_when_a_field_is_replaced() -> None:
 @pytest.mark.parametrize("request_body", [b'{"input":"\\ud800","user":"me"}', b"not json", b"[]"])
 def test_of_a_request_that_cannot_be_read_nothing_is_repeated(request_body: bytes) -> None:
     assert responses.echoed(response(**THEIRS), request_body) == response(**NOBODY)
-
-
-def test_frames_carry_the_type_as_their_name() -> None:
-    spaced = b'{ "type" : "response.created", "a": 1}'
-    last = b'{"a":{"type":"inner"},"type":"error"}'
-    assert responses.frame([spaced, last]) == (
-        b"event: response.created\ndata: " + spaced + b"\n\n" + b"event: error\ndata: " + last + b"\n\n"
-    )
-    assert responses.frame([]) == b""
-
-
-@pytest.mark.parametrize(
-    "data",
-    [b'{"type":"a\\nevent: b"}', b'{"type":"a\nb"}', b'{"type":""}', b'{"type":5}', b"{}", b"[DONE]", b"\xff", b""],
-)
-def test_a_type_that_is_no_name_is_not_trusted(data: bytes) -> None:
-    framed = responses.frame([data])
-    assert b"event:" not in re.sub(rb"(?m)^data:.*$", b"", framed)
-    assert sse.Parser().feed(framed) == [data]
-
-
-def test_line_ends_in_the_data_reach_the_client_as_data() -> None:
-    laid_out = b'{"type":"error",\n"message":\r\n"m"}'
-    framed = responses.frame([laid_out])
-    assert framed.startswith(b"event: error\ndata: ")
-    assert msgspec.json.decode(sse.Parser().feed(framed)[0]) == {"type": "error", "message": "m"}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sparecall import sse
 from sparecall.pipeline import messages
+from sparecall.pipeline.events import framed
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 JSON = st.recursive(
@@ -82,7 +83,7 @@ def test_render_then_assemble_gives_the_same_message(message: dict[str, Any]) ->
     events = messages.render(body)
     for event in events:
         EVENT.validate_json(event)
-    assert sse.Parser().feed(messages.frame(events)) == events
+    assert sse.Parser().feed(framed(events)) == events
     again = assembled(events)
     assert msgspec.json.decode(again) == message
     assert messages.summarise(again) == messages.summarise(body)
@@ -189,4 +190,4 @@ def test_a_message_with_any_value_replaced_is_refused_or_can_be_rendered(
 def test_nothing_makes_summarise_raise_or_a_frame_hold_two_events(body: bytes) -> None:
     assert messages.summarise(body) is None
     lines = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    assert sse.Parser().feed(messages.frame([body])) == [lines]
+    assert sse.Parser().feed(framed([body])) == [lines]

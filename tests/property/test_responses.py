@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from sparecall import sse
 from sparecall.pipeline import responses
+from sparecall.pipeline.events import framed
 
 EVENT = TypeAdapter(ResponseStreamEvent)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -118,7 +119,7 @@ def test_render_then_assemble_gives_the_same_response(response: dict[str, Any], 
     assert assembled(events) == body
     for number, event in enumerate(events):
         assert EVENT.validate_json(event).sequence_number == number
-    assert sse.Parser().feed(responses.frame(events)) == events
+    assert sse.Parser().feed(framed(events)) == events
 
 
 def cut(draw: st.DrawFn, data: bytes) -> list[bytes]:
@@ -170,7 +171,7 @@ def test_nothing_a_provider_sends_makes_the_assembler_raise(events: list[bytes])
         assembler.add(event)
     ending = assembler.finish()
     assert ending.body is None or isinstance(msgspec.json.decode(ending.body), dict)
-    assert len(sse.Parser().feed(responses.frame(events))) == len(events)
+    assert len(sse.Parser().feed(framed(events))) == len(events)
 
 
 @given(whole_responses(), st.data())

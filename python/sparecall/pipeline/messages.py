@@ -5,12 +5,10 @@ What is stored is the wire's own Message. Values that need not be understood, nu
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
 import msgspec
 
-from sparecall import sse
 from sparecall.pipeline.answer import NO_ENDING, Ending, Summary, TokenCount
 from sparecall.pipeline.log import LogEvent
 
@@ -32,8 +30,6 @@ _EMPTY, _NULL = msgspec.Raw(b'""'), msgspec.Raw(b"null")
 _ERROR_TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
                 404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error", 500: "api_error",
                 504: "timeout_error", 529: "overloaded_error"}  # fmt: skip
-_starts_with_type = re.compile(rb'\s*\{\s*"type"\s*:\s*"([a-z_]+)"').match
-_is_event_name = re.compile("[a-z_]+").fullmatch
 
 
 class _Usage(msgspec.Struct):
@@ -45,9 +41,6 @@ class _Usage(msgspec.Struct):
 
 class _Typed(msgspec.Struct):
     type: str
-
-
-_decode_type = msgspec.json.Decoder(_Typed).decode
 
 
 class _Block(_Typed):
@@ -325,22 +318,6 @@ def _split(block: dict[str, msgspec.Raw]) -> tuple[dict[str, Any], list[dict[str
             start["input"] = {}
             deltas.append({"type": "input_json_delta", "partial_json": bytes(block["input"]).decode()})
     return start, deltas
-
-
-def frame(events: list[bytes]) -> bytes:
-    """The events as server-sent ones, each named by the type its data states. Data that states none goes without a name."""
-    return b"".join([sse.encode(data, event=_name_of(data)) for data in events])
-
-
-def _name_of(data: bytes) -> str | None:
-    found = _starts_with_type(data)
-    if found is not None:
-        return found[1].decode()
-    try:
-        stated = _decode_type(data).type
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return stated if _is_event_name(stated) else None
 
 
 def error_body(message: str, status: int) -> bytes:

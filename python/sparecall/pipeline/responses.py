@@ -5,13 +5,11 @@ What is stored is the Response object itself. A stream ends with it, so it is ne
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Raw
 
-from sparecall import sse
 from sparecall.pipeline.answer import NO_ENDING, Ending, Summary, TokenCount
 from sparecall.pipeline.log import LogEvent
 
@@ -310,33 +308,6 @@ def echoed(body: bytes, request: bytes) -> bytes:
     if not differing:
         return body
     return _encode({**_fields_decoder.decode(body), **differing})
-
-
-# A type that cannot end a line and needs no escape, where the wire's own events have it: at their beginning.
-_LEADING_TYPE = re.compile(rb'\{\s*"type"\s*:\s*"([\w.]+)"')
-
-
-def frame(events: list[bytes]) -> bytes:
-    """The events as they go over the wire, each under the name that its data gives as its type."""
-    pieces: list[bytes] = []
-    for data in events:
-        found = _LEADING_TYPE.match(data)
-        name = _type_of(data) if found is None else found[1]
-        if name:
-            pieces += (b"event: ", name, b"\n")
-        if b"\n" in data or b"\r" in data:
-            pieces.append(sse.encode(data))
-        else:
-            pieces += (b"data: ", data, b"\n\n")
-    return b"".join(pieces)
-
-
-def _type_of(data: bytes) -> bytes | None:
-    try:
-        name = _event_decoder.decode(data).type
-    except _UNREADABLE:
-        return None
-    return name.encode() if re.fullmatch(r"[\w.]+", name) else None
 
 
 def error_event(message: str, code: str, *, sequence_number: int = 0) -> bytes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from sparecall.pipeline import chat, messages, responses, vectors
+from sparecall.pipeline.events import framed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +93,7 @@ RESPONSES = Wire(
     assembler=responses.Assembler,
     render=responses.render,
     personal=responses.echoed,
-    frame=responses.frame,
+    frame=framed,
     end=b"",
     error=_openai_error,
     error_event=_responses_error_event,
@@ -105,7 +106,7 @@ MESSAGES = Wire(
     assembler=messages.Assembler,
     render=messages.render,
     personal=None,
-    frame=messages.frame,
+    frame=framed,
     end=b"",
     error=_messages_error,
     error_event=_messages_error_event,
