@@ -8,6 +8,7 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING
 
+import aiohttp
 import anyio
 import openai
 import pytest
@@ -90,6 +91,21 @@ async def test_a_call_under_way_is_answered_before_it_ends() -> None:
         release.set()
         assert await served.ended() == 0
         assert answers[0][1].startswith("[simulated] ")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_an_anthropic_provider_is_given_by_an_option(workers: str) -> None:
+    question = {"model": "claude-of-the-tests", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+    async with running() as (provider, client):
+        url = str(client.base_url)
+        async with (
+            serve("--upstream", url, "--anthropic", url, "--port", "0", "--workers", workers) as served,
+            aiohttp.ClientSession(headers={"x-api-key": "sk", "anthropic-version": "2023-06-01"}) as http,
+            http.post(f"{served.url}/messages", json=question) as response,
+        ):
+            assert (response.status, (await response.json())["type"]) == (200, "message")
+        assert provider.calls.total() == 1
 
 
 @pytest.mark.anyio

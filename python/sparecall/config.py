@@ -107,9 +107,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Prices of models the shipped list does not know, or other than list prices."""
 
     def with_changes(self, section: str, **changes: Any) -> Config:
-        """A copy with fields of one section replaced; a field given as None keeps its value."""
+        """A copy with fields of one section replaced; a field given as None keeps its value. An absent section begins with its defaults."""
         given = {name: value for name, value in changes.items() if value is not None}
-        part = msgspec.structs.replace(getattr(self, section), **given)
+        if not given:
+            return self
+        part = msgspec.structs.replace(getattr(self, section) or Anthropic(), **given)
         return checked(msgspec.structs.replace(self, **{section: part}))
 
 

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--upstream", metavar="URL", help="the provider's base URL (default: https://api.openai.com/v1)"
     )
+    parser.add_argument("--anthropic", metavar="URL", help="base URL of the provider of /v1/messages (default: none)")
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8787)")
     parser.add_argument(
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = configuration.load(arguments.config)
     config = config.with_changes("server", host=arguments.host, port=arguments.port, workers=arguments.workers)
     config = config.with_changes("upstream", url=arguments.upstream)
+    config = config.with_changes("anthropic", url=arguments.anthropic)
     config = config.with_changes("cache", snapshot=arguments.snapshot)
     name = "%(name)s" if arguments.worker is None else f"%(name)s worker {arguments.worker[0]}"
     logging.basicConfig(format=f"%(asctime)s {name} %(levelname)s %(message)s", level=logging.INFO)
