@@ -154,7 +154,8 @@ class Upstream:
         if self._session is None:
             raise RuntimeError("the pipeline is not open: use `async with`")
         # In lower case, or a client's Content-Type would go out beside our own.
-        allowed = REQUEST_HEADERS - _of_this_connection(request.headers)
+        kept_back = _of_this_connection(request.headers)
+        allowed = REQUEST_HEADERS - kept_back if kept_back else REQUEST_HEADERS
         headers = {name.lower(): value for name, value in request.headers.items() if name.lower() in allowed}
         if body is not None:
             headers.setdefault("content-type", "application/json")
@@ -253,9 +254,8 @@ def reply_headers(headers: Mapping[str, str]) -> dict[str, str]:
         lower = name.lower()
         odd_type = lower == "content-type" and not value.startswith("application/json")
         named = odd_type or lower in REPLY_HEADERS or lower.startswith(REPLY_HEADER_PREFIXES)
-        if (
-            named and lower not in kept_back and value.isprintable()
-        ):  # bytes that are no UTF-8 are no text that could be sent on
+        # Bytes that are no UTF-8 are no text that could be sent on.
+        if named and lower not in kept_back and value.isprintable():
             passed[lower] = value
     return passed
 
