@@ -1,7 +1,8 @@
 """The gateway beside a bare aiohttp + uvloop handler and a bare pass-through: 1 kB in, 2 kB out, loopback, one process each.
 
 Needs `wrk` (Debian package of that name). Servers are loaded in turn, round after round; the table shows medians of rounds.
-`--litellm` adds LiteLLM's proxy where its `litellm` command is on the PATH.
+`--litellm` adds LiteLLM's proxy where its `litellm` command is on the PATH. `--wide` compares whole and streamed answers (20 events)
+at 1, 16 and 256 connections instead.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).resolve()
+WIDE = (1, 16, 256)
 QUESTION = {
     "model": "gpt-4o",
     "messages": [
@@ -58,6 +60,17 @@ ANSWER = json.dumps(
         "usage": {"prompt_tokens": 200, "completion_tokens": 400, "total_tokens": 600},
     }
 ).encode()
+_HEAD = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "gpt-4o"}
+_DELTAS = [
+    {"index": 0, "delta": {"role": "assistant", "content": "The retry policy. " * 5}, "finish_reason": None}
+    for _ in range(19)
+] + [{"index": 0, "delta": {}, "finish_reason": "stop"}]
+_USAGE = {"choices": [], "usage": {"prompt_tokens": 200, "completion_tokens": 400, "total_tokens": 600}}
+STREAM = b"".join(
+    b"data: %b\n\n" % json.dumps({**_HEAD, **part}).encode()
+    for part in [*({"choices": [delta]} for delta in _DELTAS), _USAGE]
+)
+STREAM += b"data: [DONE]\n\n"
 # A script without request() lets `wrk` make its request once: it must not be what is measured.
 REPEATED = """
 wrk.method = "POST"
@@ -80,14 +93,26 @@ async def serve(role: str, port: int, upstream: str) -> None:
     """One of the servers that sparecall is measured beside."""
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
-    async def bare(request: web.Request) -> web.Response:
-        await request.read()
+    async def bare(request: web.Request) -> web.StreamResponse:
+        if b'"stream": true' in await request.read():
+            response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+            await response.prepare(request)
+            await response.write(STREAM)
+            await response.write_eof()
+            return response
         return web.Response(body=ANSWER, headers={"content-type": "application/json"})
 
-    async def pass_through(request: web.Request) -> web.Response:
+    async def pass_through(request: web.Request) -> web.StreamResponse:
         headers = {"content-type": "application/json", "authorization": request.headers["authorization"]}
         body = await request.read()
         async with session.post(upstream + "/chat/completions", data=body, headers=headers) as answer:
+            if answer.content_type == "text/event-stream":
+                response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+                await response.prepare(request)
+                async for data in answer.content.iter_any():
+                    await response.write(data)
+                await response.write_eof()
+                return response
             return web.Response(
                 status=answer.status, body=await answer.read(), headers={"content-type": "application/json"}
             )
@@ -121,11 +146,13 @@ def process(*command: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         running.kill()
 
 
-def load(port: int, *, connections: int, seconds: int, unique: bool, folder: Path) -> tuple[float, float, float]:
+def load(
+    port: int, *, connections: int, seconds: int, unique: bool, folder: Path, streamed: bool = False
+) -> tuple[float, float, float]:
     """Requests per second, median and 99th percentile in milliseconds."""
     load.seed += 1_000_000  # type: ignore[attr-defined]
     script = folder / "load.lua"
-    text = REPEATED.replace("{body}", json.dumps(QUESTION))
+    text = REPEATED.replace("{body}", json.dumps({**QUESTION, "stream": True} if streamed else QUESTION))
     if unique:
         text += UNIQUE.replace("{seed}", str(load.seed))  # type: ignore[attr-defined]
     script.write_text(text)
@@ -154,12 +181,42 @@ def resident_mb(pid: int) -> float:
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 
 
+def wide(servers: dict[str, int], rounds: int, seconds: int, folder: Path) -> None:
+    """Whole and streamed answers at few and many connections, one table."""
+    print("| | answer | " + " | ".join(f"{count} connections: p50 / p99, rate" for count in WIDE) + " |")
+    print("|---|---|" + "---|" * len(WIDE))
+    results: dict[tuple[str, bool, int], list[tuple[float, float, float]]] = {}
+    for connections in WIDE:
+        for _ in range(rounds):
+            for streamed in (False, True):
+                for name, port in servers.items():
+                    measured = load(
+                        port,
+                        connections=connections,
+                        seconds=seconds,
+                        unique="miss" in name or "pass-through" in name,
+                        folder=folder,
+                        streamed=streamed,
+                    )
+                    results.setdefault((name, streamed, connections), []).append(measured)
+    for streamed in (False, True):
+        for name in servers:
+            cells = []
+            for connections in WIDE:
+                rate, p50, p99 = (
+                    statistics.median(column) for column in zip(*results[name, streamed, connections], strict=True)
+                )
+                cells.append(f"{p50:.2f} / {p99:.2f} ms, {rate:,.0f}/s")
+            print(f"| {name} | {'streamed' if streamed else 'whole'} | {' | '.join(cells)} |")
+
+
 def main() -> None:
     """Runs all servers at once, loads them in turn, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--litellm", action="store_true")
+    parser.add_argument("--wide", action="store_true")
     parser.add_argument("--serve", nargs=3, metavar=("ROLE", "PORT", "UPSTREAM"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
@@ -202,6 +259,12 @@ def main() -> None:
             command = ("litellm", "--config", str(config), "--port", "9105", "--num_workers", "1")
             proxy = running.enter_context(process(*command, port=9105))
             idle["LiteLLM proxy"] = resident_mb(proxy.pid)
+        if arguments.wide:
+            wide(servers, arguments.rounds, arguments.seconds, folder)
+            print(
+                f"\nsparecall, resident: {idle['sparecall']:.0f} MB idle, {resident_mb(gateway.pid):.0f} MB at the end."
+            )
+            return
         results: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
         for connections in (1, 16):
             for _ in range(arguments.rounds):
