@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import aiohttp
-
 from sparecall.errors import SparecallError
 from sparecall.exchange import (
     ERROR_HEADERS,
@@ -22,11 +20,13 @@ from sparecall.exchange import (
 )
 from sparecall.pipeline import Scope
 from sparecall.pipeline.reply import no_call
-from sparecall.pipeline.upstream import failure
+from sparecall.pipeline.upstream import SOCKET_ERRORS, failure
 from sparecall.pipeline.wire import CHAT, WIRES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    import aiohttp
 
     from sparecall.pipeline import Pipeline, Request
     from sparecall.pipeline.wire import Wire
@@ -161,7 +161,7 @@ async def _content(response: aiohttp.ClientResponse, url: str) -> AsyncIterator[
     try:
         async for data in response.content.iter_any():
             yield data
-    except (aiohttp.ClientError, OSError) as error:
+    except SOCKET_ERRORS as error:
         raise failure(error, url) from None
 
 

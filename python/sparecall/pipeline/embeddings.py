@@ -179,22 +179,26 @@ class Embeddings:
         reply = await next(msgspec.structs.replace(request, body=body))
         if reply.status != 200 or reply.body is None:
             return _Fetched({}, reply)
-        found = await _inline_or_thread(len(reply.body), lambda: vectors.found_in(reply.body or b"", len(keys)))
-        if found is None:
-            if keys == question.keys:
-                return _Fetched({}, reply)  # odd, but a whole reply to what the client asked
+        made = await _inline_or_thread(len(reply.body), lambda: self._stored(question, request, reply, keys))
+        if not made and keys != question.keys:
             raise UpstreamError(
                 f"{reply.served_by} sent embeddings that do not fit their inputs; call again", code="broken"
             )
-        counts = vectors.shares(found.tokens, question.inputs_of(keys), found.model)
+        return _Fetched(made, reply)  # without any it is odd, but a whole reply to what the client asked
+
+    def _stored(self, question: Question, request: Request, reply: Reply, keys: list[bytes]) -> dict[bytes, Vector]:
+        """The vectors of a reply, put into the cache; none where they do not fit their inputs. Runs on any thread."""
+        found = vectors.found_in(reply.body or b"", question.inputs_of(keys))
+        if found is None:
+            return {}
         now, scope = self._clock(), request.scope or ""
         made = {
             key: Vector(key, scope, now, reply.served_by, found.model, count, data)
-            for key, count, data in zip(keys, counts, found.data, strict=True)
+            for key, count, data in zip(keys, found.tokens, found.data, strict=True)
         }
         for key, vector in made.items():
             self.cache.set(key, _encode_vector(vector))
-        return _Fetched(made, reply)
+        return made
 
     async def _answer(
         self, question: Question, request: Request, known: dict[bytes, Vector], *, hit: Hit, reply: Reply | None

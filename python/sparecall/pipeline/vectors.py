@@ -53,8 +53,7 @@ class Question(msgspec.Struct, frozen=True):
 
     def asking(self, keys: Sequence[bytes]) -> bytes:
         """The body that asks for the inputs with these keys, in their order."""
-        inputs = dict(zip(self.keys, self.inputs, strict=True))
-        return msgspec.json.encode({**self.fields, "input": [inputs[key] for key in keys]})
+        return msgspec.json.encode({**self.fields, "input": self.inputs_of(keys)})
 
     def inputs_of(self, keys: Iterable[bytes]) -> list[str | list[int]]:
         """The inputs with these keys."""
@@ -96,34 +95,54 @@ class _Embedding(msgspec.Struct):
     embedding: str | list[float]
 
 
-class _List(msgspec.Struct):
-    data: list[_Embedding]
+class _Skipped(msgspec.Struct):
+    index: int
+    embedding: msgspec.Raw
+
+
+class _Reply(msgspec.Struct, kw_only=True):
     model: str = ""
     usage: _Usage | None = None
 
+    @property
+    def tokens(self) -> int:
+        return 0 if self.usage is None else self.usage.prompt_tokens
+
+
+class _List(_Reply):
+    data: list[_Embedding]
+
+
+class _Heads(_Reply):
+    """The same without a look at the numbers, which are nearly all of it."""
+
+    data: list[_Skipped]
+
 
 class Found(msgspec.Struct, frozen=True):
-    """The vectors of a reply, in the order of the inputs, the model's name and the tokens of all."""
+    """The model's name, and the vectors and tokens of a reply in the order of the inputs."""
 
-    data: list[bytes]
     model: str
-    tokens: int
+    data: list[bytes]
+    tokens: list[int]
 
 
 _list_decoder = msgspec.json.Decoder(_List)
+_heads_decoder = msgspec.json.Decoder(_Heads)
 
 
-def found_in(body: bytes, count: int) -> Found | None:
-    """The vectors of a reply to `count` inputs; None where it does not hold one of the same length for each."""
+def found_in(body: bytes, inputs: Sequence[str | list[int]]) -> Found | None:
+    """What a reply to these inputs holds; None where that is not one vector of the same length for each."""
     try:
         reply = _list_decoder.decode(body)
-        data = [_float32(item.embedding) for item in sorted(reply.data, key=lambda item: item.index)]
+        items = sorted(reply.data, key=lambda item: item.index)
+        data = [_float32(item.embedding) for item in items]
     except _UNREADABLE:
         return None
-    whole = [item.index for item in sorted(reply.data, key=lambda item: item.index)] == list(range(count))
+    whole = [item.index for item in items] == list(range(len(inputs)))
     if not whole or len({len(vector) for vector in data}) != 1 or not data[0]:
         return None
-    return Found(data, reply.model, reply.usage.prompt_tokens if reply.usage is not None else 0)
+    return Found(reply.model, data, _shares(reply.tokens, inputs, reply.model))
 
 
 def _float32(embedding: str | list[float]) -> bytes:
@@ -135,7 +154,7 @@ def _float32(embedding: str | list[float]) -> bytes:
     return data
 
 
-def shares(total: int, inputs: Sequence[str | list[int]], model: str) -> list[int]:
+def _shares(total: int, inputs: Sequence[str | list[int]], model: str) -> list[int]:
     """Tokens of each input: counted where that gives the provider's total, else its total divided by the inputs' lengths."""
     if len(inputs) == 1:
         return [total]
@@ -168,7 +187,7 @@ def render(vectors: Sequence[Vector], *, as_base64: bool) -> bytes:
 def summarise(body: bytes) -> Summary | None:
     """Model and tokens of a whole reply; None where it is none. It is never stored as a whole."""
     try:
-        reply = _list_decoder.decode(body)
+        reply = _heads_decoder.decode(body)
     except _UNREADABLE:
         return None
-    return Summary(reply.model, reply.usage.prompt_tokens if reply.usage is not None else 0, 0, storable=False)
+    return Summary(reply.model, reply.tokens, 0, storable=False)
