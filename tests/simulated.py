@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -58,3 +59,21 @@ async def posting(**options: Any) -> AsyncIterator[tuple[aiohttp.ClientSession, 
 
 async def text_of(client: openai.AsyncOpenAI, **request: Any) -> str:
     return str((await client.chat.completions.create(**{**QUESTION, **request})).choices[0].message.content)
+
+
+RAISED_BY_FAULT: list[tuple[str, type[Exception]]] = [
+    ("rate_limit", openai.RateLimitError),
+    ("server_error", openai.InternalServerError),
+    ("overloaded", openai.InternalServerError),
+    ("disconnect", openai.APIConnectionError),
+    ("cut_stream", openai.APIConnectionError),
+    ("bad_length", openai.APIConnectionError),
+    ("garbage", UnicodeDecodeError),
+    ("truncated_json", json.JSONDecodeError),
+]
+"""What OpenAI's client raises for each fault, whole or streamed."""
+
+
+def forced(fault: str) -> dict[str, str]:
+    """The header that makes a request go wrong."""
+    return {simulate.FAULT_HEADER: fault}

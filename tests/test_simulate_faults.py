@@ -10,28 +10,15 @@ import anyio.to_thread
 import openai
 import pytest
 
-from simulated import QUESTION, Timer, posting, running, text_of
+from simulated import QUESTION, RAISED_BY_FAULT, Timer, forced, posting, running, text_of
 from sparecall import simulate
 
 pytestmark = pytest.mark.anyio
 
 
-def forced(fault: str) -> dict[str, str]:
-    return {simulate.FAULT_HEADER: fault}
-
-
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [
-        ("rate_limit", openai.RateLimitError),
-        ("server_error", openai.InternalServerError),
-        ("overloaded", openai.InternalServerError),
-        ("disconnect", openai.APIConnectionError),
-        ("cut_stream", openai.APIConnectionError),
-        ("bad_length", openai.APIConnectionError),
-        ("garbage", UnicodeDecodeError),
-        ("truncated_json", json.JSONDecodeError),
-    ],
+    RAISED_BY_FAULT,
 )
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_forced_fault_raises_what_the_sdk_raises_for_it(

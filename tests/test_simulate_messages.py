@@ -37,10 +37,6 @@ SEARCH = {
 }
 
 
-def forced(fault: str) -> dict[str, str]:
-    return {simulate.FAULT_HEADER: fault}
-
-
 @asynccontextmanager
 async def speaking(**options: Any) -> AsyncIterator[tuple[simulate.Provider, anthropic.AsyncAnthropic]]:
     async with (

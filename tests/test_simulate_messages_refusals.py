@@ -10,9 +10,9 @@ import anthropic
 import httpx2
 import pytest
 
-from simulated import Timer, running
+from simulated import Timer, forced, running
 from sparecall import simulate
-from test_simulate_messages import QUESTION, forced, speaking, streamed
+from test_simulate_messages import QUESTION, speaking, streamed
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import pydantic
 import pytest
 from openai.types.responses import Response
 
-from simulated import Timer, posting, running
+from simulated import RAISED_BY_FAULT, Timer, forced, posting, running
 from sparecall import simulate, tokens
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ SEARCH = {
     "name": "search",
     "parameters": {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]},
 }
-
-
-def forced(fault: str) -> dict[str, str]:
-    return {simulate.FAULT_HEADER: fault}
 
 
 def calls_of(response: Response) -> list[ResponseFunctionToolCall]:
@@ -311,16 +307,7 @@ async def test_a_response_is_not_stored() -> None:
 
 @pytest.mark.parametrize(
     ("fault", "error"),
-    [
-        ("rate_limit", openai.RateLimitError),
-        ("server_error", openai.InternalServerError),
-        ("overloaded", openai.InternalServerError),
-        ("disconnect", openai.APIConnectionError),
-        ("cut_stream", openai.APIConnectionError),
-        ("bad_length", openai.APIConnectionError),
-        ("garbage", UnicodeDecodeError),
-        ("truncated_json", json.JSONDecodeError),
-    ],
+    RAISED_BY_FAULT,
 )
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_forced_fault_raises_what_the_sdk_raises_for_it(
