@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.web_urldispatcher import _default_expect_handler
 
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError
@@ -78,13 +79,14 @@ class Gateway:
         """The aiohttp application; its pipeline opens and closes with it. It may be mounted in another one."""
         app = web.Application(client_max_size=self._config.server.max_body_bytes)
         app.cleanup_ctx.append(self._lifespan)
+        add = functools.partial(app.router.add_route, expect_handler=self._expecting(CHAT))
         for wire in WIRES.values():
-            app.router.add_post(f"/v1{wire.path}", self._guarded(functools.partial(self._call, wire), wire))
-        app.router.add_route("*", "/v1/{path:.+}", self._guarded(self._pass_through))
-        app.router.add_get("/healthz", self._health)
-        app.router.add_get("/readyz", self._readiness)
-        app.router.add_get("/metrics", self._scrape)
-        app.router.add_route("*", "/{path:.*}", self._guarded(self._nowhere))
+            handler = self._guarded(functools.partial(self._call, wire), wire)
+            add("POST", f"/v1{wire.path}", handler, expect_handler=self._expecting(wire))
+        add("*", "/v1/{path:.+}", self._guarded(self._pass_through))
+        for path, handler in {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._scrape}.items():
+            app.router.add_get(path, handler, expect_handler=self._expecting(CHAT))
+        add("*", "/{path:.*}", self._guarded(self._nowhere))
         return app
 
     def runner(self) -> Runner:
@@ -161,6 +163,20 @@ class Gateway:
             return response
 
         return guarded
+
+    def _expecting(self, wire: Wire) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+        """What answers an `Expect` header before the handler is asked."""
+
+        async def expecting(http: web.Request) -> web.StreamResponse | None:
+            try:
+                await _default_expect_handler(http)
+            except web.HTTPExpectationFailed:  # a page of text that quotes the header
+                refusal = Refusal(417, "Of Expect headers only 100-continue is met here.", code="expectation_failed")
+                self._metrics.refused(refusal.code)
+                return response_of(refusal, wire)
+            return None
+
+        return expecting
 
     def _client_key(self, http: web.Request) -> str | None:
         """The key the client presents. Raises a 401 where a listed one is demanded and it has none."""
