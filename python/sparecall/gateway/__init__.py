@@ -7,7 +7,7 @@ import contextlib
 import functools
 import hashlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.web_urldispatcher import _default_expect_handler
@@ -53,7 +53,17 @@ def _own_keys(config: Config) -> bool:
 class Gateway:
     """Routes, client keys and readiness around one pipeline."""
 
-    __slots__ = ("_config", "_key_hashes", "_metrics", "_peers", "_snapshot", "_stopping", "pipeline", "ready")
+    __slots__ = (
+        "_config",
+        "_key_hashes",
+        "_metrics",
+        "_passing",
+        "_peers",
+        "_snapshot",
+        "_stopping",
+        "pipeline",
+        "ready",
+    )
 
     def __init__(self, config: Config, *, peers: Peers | None = None) -> None:
         server = config.server
@@ -67,6 +77,7 @@ class Gateway:
         self._key_hashes = frozenset(hashlib.sha256(key.encode()).digest() for key in server.client_keys)
         self._snapshot = None if config.cache.snapshot is None else Snapshot(config.cache.snapshot)
         self._metrics = Metrics()
+        self._passing: set[asyncio.Task[Any]] = set()
         self._peers = peers
         self.pipeline: Pipeline = pipeline.open(config, on_event=self._metrics.observe)
         self.ready = False
@@ -110,6 +121,8 @@ class Gateway:
         for stage in self.pipeline.stages:
             if isinstance(stage, Upstream):
                 stage.stop()
+        for task in self._passing:
+            task.cancel()
 
     async def _lifespan(self, app: web.Application) -> AsyncIterator[None]:
         exact = self.pipeline.stage(Exact)
@@ -217,14 +230,21 @@ class Gateway:
         request = self._request(http, key, b"" if upload is not None else await self._read(http))
         if request.cache_control.only_if_cached:
             return await respond(http, no_call("wire"))
-        return await pass_through(
-            http,
-            provider_of(self.pipeline, http.match_info["path"]),
-            request,
-            upload,
-            answered=self._metrics.passed_on,
-            is_stopping=lambda: self._stopping,
-        )
+        provider = provider_of(self.pipeline, http.match_info["path"])
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for mypy
+        self._passing.add(task)
+        try:
+            return await pass_through(
+                http,
+                provider,
+                request,
+                upload,
+                answered=self._metrics.passed_on,
+                is_stopping=lambda: self._stopping,
+            )
+        finally:
+            self._passing.discard(task)
 
     async def _nowhere(self, http: web.Request) -> web.StreamResponse:
         if http.path in {"/healthz", "/readyz", "/metrics"}:
