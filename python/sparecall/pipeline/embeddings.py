@@ -41,13 +41,14 @@ class _Fetched(msgspec.Struct, frozen=True):
 
 
 class Embeddings:
-    """Answers requests of the embeddings wire and passes others on.
+    """Answers requests of the embeddings wire.
 
     Vectors share `cache` with other answers. An input that another request is asking for is waited for, not asked for again.
     `settings` are all that shapes answers beside the request. `clock` gives seconds since the epoch.
     """
 
     __slots__ = ("_clock", "_fetching", "_flight", "_suffix", "_version", "cache")
+    wires = frozenset({"embeddings"})
 
     def __init__(
         self,
@@ -70,8 +71,6 @@ class Embeddings:
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Answers from memory what is there, and asks for the rest in one call."""
-        if request.wire != "embeddings":
-            return await next(request)
         control = request.cache_control
         if request.scope is None or (control.no_store and not control.only_if_cached):
             why = "no_scope" if request.scope is None else "no_store"

@@ -46,7 +46,7 @@ SOCKET_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingErro
 
 
 class Upstream:
-    """Sends requests of its `wires` to `config.url` and returns what comes, complete or as a stream; passes others on.
+    """Sends requests of its `wires` to `config.url` and returns what comes, complete or as a stream.
 
     An answer of any status is a `Reply`. No answer is an `UpstreamError`: ``unreachable``, ``timeout`` or ``broken``.
     """
@@ -101,8 +101,6 @@ class Upstream:
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Makes the call, unless the client forbids one."""
-        if request.wire not in self.wires:
-            return await next(request)
         if request.cache_control.only_if_cached:  # no cache stands above that could have said so
             return no_call(request.bypass or "absent", request.wire)
         wire = WIRES[request.wire]
