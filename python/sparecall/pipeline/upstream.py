@@ -289,6 +289,8 @@ def failure(error: BaseException, url: str) -> UpstreamError:
         return UpstreamError(f"{url} did not answer in time; raise upstream.read_timeout or call again", code="timeout")
     if isinstance(error, InvalidDocument):
         return UpstreamError(f"{url} sent an event that cannot be read: {error}", code="broken")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return UpstreamError(f"{url} cannot be reached: the proxy answered {error.status}", code="unreachable")
     if isinstance(error, aiohttp.ClientConnectorError):
         return UpstreamError(f"{url} cannot be reached ({error.os_error.strerror or 'no address'})", code="unreachable")
     return UpstreamError(f"{url} broke off its answer ({type(error).__name__}); call again", code="broken")
