@@ -161,12 +161,12 @@ async def test_a_whole_answer_over_the_limit_is_a_502_and_its_connection_is_clos
 
 async def test_a_small_answer_that_inflates_beyond_the_limit_is_given_up_there() -> None:
     packer = zlib.compressobj(1, wbits=31)
-    bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(200)) + packer.flush()
+    bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(300)) + packer.flush()
     provider = Upstream(whole_reply(bomb, headers=b"content-encoding: gzip\r\n"), then_wait=True)
     async with scripted_socket(provider) as site:
         status, _, body = await ask(site, stream=False)
         assert (status, msgspec.json.decode(body)["error"]["code"]) == (502, "upstream_broken")
-        assert b"over 134217728 bytes" in body
+        assert b"over 268435456 bytes" in body
         await until(lambda: provider.ended == 1)
 
 
