@@ -313,6 +313,12 @@ def test_a_snapshot_keeps_values_order_and_remaining_life(tmp_path: Path) -> Non
     assert ("é" in again, "a" in again) == (False, True), "the least recently used went first"
 
 
+def test_every_snapshot_begins_with_the_magic_bytes(tmp_path: Path) -> None:
+    BytesCache(0).save(tmp_path / "snapshot")
+    assert (tmp_path / "snapshot").read_bytes().startswith(BytesCache.SNAPSHOT_MAGIC)
+    assert len(BytesCache.SNAPSHOT_MAGIC) == 8
+
+
 def test_a_clock_set_back_between_save_and_load_takes_no_life(tmp_path: Path) -> None:
     clock = Clock()
     filled(clock).save(tmp_path / "snapshot")

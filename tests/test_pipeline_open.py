@@ -10,6 +10,7 @@ import pytest
 
 import sparecall
 from loop_steps import settled, turns
+from sparecall.cache import BytesCache
 from sparecall.errors import ConfigError, InvalidArgument, InvalidDocument, UpstreamError
 from sparecall.pipeline import Coalesce, Digest, Embeddings, Event, Exact, Pipeline, Reply, Request, Scope, Upstream
 from sparecall.pipeline.answer import Summary
@@ -128,6 +129,18 @@ async def test_micros_say_how_far_a_request_came_and_belong_to_one_request() -> 
     miss, hit = await pipeline(request), await pipeline(request)
     assert list(miss.micros) == ["scope", "digest", "exact", "coalesce", "upstream"]
     assert list(hit.micros) == ["scope", "digest", "exact"]
+
+
+async def test_a_stage_that_names_its_wires_sees_and_shows_in_no_other_request() -> None:
+    class Elsewhere:
+        wires = frozenset({"messages"})
+
+        async def __call__(self, request: Request, next: Any) -> Reply:  # noqa: A002
+            return Reply(status=418, hit="bypass", body=b"{}")
+
+    pipeline = Pipeline([Elsewhere(), Embeddings(BytesCache(0)), Provider()])
+    assert list((await pipeline(asking())).micros) == ["upstream"]
+    assert (await pipeline(asking(wire="messages"))).status == 418
 
 
 async def test_one_event_for_each_request_with_what_it_cost() -> None:

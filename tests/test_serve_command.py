@@ -16,6 +16,7 @@ import pytest
 from served import COMMAND, serve
 from simulated import QUESTION, running
 from sparecall import __version__, simulate
+from sparecall.cache import BytesCache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +123,7 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_a_provider_on_this_ma
 @pytest.mark.anyio
 async def test_a_damaged_snapshot_means_a_cold_start_and_says_so(tmp_path: Path) -> None:
     snapshot = tmp_path / "cache.snapshot"
-    snapshot.write_bytes(b"SPARECSH, damaged")
+    snapshot.write_bytes(BytesCache.SNAPSHOT_MAGIC + b", damaged")
     async with serve("--snapshot", str(snapshot)) as served:
         assert await served.end() == 0
     assert "starting with an empty cache" in served.lines[0]

@@ -15,6 +15,7 @@ from gateway.test_metrics import parse, value
 from served import serve
 from simulated import QUESTION, running
 from sparecall import simulate
+from sparecall.gateway.workers import Process, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +90,26 @@ async def test_workers_share_a_port_and_its_counts_and_one_that_dies_is_replaced
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
+    started: list[Process] = []
+
+    async def start(number: int) -> Process:
+        options = ["--port", "0", "--workers", "2", "--worker", str(number), str(tmp_path)]
+        started.append(await Process.start(options))
+        return started[-1]
+
+    ready = asyncio.Event()
+    supervisor = Supervisor(start, 1, hung_after=3.0)
+    running = asyncio.create_task(supervisor.run(ready.set))
+    await ready.wait()
+    os.kill(victim := started[0].pid, signal.SIGSTOP)
+    await until(lambda: len(started) == 2)
+    assert not alive(victim)
+    supervisor.stop()
+    assert await running == 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_workers_do_not_outlive_their_supervisor() -> None:
     async with serve("--workers", "2") as served:
         workers = children(served.process.pid)
@@ -97,7 +118,7 @@ async def test_workers_do_not_outlive_their_supervisor() -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_a_second_signal_ends_the_workers_at_once() -> None:
+async def test_a_second_signal_ends_the_workers_at_once_and_leaves_nothing_behind(tmp_path: Path) -> None:
     arrived = asyncio.Event()
 
     async def hold(_: float) -> None:
@@ -106,8 +127,9 @@ async def test_a_second_signal_ends_the_workers_at_once() -> None:
 
     async with (
         running(latency=simulate.Latency(first_token=1), sleep=hold) as (_, client),
-        serve("--upstream", str(client.base_url), "--workers", "2") as served,
+        serve("--upstream", str(client.base_url), "--workers", "2", TMPDIR=str(tmp_path)) as served,
     ):
+        assert [name.startswith("sparecall-") for name in os.listdir(tmp_path)] == [True]
         workers = children(served.process.pid)
         asking = asyncio.create_task(asked(served.url, 1))
         await arrived.wait()
@@ -117,3 +139,4 @@ async def test_a_second_signal_ends_the_workers_at_once() -> None:
         await until(lambda: not any(alive(worker) for worker in workers))
         with pytest.raises(aiohttp.ClientConnectionError):
             await asking
+    assert os.listdir(tmp_path) == []

@@ -35,6 +35,13 @@ def documented() -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
 NAMES = sorted({name for name, _ in documented()})
 
 
+def constants(cls: str) -> set[str]:
+    """What a class of the stub holds beside methods."""
+    bodies = [node.body for node in STUB.body if isinstance(node, ast.ClassDef) and node.name == cls]
+    fields = [member.target for body in bodies for member in body if isinstance(member, ast.AnnAssign)]
+    return {field.id for field in fields if isinstance(field, ast.Name)}
+
+
 def native(name: str) -> Any:
     found: Any = _core
     for part in name.split("."):
@@ -48,7 +55,8 @@ def test_the_stub_and_the_module_have_the_same_names() -> None:
     for name in here:
         if inspect.isclass(cls := getattr(_core, name)):
             members = {member for member in vars(cls) if not member.startswith("_")}
-            assert members == {each.partition(".")[2] for each in NAMES if each.startswith(f"{name}.")}, name
+            methods = {each.partition(".")[2] for each in NAMES if each.startswith(f"{name}.")}
+            assert members == methods | constants(name), name
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,11 +22,15 @@ def test_the_wait_doubles_up_to_its_bound_and_begins_anew_after_a_healthy_life()
     assert [backoff.after(lived) for lived in (60, 0, 0)] == [0.1, 0.2, 0.4]
 
 
+LOOK = 10.0  # three of them make `hung_after`
+
+
 class Fake:
     """A worker that ends when a test says so, or at a signal."""
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.beats = 0
         self.signals: list[int] = []
         self.serves: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -52,6 +56,7 @@ class Stage:
     def __init__(self, count: int) -> None:
         self.now = 0.0
         self.waits: list[float] = []
+        self.looks: list[asyncio.Future[None]] = []
         self.hold = False
         self.started: list[Fake] = []
         self.failures = 0
@@ -70,9 +75,21 @@ class Stage:
         return self.started[-1]
 
     async def sleep(self, seconds: float) -> None:
+        if seconds == LOOK:
+            self.looks.append(asyncio.get_running_loop().create_future())
+            await self.looks[-1]
+            return
         self.waits.append(seconds)
         if self.hold:
             await asyncio.Event().wait()
+
+    async def look(self) -> None:
+        """Lets the time go by between two looks at each worker."""
+        looks, self.looks = self.looks, []
+        for due in looks:
+            if not due.done():  # cancelled, as its worker has ended
+                due.set_result(None)
+        await self.settle()
 
     async def settle(self) -> None:
         for _ in range(20):
@@ -130,6 +147,37 @@ async def test_a_dead_worker_starts_again_later_each_time_and_the_others_are_lef
     for fake in stage.started:
         if not fake.ended.done():
             fake.end(0)
+    assert await stage.running == 0
+
+
+async def test_one_that_hangs_is_killed_and_starts_again_and_one_that_beats_is_not(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage(2)
+    hung, well = await stage.serving()
+    for beats in (1, 1, 1, 2, 2, 2):  # twice silent, then heard again
+        hung.beats, well.beats = beats, well.beats + 1
+        await stage.look()
+        assert hung.signals == []
+    await stage.look()
+    assert (hung.signals, well.signals) == ([signal.SIGKILL], [])
+    assert "worker 0 hangs: nothing heard of it for 30 s" in caplog.text
+    hung.end(-9)
+    await stage.serving()
+    assert [fake.number for fake in stage.started] == [0, 1, 0]
+    assert stage.waits == [0.1]
+    stage.supervisor.stop()
+    for fake in stage.started[1:]:
+        fake.end(0)
+    assert await stage.running == 0
+
+
+async def test_one_that_is_not_ready_yet_may_take_its_time() -> None:
+    stage = Stage(1)
+    await stage.settle()
+    assert stage.looks == []
+    stage.supervisor.stop()
+    stage.started[0].end(0)
     assert await stage.running == 0
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
+from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
 
 from typing_extensions import Buffer
 
@@ -197,6 +197,9 @@ class BytesCache:
     Any method that takes a key raises ``TypeError`` for a key of another class, and `sparecall.errors.InvalidArgument`
     for ``bytes`` of another length.
     """
+
+    SNAPSHOT_MAGIC: ClassVar[bytes]
+    """What every file that `save` wrote begins with."""
 
     def __new__(
         cls,

@@ -209,7 +209,7 @@ async def test_an_answer_without_a_vector_for_each_input_is_passed_on_and_not_st
             assert script.calls == calls
 
 
-async def test_many_inputs_are_read_and_written_off_the_loop() -> None:
+async def test_many_inputs_are_made_and_stored_in_one_call() -> None:
     async with simulated_site() as (site, provider):
         client = await site.sdk()
         texts = [f"text {number}" for number in range(2048)]

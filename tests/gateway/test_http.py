@@ -170,6 +170,23 @@ async def test_a_client_that_expects_100_continue_gets_it_before_its_answer() ->
         assert (await read_reply(reader))[0] == 200
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "responses", "messages", "embeddings", "files", "../metrics"])
+async def test_another_expectation_is_refused_in_the_form_of_the_wire_without_being_quoted(path: str) -> None:
+    async with simulated_site() as (site, provider):
+        http = await site.http()
+        headers = {"expect": MARK.decode()}
+        async with http.request("GET" if "metrics" in path else "POST", f"{site.url}/{path}", headers=headers) as reply:
+            body = await reply.read()
+            assert (reply.status, reply.headers["cache-control"]) == (417, "private, no-store")
+        assert MARK not in body
+        if path == "messages":
+            assert msgspec.json.decode(body)["type"] == "error"
+        else:
+            assert error_of(body)["code"] == "expectation_failed"
+        assert provider.calls.total() == 0
+        assert 'sparecall_errors_total{code="expectation_failed"} 1' in await site.metrics()
+
+
 async def test_a_compressed_body_is_the_same_request() -> None:
     async with simulated_site() as (site, provider):
         http = await site.http()

@@ -137,7 +137,7 @@ async def test_headers_say_how_a_reply_came_to_be() -> None:
         assert hit["x-sparecall-cache"] == "exact"
         assert "x-sparecall-reason" not in hit
         assert int(hit["age"]) >= 0
-        for headers, names in ((miss, "scope digest exact coalesce embeddings upstream"), (hit, "scope digest exact")):
+        for headers, names in ((miss, "scope digest exact coalesce upstream"), (hit, "scope digest exact")):
             stages = dict(part.split("=") for part in headers["x-sparecall-micros"].split(", "))
             assert list(stages) == names.split()
             assert all(int(micros) >= 0 for micros in stages.values())

@@ -163,7 +163,11 @@ async def test_a_call_without_a_first_byte_when_the_grace_is_over_is_an_error_re
 
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/octet-stream"])
-async def test_a_stream_that_is_passed_on_ends_with_an_error_event_where_it_has_events(kind: str) -> None:
+async def test_a_stream_that_is_passed_on_ends_with_the_grace_and_with_an_error_event_where_it_has_events(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparecall.gateway.shutdown.LINGER", 3600.0)  # not only when that is over, too
+
     async def endless(http: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": kind})
         await response.prepare(http)
@@ -171,7 +175,7 @@ async def test_a_stream_that_is_passed_on_ends_with_an_error_event_where_it_has_
         await asyncio.Event().wait()
         return response
 
-    async with AsyncExitStack() as exits:
+    async with asyncio.timeout(20), AsyncExitStack() as exits:
         session = await exits.enter_async_context(aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}))
         async with scripted_site(endless, server={"shutdown_grace": 0}) as (site, _):
             response = await exits.enter_async_context(session.post(f"{site.url}/audio/speech", json={}))

@@ -131,6 +131,55 @@ async def test_an_answer_that_cannot_be_undone_is_a_502(coding: bytes) -> None:
         assert (status, msgspec.json.decode(body)["error"]["code"]) == (502, "upstream_broken")
 
 
+LIMIT = 300_000
+LONG = msgspec.json.encode(completion("x" * LIMIT))
+TOO_LONG = {
+    "announced": whole_reply(LONG),
+    "announced and compressed": whole_reply(gzip.compress(LONG), headers=b"content-encoding: gzip\r\n"),
+    "chunked": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(LONG), LONG),
+    "until the end": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + LONG,
+    "an error": whole_reply(LONG, status=b"500 Internal Server Error"),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LONG)
+async def test_a_whole_answer_over_the_limit_is_a_502_and_its_connection_is_closed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparecall.pipeline.upstream.MAX_WHOLE_BYTES", LIMIT)
+    monkeypatch.setattr("sparecall.pipeline.upstream._INLINE_BYTES", 1000)
+    provider = Upstream(TOO_LONG[name][:-20], then_wait=True)  # its end is not waited for
+    async with scripted_socket(provider, cache={"max_reply_bytes": 1000}) as site:
+        for calls in (1, 2):
+            status, _, body = await ask(site, stream=False)
+            error = msgspec.json.decode(body)["error"]
+            assert (status, error["code"]) == (502, "upstream_broken")
+            assert f"over {LIMIT} bytes" in error["message"]
+            await until(lambda: provider.ended == calls)  # noqa: B023 - awaited here
+        assert len(site.gateway.pipeline.stage(Exact).cache) == 0
+
+
+async def test_a_small_answer_that_inflates_beyond_the_limit_is_given_up_there() -> None:
+    packer = zlib.compressobj(1, wbits=31)
+    bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(300)) + packer.flush()
+    provider = Upstream(whole_reply(bomb, headers=b"content-encoding: gzip\r\n"), then_wait=True)
+    async with scripted_socket(provider) as site:
+        status, _, body = await ask(site, stream=False)
+        assert (status, msgspec.json.decode(body)["error"]["code"]) == (502, "upstream_broken")
+        assert b"over 268435456 bytes" in body
+        await until(lambda: provider.ended == 1)
+
+
+async def test_an_answer_between_the_two_limits_is_passed_on_and_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparecall.pipeline.upstream._INLINE_BYTES", 1000)
+    packed = gzip.compress(LONG)
+    for reply in (whole_reply(LONG), whole_reply(packed, headers=b"content-encoding: gzip\r\n")):
+        provider = Upstream(reply[:1000], reply[1000:])
+        async with scripted_socket(provider, cache={"max_reply_bytes": 100_000}) as site:
+            assert [await ask(site, stream=False) for _ in range(2)] == [(200, "miss", LONG)] * 2
+        assert provider.calls == 2
+
+
 BROKEN_WHOLE = {
     "a length too short": whole_reply(length=len(WHOLE) - 5),
     "a length too long": whole_reply(length=len(WHOLE) + 5),

@@ -7,9 +7,10 @@ import contextlib
 import functools
 import hashlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.web_urldispatcher import _default_expect_handler
 
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError
@@ -52,7 +53,17 @@ def _own_keys(config: Config) -> bool:
 class Gateway:
     """Routes, client keys and readiness around one pipeline."""
 
-    __slots__ = ("_config", "_key_hashes", "_metrics", "_peers", "_snapshot", "_stopping", "pipeline", "ready")
+    __slots__ = (
+        "_config",
+        "_key_hashes",
+        "_metrics",
+        "_passing",
+        "_peers",
+        "_snapshot",
+        "_stopping",
+        "pipeline",
+        "ready",
+    )
 
     def __init__(self, config: Config, *, peers: Peers | None = None) -> None:
         server = config.server
@@ -66,6 +77,7 @@ class Gateway:
         self._key_hashes = frozenset(hashlib.sha256(key.encode()).digest() for key in server.client_keys)
         self._snapshot = None if config.cache.snapshot is None else Snapshot(config.cache.snapshot)
         self._metrics = Metrics()
+        self._passing: set[asyncio.Task[Any]] = set()
         self._peers = peers
         self.pipeline: Pipeline = pipeline.open(config, on_event=self._metrics.observe)
         self.ready = False
@@ -78,13 +90,14 @@ class Gateway:
         """The aiohttp application; its pipeline opens and closes with it. It may be mounted in another one."""
         app = web.Application(client_max_size=self._config.server.max_body_bytes)
         app.cleanup_ctx.append(self._lifespan)
+        add = functools.partial(app.router.add_route, expect_handler=self._expecting(CHAT))
         for wire in WIRES.values():
-            app.router.add_post(f"/v1{wire.path}", self._guarded(functools.partial(self._call, wire), wire))
-        app.router.add_route("*", "/v1/{path:.+}", self._guarded(self._pass_through))
-        app.router.add_get("/healthz", self._health)
-        app.router.add_get("/readyz", self._readiness)
-        app.router.add_get("/metrics", self._scrape)
-        app.router.add_route("*", "/{path:.*}", self._guarded(self._nowhere))
+            handler = self._guarded(functools.partial(self._call, wire), wire)
+            add("POST", f"/v1{wire.path}", handler, expect_handler=self._expecting(wire))
+        add("*", "/v1/{path:.+}", self._guarded(self._pass_through))
+        for path, handler in {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._scrape}.items():
+            app.router.add_get(path, handler, expect_handler=self._expecting(CHAT))
+        add("*", "/{path:.*}", self._guarded(self._nowhere))
         return app
 
     def runner(self) -> Runner:
@@ -108,6 +121,8 @@ class Gateway:
         for stage in self.pipeline.stages:
             if isinstance(stage, Upstream):
                 stage.stop()
+        for task in self._passing:
+            task.cancel()
 
     async def _lifespan(self, app: web.Application) -> AsyncIterator[None]:
         exact = self.pipeline.stage(Exact)
@@ -162,6 +177,20 @@ class Gateway:
 
         return guarded
 
+    def _expecting(self, wire: Wire) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+        """What answers an `Expect` header before the handler is asked."""
+
+        async def expecting(http: web.Request) -> web.StreamResponse | None:
+            try:
+                await _default_expect_handler(http)
+            except web.HTTPExpectationFailed:  # a page of text that quotes the header
+                refusal = Refusal(417, "Of Expect headers only 100-continue is met here.", code="expectation_failed")
+                self._metrics.refused(refusal.code)
+                return response_of(refusal, wire)
+            return None
+
+        return expecting
+
     def _client_key(self, http: web.Request) -> str | None:
         """The key the client presents. Raises a 401 where a listed one is demanded and it has none."""
         presented = key_of(http.headers)
@@ -201,14 +230,21 @@ class Gateway:
         request = self._request(http, key, b"" if upload is not None else await self._read(http))
         if request.cache_control.only_if_cached:
             return await respond(http, no_call("wire"))
-        return await pass_through(
-            http,
-            provider_of(self.pipeline, http.match_info["path"]),
-            request,
-            upload,
-            answered=self._metrics.passed_on,
-            is_stopping=lambda: self._stopping,
-        )
+        provider = provider_of(self.pipeline, http.match_info["path"])
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for mypy
+        self._passing.add(task)
+        try:
+            return await pass_through(
+                http,
+                provider,
+                request,
+                upload,
+                answered=self._metrics.passed_on,
+                is_stopping=lambda: self._stopping,
+            )
+        finally:
+            self._passing.discard(task)
 
     async def _nowhere(self, http: web.Request) -> web.StreamResponse:
         if http.path in {"/healthz", "/readyz", "/metrics"}:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -80,7 +82,7 @@ def supervise(config: Config, arguments: argparse.Namespace) -> int:
         supervisor = Supervisor(
             lambda number: Process.start([*options, "--worker", str(number), folder]), config.server.workers
         )
-        on_signal(supervisor.stop)
+        on_signal(supervisor.stop, last=lambda: shutil.rmtree(folder, ignore_errors=True))
         url = url_of(address, port)
         return await supervisor.run(lambda: announce(config, url, f", {config.server.workers} workers"))
 
@@ -101,16 +103,22 @@ def announce(config: Config, url: str, more: str = "") -> None:
     print(where, file=sys.stderr, flush=True)
 
 
-def on_signal(stop: Callable[[], None]) -> None:
-    """Calls `stop` at the first SIGINT or SIGTERM. The second ends the process at once, as if nobody had listened."""
+def on_signal(stop: Callable[[], None], *, last: Callable[[], None] | None = None) -> None:
+    """Calls `stop` at the first SIGINT or SIGTERM. The second ends the process at once, as if nobody had listened, but after `last`."""
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
 
     def first() -> None:
         for number in numbers:
             loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL if last is None else second)
         stop()
+
+    def second(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if last is not None:
+            last()
+        signal.raise_signal(number)
 
     for number in numbers:
         loop.add_signal_handler(number, first)
@@ -128,6 +136,13 @@ def when_orphaned() -> None:
     loop.add_reader(0, read)
 
 
+def beat() -> None:
+    """Tells the supervisor, every second, that this worker's loop turns."""
+    with contextlib.suppress(OSError):
+        os.write(1, b"\n")
+    asyncio.get_running_loop().call_later(1.0, beat)
+
+
 async def _serve(config: Config, peers: Peers | None = None) -> None:
     stop = asyncio.Event()
     on_signal(stop.set)
@@ -137,6 +152,8 @@ async def _serve(config: Config, peers: Peers | None = None) -> None:
         else:
             when_orphaned()
             print("ready", flush=True)
+            os.set_blocking(1, False)  # a full pipe must not hold the loop
+            beat()
         # What is imported lives as long as the process: a full collection would hold the loop for milliseconds to look at it.
         gc.collect()
         gc.freeze()

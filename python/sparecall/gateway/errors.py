@@ -19,6 +19,6 @@ def response_of(refusal: Refusal, wire: Wire = CHAT) -> web.Response:
     response = web.Response(status=refusal.status, body=refusal.body(wire), headers=ERROR_HEADERS)
     if refusal.status == 405:
         response.headers["allow"] = "GET, HEAD"
-    if refusal.status in {408, 413}:
+    if refusal.status in {408, 413, 417}:
         response.force_close()  # what is left of the request is not read
     return response

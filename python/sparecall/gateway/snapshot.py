@@ -13,16 +13,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparecall.cache import BytesCache
 from sparecall.errors import ConfigError, SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from sparecall.cache import BytesCache
-
 log = logging.getLogger("sparecall.gateway")
-# The first bytes of a file that `BytesCache.save` wrote.
-_MAGIC = b"SPARECSH"
 # What a save of a process that was killed has left beside the file goes once it is older than any save takes.
 _LEFT_AFTER = 3600.0
 
@@ -39,12 +36,12 @@ class Snapshot:
             raise ConfigError(f"cache.snapshot is {path}, but its folder does not exist: make it or give another path")
         try:
             with Path(path).open("rb") as file:
-                head = file.read(len(_MAGIC))
+                head = file.read(len(BytesCache.SNAPSHOT_MAGIC))
         except FileNotFoundError:
             return
         except OSError as error:
             raise ConfigError(f"cache.snapshot is {path}, which cannot be read: {error.strerror or error}") from None
-        if not _MAGIC.startswith(head):
+        if not BytesCache.SNAPSHOT_MAGIC.startswith(head):
             raise ConfigError(
                 f"cache.snapshot is {path}, which is no snapshot of a cache: it would be overwritten at the end; "
                 "give another path"

@@ -1,7 +1,8 @@
 """`--workers N`: processes that share a port by SO_REUSEPORT, and the supervisor that keeps them running.
 
 A worker is the same command started anew, told by `--worker` which one it is. It says on standard output when it is
-ready, and stops when its standard input ends, so that none outlives its supervisor.
+ready, and from then on every second that its loop turns: one that falls silent is killed. It stops when its standard
+input ends, so that none outlives its supervisor.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ REFUSED = 2
 
 class Worker(Protocol):
     """A running worker, as the supervisor sees it."""
+
+    @property
+    def beats(self) -> int:
+        """Grows as long as its loop turns, once it serves."""
 
     async def ready(self) -> bool:
         """Waits until it serves; False where it ended before."""
@@ -54,20 +59,33 @@ class Backoff:
 
 
 class Supervisor:
-    """Keeps `count` workers running until it is told to stop."""
+    """Keeps `count` workers running until it is told to stop. One that is silent for `hung_after` seconds is killed."""
 
-    __slots__ = ("_clock", "_count", "_ready", "_running", "_sleep", "_start", "_tasks", "status", "stopping")
+    __slots__ = (
+        "_clock",
+        "_count",
+        "_hung_after",
+        "_ready",
+        "_running",
+        "_sleep",
+        "_start",
+        "_tasks",
+        "status",
+        "stopping",
+    )
 
     def __init__(
         self,
         start: Callable[[int], Awaitable[Worker]],
         count: int,
         *,
+        hung_after: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._start = start
         self._count = count
+        self._hung_after = hung_after
         self._clock = clock
         self._sleep = sleep
         self._running: dict[int, Worker] = {}
@@ -112,7 +130,9 @@ class Supervisor:
                 self._ready.add(number)
                 if len(self._ready) == self._count:
                     on_ready()
+            watching = asyncio.create_task(self._watch(number, worker))
             status = await worker.wait()
+            watching.cancel()
             del self._running[number]
             if self.stopping:
                 if served and status != 0 and self.status == 0:
@@ -129,14 +149,28 @@ class Supervisor:
             )
             await self._sleep(wait)
 
+    async def _watch(self, number: int, worker: Worker) -> None:
+        """Ends a worker that hangs. It takes three looks, so that a pause of this process itself is not taken for one of the worker's."""
+        silent = 0
+        while silent < 3:
+            beats = worker.beats
+            await self._sleep(self._hung_after / 3)
+            silent = silent + 1 if worker.beats == beats else 0
+        log.error("worker %d hangs: nothing heard of it for %g s; it is killed", number, self._hung_after)
+        with contextlib.suppress(ProcessLookupError):
+            worker.send_signal(signal.SIGKILL)
+
 
 class Process:
     """A worker that is a process."""
 
-    __slots__ = ("_process", "send_signal", "wait")
+    __slots__ = ("_listening", "_process", "beats", "pid", "send_signal", "wait")
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._listening: asyncio.Task[None] | None = None
+        self.beats = 0
+        self.pid = process.pid
         self.wait = process.wait
         self.send_signal = process.send_signal
 
@@ -158,5 +192,12 @@ class Process:
 
     async def ready(self) -> bool:
         """Waits for its word."""
-        assert self._process.stdout is not None  # noqa: S101 - for mypy; `start` asks for one
-        return bool(await self._process.stdout.readline())
+        stdout = self._process.stdout
+        assert stdout is not None  # noqa: S101 - for mypy; `start` asks for one
+        served = bool(await stdout.readline())
+        self._listening = asyncio.create_task(self._listen(stdout))
+        return served
+
+    async def _listen(self, stdout: asyncio.StreamReader) -> None:
+        while await stdout.read(1024):
+            self.beats += 1

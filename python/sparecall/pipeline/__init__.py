@@ -29,7 +29,7 @@ from sparecall.prices import Prices
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from types import TracebackType
 
     from sparecall.config import Config
@@ -190,11 +190,15 @@ def _name(stage: Stage) -> str:
 
 
 def _timed(stage: Stage, below: Next) -> Next:
-    """The stage as the one above calls it: a plain function, since one more coroutine per stage would cost more than some do."""
+    """The stage as the one above calls it: a plain function, since one more coroutine per stage would cost more than some do.
+
+    A stage that has `wires` sees only requests of these.
+    """
     name = _name(stage)
+    wires: Collection[WireName] | None = getattr(stage, "wires", None)
 
     def run(request: Request) -> Awaitable[Reply]:
         request.trace.setdefault(name, _clock())
         return stage(request, below)
 
-    return run
+    return run if wires is None else lambda request: (run if request.wire in wires else below)(request)

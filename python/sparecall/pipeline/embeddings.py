@@ -14,20 +14,23 @@ from sparecall.flight import Flight
 from sparecall.pipeline import vectors
 from sparecall.pipeline.answer import Summary
 from sparecall.pipeline.reply import Reply, no_call
-from sparecall.pipeline.vectors import Vector
+from sparecall.pipeline.vectors import Question, Vector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sparecall.cache import BytesCache
     from sparecall.pipeline.reply import Hit
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
-    from sparecall.pipeline.vectors import Question
 
 T = TypeVar("T")
-# Reading or writing so many bytes takes about half a millisecond: above it the work leaves the event loop.
-INLINE_BYTES = 32 * 1024
+# To read or write so many bytes of numbers takes about half a millisecond, as do so many inputs looked up: after each such
+# slice the loop has its turn. A thread would not help, since this work holds the interpreter.
+SLICE_BYTES = 32 * 1024
+SLICE_INPUTS = 128
+# From here on `join` lets other threads run.
+_INLINE_BYTES = 1024 * 1024
 
 _encode_vector = msgspec.msgpack.encode
 _decode_vector = msgspec.msgpack.Decoder(Vector).decode
@@ -41,13 +44,14 @@ class _Fetched(msgspec.Struct, frozen=True):
 
 
 class Embeddings:
-    """Answers requests of the embeddings wire and passes others on.
+    """Answers requests of the embeddings wire.
 
     Vectors share `cache` with other answers. An input that another request is asking for is waited for, not asked for again.
     `settings` are all that shapes answers beside the request. `clock` gives seconds since the epoch.
     """
 
-    __slots__ = ("_clock", "_fetching", "_flight", "_suffix", "_version", "cache")
+    __slots__ = ("_clock", "_fetching", "_flight", "_lookups", "_suffix", "_version", "cache")
+    wires = frozenset({"embeddings"})
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Embeddings:
         self._clock = clock
         self._flight: Flight[object, _Fetched] = Flight()
         self._fetching: dict[bytes, object] = {}
+        self._lookups: dict[int, set[bytes]] = {}
 
     def __len__(self) -> int:
         """How many inputs are being asked for."""
@@ -70,16 +75,14 @@ class Embeddings:
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Answers from memory what is there, and asks for the rest in one call."""
-        if request.wire != "embeddings":
-            return await next(request)
         control = request.cache_control
         if request.scope is None or (control.no_store and not control.only_if_cached):
             why = "no_scope" if request.scope is None else "no_store"
             return await next(msgspec.structs.replace(request, bypass=request.bypass or why))
-        question = await _inline_or_thread(len(request.body), lambda: self._question(request))
+        question = await self._question(request)
         if question is None:
             return await next(msgspec.structs.replace(request, bypass=request.bypass or "not_embeddings"))
-        known = {} if control.no_cache else self._known(question, request)
+        known = {} if control.no_cache else await self._known(question.keys, request)
         missing = [key for key in dict.fromkeys(question.keys) if key not in known]
         hit: Hit = "exact"
         reply = None
@@ -91,24 +94,47 @@ class Embeddings:
                 return reply
         return await self._answer(question, request, known, hit=hit, reply=reply)
 
-    def _question(self, request: Request) -> Question | None:
-        return vectors.question_of(request.body, scope=f"{request.scope}{self._suffix}", version=self._version)
+    async def _question(self, request: Request) -> Question | None:
+        body = request.body
+        parts = vectors.parts_of(body) if len(body) <= SLICE_BYTES else await asyncio.to_thread(vectors.parts_of, body)
+        if parts is None:
+            return None
+        keys = parts.keys(scope=f"{request.scope}{self._suffix}", version=self._version)
+        return Question(parts, await _in_slices(keys, len(body) // len(parts.inputs)))
 
-    def _known(self, question: Question, request: Request) -> dict[bytes, Vector]:
-        max_age, now = request.cache_control.max_age, self._clock()
-        known = {}
-        for key in question.keys:
-            value = self.cache.get(key)
-            if value is None:
-                continue
-            try:
-                vector = _decode_vector(value)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue  # a snapshot of other contents
-            young = max_age is None or now - vector.stored_at <= max_age
-            if vector.digest == key and vector.scope == request.scope and young:
-                known[key] = vector
+    async def _known(self, keys: Sequence[bytes], request: Request) -> dict[bytes, Vector]:
+        """The vectors in memory.
+
+        Others land while the loop has its turns: such inputs are looked up again, so that what is missing at the return
+        may be claimed, before the next await, without asking for anything twice.
+        """
+        known: dict[bytes, Vector] = {}
+        landed: set[bytes] = set()
+        self._lookups[id(landed)] = landed
+        try:
+            while keys:
+                for count, key in enumerate(keys, 1):
+                    if (vector := self._find(key, request)) is not None:
+                        known[key] = vector
+                    if count % SLICE_INPUTS == 0:
+                        await asyncio.sleep(0)
+                keys = [key for key in keys if key in landed and key not in known]
+                landed.clear()
+        finally:
+            del self._lookups[id(landed)]
         return known
+
+    def _find(self, key: bytes, request: Request) -> Vector | None:
+        value = self.cache.get(key)
+        if value is None:
+            return None
+        try:
+            vector = _decode_vector(value)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None  # a snapshot of other contents
+        max_age = request.cache_control.max_age
+        young = max_age is None or self._clock() - vector.stored_at <= max_age
+        return vector if young and vector.digest == key and vector.scope == request.scope else None
 
     async def _fetch(
         self,
@@ -142,7 +168,7 @@ class Embeddings:
                 for join in joined:
                     join.cancel()
             # A call that landed before it could be joined has stored what it got.
-            known.update(self._known(question, request))
+            known.update(await self._known([key for key in missing if key not in known], request))
         return hit, reply
 
     async def _own(
@@ -162,6 +188,8 @@ class Embeddings:
             finally:
                 for key in keys:
                     self._fetching.pop(key, None)
+                for landed in self._lookups.values():
+                    landed.update(keys)
 
         fetched, _ = await self._flight.run(batch, work)
         return fetched
@@ -179,33 +207,42 @@ class Embeddings:
         reply = await next(msgspec.structs.replace(request, body=body))
         if reply.status != 200 or reply.body is None:
             return _Fetched({}, reply)
-        made = await _inline_or_thread(len(reply.body), lambda: self._stored(question, request, reply, keys))
+        made = await self._stored(question, request, reply, keys)
         if not made and keys != question.keys:
             raise UpstreamError(
                 f"{reply.served_by} sent embeddings that do not fit their inputs; call again", code="broken"
             )
         return _Fetched(made, reply)  # without any it is odd, but a whole reply to what the client asked
 
-    def _stored(self, question: Question, request: Request, reply: Reply, keys: list[bytes]) -> dict[bytes, Vector]:
-        """The vectors of a reply, put into the cache; none where they do not fit their inputs. Runs on any thread."""
-        found = vectors.found_in(reply.body or b"", question.inputs_of(keys))
+    async def _stored(
+        self, question: Question, request: Request, reply: Reply, keys: list[bytes]
+    ) -> dict[bytes, Vector]:
+        """The vectors of a reply, put into the cache; none where they do not fit their inputs."""
+        body, inputs = reply.body or b"", question.inputs_of(keys)
+        found = vectors.found_in(body, len(inputs))
         if found is None:
             return {}
+        numbers = await _in_slices(vectors.numbers_of(found), len(body) // len(inputs))
+        data = [each for each in numbers if each]
+        if len(data) != len(keys) or len({len(each) for each in data}) != 1:
+            return {}
+        counts = await _in_slices(vectors.counts_of(found, inputs), len(request.body) // len(inputs))
         now, scope = self._clock(), request.scope or ""
         made = {
-            key: Vector(key, scope, now, reply.served_by, found.model, count, data)
-            for key, count, data in zip(keys, found.tokens, found.data, strict=True)
+            key: Vector(key, scope, now, reply.served_by, found.model, count, each)
+            for key, count, each in zip(keys, vectors.shares(found.tokens, counts, inputs), data, strict=True)
         }
-        for key, vector in made.items():
-            self.cache.set(key, _encode_vector(vector))
+        await _in_slices((self.cache.set(key, _encode_vector(vector)) for key, vector in made.items()), len(data[0]))
         return made
 
     async def _answer(
         self, question: Question, request: Request, known: dict[bytes, Vector], *, hit: Hit, reply: Reply | None
     ) -> Reply:
         chosen = [known[key] for key in question.keys]
-        size = sum(len(vector.data) for vector in chosen)
-        body = await _inline_or_thread(size, lambda: vectors.render(chosen, as_base64=question.as_base64))
+        size = len(chosen[0].data)
+        pieces = await _in_slices(vectors.render(chosen, as_base64=question.parts.as_base64), size)
+        small = size * len(chosen) <= _INLINE_BYTES
+        body = b"".join(pieces) if small else await asyncio.to_thread(b"".join, pieces)
         reason = "" if hit in {"exact", "coalesced"} else "no_cache" if hit == "bypass" else "absent"
         summary = None if reply is None else reply.summary  # what was paid for, not what was spared
         return Reply(
@@ -226,5 +263,12 @@ async def _gone() -> _Fetched:
     raise UpstreamError("the call that was to be joined has ended", code="broken")
 
 
-async def _inline_or_thread(size: int, work: Callable[[], T]) -> T:
-    return work() if size <= INLINE_BYTES else await asyncio.to_thread(work)
+async def _in_slices(work: Iterable[T], size: int) -> list[T]:
+    """What an iterable gives, each for about `size` bytes of work; the loop has its turn after every slice."""
+    each = min(SLICE_INPUTS, max(1, SLICE_BYTES // max(1, size)))
+    done = []
+    for count, result in enumerate(work, 1):
+        done.append(result)
+        if count % each == 0:
+            await asyncio.sleep(0)
+    return done

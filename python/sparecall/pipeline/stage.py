@@ -16,7 +16,8 @@ class Stage(Protocol):
 
     A stage answers by itself, or awaits `next(request)`, with the request it got or a changed copy, and returns that
     reply or a changed copy. It may have `__aenter__` and `__aexit__`, which run when the pipeline opens and closes. Its
-    name in traces is the name of its class or function, in lower case.
+    name in traces is the name of its class or function, in lower case. One that has `wires`, a set of wires' names, sees
+    only requests of these.
     """
 
     async def __call__(self, request: Request, next: Next, /) -> Reply:  # noqa: A002 - the word of the design

@@ -37,12 +37,16 @@ REQUEST_HEADERS = frozenset({
 REPLY_HEADERS = frozenset({"anthropic-organization-id", "openai-model", "openai-organization", "openai-processing-ms", "openai-version", "retry-after",
                            "request-id", "retry-after-ms", "x-request-id", "x-should-retry"})  # fmt: skip
 REPLY_HEADER_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-", "x-simulate", "x-sparecall-simulated")
+MAX_WHOLE_BYTES = 256 * 1024 * 1024
+"""The largest reply that is read whole, inflated; more where `max_reply_bytes` is. 2,048 embeddings of 3,072 numbers come to 190 MB where each has a line of its own."""
+# To put so many bytes together takes 0.1 ms, and from here on Python does it without holding the other threads up.
+_INLINE_BYTES = 1024 * 1024
 # The second is what a damaged gzip body raises.
 SOCKET_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, TimeoutError, OSError)
 
 
 class Upstream:
-    """Sends requests of its `wires` to `config.url` and returns what comes, complete or as a stream; passes others on.
+    """Sends requests of its `wires` to `config.url` and returns what comes, complete or as a stream.
 
     An answer of any status is a `Reply`. No answer is an `UpstreamError`: ``unreachable``, ``timeout`` or ``broken``.
     """
@@ -97,8 +101,6 @@ class Upstream:
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Makes the call, unless the client forbids one."""
-        if request.wire not in self.wires:
-            return await next(request)
         if request.cache_control.only_if_cached:  # no cache stands above that could have said so
             return no_call(request.bypass or "absent", request.wire)
         wire = WIRES[request.wire]
@@ -122,11 +124,11 @@ class Upstream:
                 served_by=self.url,
             )
         try:
-            content = await response.read()
+            content = await self._whole(response)
         except SOCKET_ERRORS as error:
             raise failure(error, self.url) from None
         finally:
-            response.release()
+            response.close()  # one that was read to its end has given its connection back already
         return Reply(
             status=response.status,
             hit=hit,
@@ -176,6 +178,27 @@ class Upstream:
             raise InvalidArgument(
                 "the key or a header holds a character that no header may hold, such as a line end"
             ) from None
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+        """The body, inflated. Raises `UpstreamError` where it is over the limit, which is found out before it is held."""
+        plain = "content-encoding" not in response.headers
+        announced = response.content_length
+        if plain and announced is not None and announced <= _INLINE_BYTES:
+            return await response.read()
+        limit = max(self._max_reply_bytes, MAX_WHOLE_BYTES)
+        too_large = UpstreamError(f"{self.url} sent a reply of over {limit} bytes, the limit here", code="broken")
+        if plain and announced is not None and announced > limit:
+            raise too_large
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await response.content.readany():
+            size += len(piece)
+            if size > limit:
+                raise too_large
+            if pieces:
+                await asyncio.sleep(0)  # what is compressed comes without a wait
+            pieces.append(piece)
+        return b"".join(pieces) if size <= _INLINE_BYTES else await asyncio.to_thread(b"".join, pieces)
 
     def _follow(self, response: aiohttp.ClientResponse, wire: Wire) -> ReplyLog[Ending]:
         """Starts to write a streaming response into a log; stops when nobody reads it any more."""
@@ -266,6 +289,8 @@ def failure(error: BaseException, url: str) -> UpstreamError:
         return UpstreamError(f"{url} did not answer in time; raise upstream.read_timeout or call again", code="timeout")
     if isinstance(error, InvalidDocument):
         return UpstreamError(f"{url} sent an event that cannot be read: {error}", code="broken")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return UpstreamError(f"{url} cannot be reached: the proxy answered {error.status}", code="unreachable")
     if isinstance(error, aiohttp.ClientConnectorError):
         return UpstreamError(f"{url} cannot be reached ({error.os_error.strerror or 'no address'})", code="unreachable")
     return UpstreamError(f"{url} broke off its answer ({type(error).__name__}); call again", code="broken")

@@ -15,7 +15,7 @@ from sparecall.digest import inspect
 from sparecall.pipeline.answer import Summary, TokenCount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _decode = msgspec.json.decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError)
@@ -42,26 +42,37 @@ class _Body(msgspec.Struct):
     encoding_format: Literal["float", "base64"] | None = None
 
 
-class Question(msgspec.Struct, frozen=True):
-    """A body of which each input has a key of its own."""
+class Parts(msgspec.Struct, frozen=True):
+    """A body taken apart, before its inputs have keys."""
 
     fields: dict[str, msgspec.Raw]
     inputs: list[str | list[int]]
-    keys: list[bytes]
-    """The digest of each input with all else that shapes its vector."""
     as_base64: bool
+
+    def keys(self, *, scope: str, version: int) -> Iterator[bytes]:
+        """The digest of each input with all else that shapes its vector."""
+        shape = {name: value for name, value in self.fields.items() if name not in {"input", "encoding_format"}}
+        for item in self.inputs:
+            yield inspect(msgspec.json.encode({**shape, "input": item}), scope=scope, version=version).digest
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A body of which each input has a key of its own."""
+
+    parts: Parts
+    keys: list[bytes]
 
     def asking(self, keys: Sequence[bytes]) -> bytes:
         """The body that asks for the inputs with these keys, in their order."""
-        return msgspec.json.encode({**self.fields, "input": self.inputs_of(keys)})
+        return msgspec.json.encode({**self.parts.fields, "input": self.inputs_of(keys)})
 
     def inputs_of(self, keys: Iterable[bytes]) -> list[str | list[int]]:
         """The inputs with these keys."""
-        inputs = dict(zip(self.keys, self.inputs, strict=True))
+        inputs = dict(zip(self.keys, self.parts.inputs, strict=True))
         return [inputs[key] for key in keys]
 
 
-def question_of(body: bytes, *, scope: str, version: int) -> Question | None:
+def parts_of(body: bytes) -> Parts | None:
     """The body taken apart; None where it is valid JSON but odd, which is the provider's to judge.
 
     Raises `InvalidDocument` where it is no JSON or ambiguous. Linear in the body.
@@ -75,11 +86,7 @@ def question_of(body: bytes, *, scope: str, version: int) -> Question | None:
     inputs = [read.input] if isinstance(read.input, str) or _is_tokens(read.input) else read.input
     if not read.model or not inputs or not all(item and (isinstance(item, str) or _is_tokens(item)) for item in inputs):
         return None
-    shape = {name: value for name, value in fields.items() if name not in {"input", "encoding_format"}}
-    keys = [
-        inspect(msgspec.json.encode({**shape, "input": item}), scope=scope, version=version).digest for item in inputs
-    ]
-    return Question(fields, inputs, keys, read.encoding_format == "base64")
+    return Parts(fields, inputs, read.encoding_format == "base64")
 
 
 def _is_tokens(value: object) -> bool:
@@ -90,17 +97,15 @@ class _Usage(msgspec.Struct):
     prompt_tokens: TokenCount = 0
 
 
-class _Embedding(msgspec.Struct):
-    index: int
-    embedding: str | list[float]
-
-
-class _Skipped(msgspec.Struct):
+class _Item(msgspec.Struct):
     index: int
     embedding: msgspec.Raw
 
 
 class _Reply(msgspec.Struct, kw_only=True):
+    """A reply without a look at the numbers, which are nearly all of it."""
+
+    data: list[_Item]
     model: str = ""
     usage: _Usage | None = None
 
@@ -109,40 +114,37 @@ class _Reply(msgspec.Struct, kw_only=True):
         return 0 if self.usage is None else self.usage.prompt_tokens
 
 
-class _List(_Reply):
-    data: list[_Embedding]
-
-
-class _Heads(_Reply):
-    """The same without a look at the numbers, which are nearly all of it."""
-
-    data: list[_Skipped]
-
-
 class Found(msgspec.Struct, frozen=True):
-    """The model's name, and the vectors and tokens of a reply in the order of the inputs."""
+    """A reply that has one item for each input, in their order; the numbers are not read yet."""
 
     model: str
-    data: list[bytes]
-    tokens: list[int]
+    tokens: int
+    items: list[msgspec.Raw]
 
 
-_list_decoder = msgspec.json.Decoder(_List)
-_heads_decoder = msgspec.json.Decoder(_Heads)
+_reply_decoder = msgspec.json.Decoder(_Reply)
+_embedding_decoder = msgspec.json.Decoder(str | list[float])
 
 
-def found_in(body: bytes, inputs: Sequence[str | list[int]]) -> Found | None:
-    """What a reply to these inputs holds; None where that is not one vector of the same length for each."""
+def found_in(body: bytes, count: int) -> Found | None:
+    """What a reply to so many inputs holds; None where that is not one item for each."""
     try:
-        reply = _list_decoder.decode(body)
-        items = sorted(reply.data, key=lambda item: item.index)
-        data = [_float32(item.embedding) for item in items]
+        reply = _reply_decoder.decode(body)
     except _UNREADABLE:
         return None
-    whole = [item.index for item in items] == list(range(len(inputs)))
-    if not whole or len({len(vector) for vector in data}) != 1 or not data[0]:
+    items = sorted(reply.data, key=lambda item: item.index)
+    if [item.index for item in items] != list(range(count)):
         return None
-    return Found(reply.model, data, _shares(reply.tokens, inputs, reply.model))
+    return Found(reply.model, reply.tokens, [item.embedding for item in items])
+
+
+def numbers_of(found: Found) -> Iterator[bytes | None]:
+    """The vectors of a reply as float32, each read when it is asked for; None for one that is none."""
+    for item in found.items:
+        try:
+            yield _float32(_embedding_decoder.decode(item))
+        except _UNREADABLE:
+            yield None
 
 
 def _float32(embedding: str | list[float]) -> bytes:
@@ -154,40 +156,39 @@ def _float32(embedding: str | list[float]) -> bytes:
     return data
 
 
-def _shares(total: int, inputs: Sequence[str | list[int]], model: str) -> list[int]:
-    """Tokens of each input: counted where that gives the provider's total, else its total divided by the inputs' lengths."""
-    if len(inputs) == 1:
-        return [total]
-    encoding = tokens.encoding_for_model(model)
-    if encoding is not None:
-        counts = [tokens.count(item, encoding) if isinstance(item, str) else len(item) for item in inputs]
-        if sum(counts) == total:
-            return counts
+def counts_of(found: Found, inputs: Sequence[str | list[int]]) -> Iterator[int]:
+    """Tokens of each input by the model's tokenizer; of none where that is not known, or where the total needs no sharing."""
+    encoding = tokens.encoding_for_model(found.model)
+    if encoding is not None and len(inputs) > 1:
+        yield from (tokens.count(item, encoding) if isinstance(item, str) else len(item) for item in inputs)
+
+
+def shares(total: int, counts: Sequence[int], inputs: Sequence[str | list[int]]) -> list[int]:
+    """Tokens of each input: as counted where that gives the provider's total, else the total divided by the inputs' lengths."""
+    if counts and sum(counts) == total:
+        return list(counts)
     lengths = [len(item) for item in inputs]
     ends = [total * reached // sum(lengths) for reached in itertools.accumulate(lengths)]
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def render(vectors: Sequence[Vector], *, as_base64: bool) -> bytes:
-    """The reply for these vectors. Floats are written with the fewest digits that make the same float32."""
+def render(vectors: Sequence[Vector], *, as_base64: bool) -> Iterator[bytes]:
+    """The pieces of the reply for these vectors, one for each and one more. Floats are written with the fewest digits that make the same float32."""
+    before = b'{"object":"list","data":['
+    for index, vector in enumerate(vectors):
+        data = base64.b64encode(vector.data).decode() if as_base64 else np.frombuffer(vector.data, "<f4")
+        item = {"object": "embedding", "index": index, "embedding": data}
+        yield before + orjson.dumps(item, option=orjson.OPT_SERIALIZE_NUMPY)
+        before = b","
     total = sum(vector.tokens for vector in vectors)
-    data = [
-        {
-            "object": "embedding",
-            "index": index,
-            "embedding": base64.b64encode(vector.data).decode() if as_base64 else np.frombuffer(vector.data, "<f4"),
-        }
-        for index, vector in enumerate(vectors)
-    ]
     usage = {"prompt_tokens": total, "total_tokens": total}
-    reply = {"object": "list", "data": data, "model": vectors[0].model, "usage": usage}
-    return orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY)
+    yield b"]," + orjson.dumps({"model": vectors[0].model, "usage": usage})[1:]
 
 
 def summarise(body: bytes) -> Summary | None:
     """Model and tokens of a whole reply; None where it is none. It is never stored as a whole."""
     try:
-        reply = _heads_decoder.decode(body)
+        reply = _reply_decoder.decode(body)
     except _UNREADABLE:
         return None
     return Summary(reply.model, reply.tokens, 0, storable=False)

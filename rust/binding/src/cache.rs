@@ -167,6 +167,13 @@ impl BytesCache {
         format!("BytesCache(max_bytes={max_bytes}, policy='lru', entries={entries}, weight={weight})")
     }
 
+    /// What every file that `save` wrote begins with.
+    #[classattr]
+    #[pyo3(name = "SNAPSHOT_MAGIC")]
+    fn snapshot_magic(py: Python<'_>) -> Bound<'_, PyBytes> {
+        PyBytes::new(py, &snapshot::MAGIC)
+    }
+
     #[allow(clippy::needless_pass_by_value)] // pyo3 hands paths over by value
     /// Writes every live entry to the file `path`, in order of use, with the life it has left.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {

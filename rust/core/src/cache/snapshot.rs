@@ -8,7 +8,8 @@
 use super::{Key, NEVER};
 use crate::error::{Error, Result};
 
-const MAGIC: [u8; 8] = *b"SPARECSH";
+/// What every such file begins with.
+pub const MAGIC: [u8; 8] = *b"SPARECSH";
 const VERSION: u32 = 1;
 const HEADER: usize = 8 + 4 + 8 + 8;
 const CHECKSUM: usize = blake3::OUT_LEN;
