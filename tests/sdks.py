@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -257,3 +258,20 @@ def alike(found: dict[str, Any], beside: str, why: object = "") -> None:
     """Every way was told the same."""
     for way, told in found.items():
         assert told == found[beside], (why, way)
+
+
+_ONE_TIME = re.compile(r"req_sim_\d+| \(\w+Error\)")
+
+
+def plain(found: Any) -> Any:
+    """The same without what no two calls have in common."""
+    match found:
+        case Told():
+            return found._replace(items=plain(found.items), error=plain(found.error))
+        case list():
+            return [plain(item) for item in found]
+        case dict():
+            return {name: plain(value) for name, value in found.items()}
+        case str():
+            return _ONE_TIME.sub("", found)
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -12,12 +11,12 @@ import pytest
 from aiohttp import web
 
 from gateway.site import Script, scripted, until
-from sdks import CALLS, DIRECT, GATEWAY, KINDS, THROUGH, Call, Told, alike, ways_to
+from sdks import CALLS, DIRECT, GATEWAY, KINDS, THROUGH, Call, alike, plain, ways_to
 from simulated import INSTANT, forced
 from sparecall import simulate
 
 if TYPE_CHECKING:
-    from sdks import Way
+    from sdks import Told, Way
 
 pytestmark = pytest.mark.anyio
 
@@ -51,21 +50,6 @@ ODD: dict[str, tuple[int, str, bytes]] = {
 # What of it comes is passed on; of the second row the gateway says in its own words that it broke.
 PASSED_ON = ("garbage", "html", "truncated_json", "error_in_200")
 BROKEN = ("disconnect", "cut_stream", "bad_length", "no_done")
-ONE_TIME = re.compile(r"req_sim_\d+| \(\w+Error\)")
-
-
-def plain(found: Any) -> Any:
-    """The same without what no two calls have in common."""
-    match found:
-        case Told():
-            return found._replace(items=plain(found.items), error=plain(found.error))
-        case list():
-            return [plain(item) for item in found]
-        case dict():
-            return {name: plain(value) for name, value in found.items()}
-        case str():
-            return ONE_TIME.sub("", found)
-    return found
 
 
 async def told(ways: dict[str, Way], kind: str, **headers: str) -> dict[str, Told]:
