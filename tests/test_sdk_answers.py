@@ -99,6 +99,8 @@ async def test_an_answer_is_the_provider_s_and_a_replay_amounts_to_the_same(kind
         if kind.removesuffix(" stream") in _NOT_STORED:
             wanted = "bypass wire" if kind == "count_tokens" else "miss absent"
         assert {one.hit for one in again.values()} == {wanted}
+        if wanted == "exact":
+            assert not passed & set(again[GATEWAY].headers), "nothing of a call that was not made"
         if call.stream:
             assert amounts_to(call, again[GATEWAY]) == amounts_to(call, direct)
             whole = await asked(ways, call.whole())
