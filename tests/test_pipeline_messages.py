@@ -380,6 +380,7 @@ def test_a_summary_counts_all_the_model_read() -> None:
     [
         ("end_turn", True),
         ("max_tokens", True),
+        ("model_context_window_exceeded", True),
         ("stop_sequence", True),
         ("tool_use", True),
         ("pause_turn", False),

@@ -206,3 +206,21 @@ def test_other_values_keep_their_spelling_when_a_field_is_replaced() -> None:
 @pytest.mark.parametrize("request_body", [b'{"input":"\\ud800","user":"me"}', b"not json", b"[]"])
 def test_of_a_request_that_cannot_be_read_nothing_is_repeated(request_body: bytes) -> None:
     assert responses.echoed(response(**THEIRS), request_body) == response(**NOBODY)
+
+
+@pytest.mark.parametrize(
+    "item", [5, {"type": "message"}, {"type": "message", "id": "m", "content": "no list"}], ids=str
+)
+def test_an_item_nobody_knows_is_rendered_as_it_is(item: Any) -> None:
+    events = rendered(response(item))
+    assert [event["type"] for event in events[2:]] == ["response.output_item.done", "response.completed"]
+    assert (events[2]["item"], events[-1]["response"]["output"]) == (item, [item])
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+
+
+@pytest.mark.parametrize("status", ["incomplete", "failed"])
+def test_a_stream_ends_as_its_response_says(status: str) -> None:
+    events = rendered(response(status=status, error={"code": "server_error"}, incomplete_details={"reason": "x"}))
+    assert events[-1]["type"] == f"response.{status}"
+    opened = events[0]["response"]
+    assert (opened["status"], opened["error"], opened["incomplete_details"]) == ("in_progress", None, None)

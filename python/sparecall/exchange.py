@@ -11,7 +11,7 @@ from sparecall.errors import ConfigError, InvalidArgument, InvalidDocument, Spar
 from sparecall.pipeline import CacheControl, Request, Upstream
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
 from sparecall.pipeline.upstream import reply_headers
-from sparecall.pipeline.wire import CHAT, WIRES, Wire
+from sparecall.pipeline.wire import CHAT, MESSAGES, WIRES, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Mapping
@@ -148,11 +148,16 @@ async def live_of(reply: Reply) -> AsyncIterator[bytes]:
     yield ending
 
 
+def wire_of(path: str) -> Wire:
+    """Whose provider and whose errors belong to a call that is only passed on: what stands below Anthropic's wire is Anthropic's."""
+    return MESSAGES if path.lstrip("/").startswith("messages/") else CHAT
+
+
 def provider_of(pipeline: Pipeline, path: str) -> Upstream:
-    """Who gets a call that is only passed on: what stands below Anthropic's wire is Anthropic's. Raises a 404 where there is none."""
-    wire: WireName = "messages" if path.lstrip("/").startswith("messages/") else "chat"
+    """Who gets a call that is only passed on. Raises a 404 where there is none."""
+    wire = wire_of(path)
     for stage in pipeline.stages:
-        if isinstance(stage, Upstream) and wire in stage.wires:
+        if isinstance(stage, Upstream) and wire.name in stage.wires:
             return stage
     raise Refusal(404, "There is no provider for this path here.", code="not_found")
 

@@ -176,9 +176,14 @@ async def test_keys_of_clients_are_scopes_and_other_versions_of_the_wire_are_oth
 async def test_errors_have_the_form_of_their_wire() -> None:
     async with both_wires(server={"client_keys": ["sk-team"]}) as (site, provider, _):
         async with anthropic_client(site.url, "sk-other") as client:
-            with pytest.raises(anthropic.AuthenticationError) as refused:
-                await message(client, MESSAGES["text"])
-            assert refused.value.body["error"]["type"] == "authentication_error"  # type: ignore[index]
+            count = client.messages.count_tokens
+            for asking in (
+                message(client, MESSAGES["text"]),
+                count(model=MODEL, messages=MESSAGES["text"]["messages"]),
+            ):
+                with pytest.raises(anthropic.AuthenticationError) as refused:
+                    await asking
+                assert refused.value.body["error"]["type"] == "authentication_error"  # type: ignore[index]
         async with anthropic_client(site.url, "sk-team") as client:
             fault = {"extra_headers": {"x-simulate-fault": "rate_limit"}}
             with pytest.raises(anthropic.RateLimitError):

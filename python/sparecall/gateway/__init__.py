@@ -14,7 +14,7 @@ from aiohttp.web_urldispatcher import _default_expect_handler
 
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError
-from sparecall.exchange import PRIVATE, Refusal, key_of, provider_of, refusal_of, request_of
+from sparecall.exchange import PRIVATE, Refusal, key_of, provider_of, refusal_of, request_of, wire_of
 from sparecall.gateway.body import Upload, read_whole
 from sparecall.gateway.errors import response_of
 from sparecall.gateway.lag import watched
@@ -105,7 +105,7 @@ class Gateway:
         return Runner(
             self.app(),
             path=f"/v1{CHAT.path}",
-            handler=self._guarded(functools.partial(self._call, CHAT, ok=whole)),
+            handler=self._guarded(functools.partial(self._call, CHAT, ok=whole), CHAT),
             head_timeout=self._config.server.request_timeout,
             access_log=None,
             handler_cancellation=True,
@@ -139,8 +139,8 @@ class Gateway:
             yield
             self.ready = False
 
-    def _guarded(self, handler: Handler, wire: Wire = CHAT) -> Handler:
-        """The handler, with refusals and errors turned into replies."""
+    def _guarded(self, handler: Handler, wire: Wire | None = None) -> Handler:
+        """The handler, with refusals and errors turned into replies of the wire, or of that of the path."""
 
         async def guarded(http: web.Request) -> web.StreamResponse:
             try:
@@ -170,7 +170,7 @@ class Gateway:
             if http.writer.output_size > 0 and http.transport is not None:
                 # Part of a reply was sent: a second one behind it would be read as its rest.
                 http.transport.abort()
-            response = response_of(refusal, wire)
+            response = response_of(refusal, wire or wire_of(http.match_info.get("path", "")))
             if self._stopping:
                 response.force_close()
             return response
@@ -228,9 +228,10 @@ class Gateway:
         # What has not come yet is not waited for: it may be an upload of any size.
         upload = None if http.content.is_eof() else Upload(http, timeout=self._config.server.request_timeout)
         request = self._request(http, key, b"" if upload is not None else await self._read(http))
+        path = http.match_info["path"]
         if request.cache_control.only_if_cached:
-            return await respond(http, no_call("wire"))
-        provider = provider_of(self.pipeline, http.match_info["path"])
+            return await respond(http, no_call("wire", wire_of(path).name))
+        provider = provider_of(self.pipeline, path)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for mypy
         self._passing.add(task)

@@ -17,6 +17,7 @@ from sparecall.exchange import (
     refusal_of,
     request_of,
     whole_of,
+    wire_of,
 )
 from sparecall.pipeline import Scope
 from sparecall.pipeline.reply import no_call
@@ -101,14 +102,15 @@ async def answer(
     An error of a stage that is none of `sparecall.errors` is raised as it is: here it meets nobody but its own process.
     """
     path = target.partition("?")[0]
-    wire = _WIRES.get(path[len(prefix_of(path)) :]) if method == "POST" else None
+    below = path[len(prefix_of(path)) :]
+    wire = _WIRES.get(below) if method == "POST" else None
     try:
         return await within(patience, _answer(pipeline, wire, method, target, headers, body, patience))
     except Refusal as raised:
         refusal = raised
     except SparecallError as error:
         refusal = refusal_of(error)
-    return Outcome(refusal.status, ERROR_HEADERS, refusal.body(wire or CHAT))
+    return Outcome(refusal.status, ERROR_HEADERS, refusal.body(wire or wire_of(below)))
 
 
 async def _answer(
@@ -151,7 +153,7 @@ async def _pass_through(
         raise Refusal(404, "No such path here.", code="not_found")
     upstream = provider_of(pipeline, below)
     if request.cache_control.only_if_cached:
-        reply = no_call("wire")
+        reply = no_call("wire", wire_of(below).name)
         return Outcome(reply.status, *whole_of(reply))
     response, headers = await pass_on(upstream, request, method, path, prefix=prefix, query=query)
     return Outcome(response.status, headers, Live(_content(response, upstream.url), response.close, patience=patience))

@@ -15,7 +15,8 @@ from sparecall.pipeline.log import LogEvent
 _decode = msgspec.json.decode
 _encode = msgspec.json.encode
 # A Message that stopped for one of these reasons may be served again; "refusal" and "pause_turn" may not.
-_STORABLE_STOPS = frozenset({"end_turn", "max_tokens", "stop_sequence", "tool_use"})
+# The model's window is a limit as "max_tokens" is: the same request comes to the same one.
+_STORABLE_STOPS = frozenset({"end_turn", "max_tokens", "model_context_window_exceeded", "stop_sequence", "tool_use"})
 # Known only when the Message ends: null in `message_start`, stated by `message_delta`.
 _STATED_LAST = ("stop_reason", "stop_sequence", "stop_details", "container")
 # What `message_delta` may say of the Message beside its delta.

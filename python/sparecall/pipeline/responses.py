@@ -40,7 +40,8 @@ _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.fa
 
 _NULL, _EMPTY_TEXT, _EMPTY_LIST, _IN_PROGRESS = Raw(b"null"), Raw(b'""'), Raw(b"[]"), Raw(b'"in_progress"')
 # How what is not finished yet stands in the events that open it.
-_OPEN_RESPONSE = {"status": _IN_PROGRESS, "output": _EMPTY_LIST, "usage": _NULL, "completed_at": _NULL}
+_OPEN_RESPONSE = {"status": _IN_PROGRESS, "output": _EMPTY_LIST, "usage": _NULL, "completed_at": _NULL, "error": _NULL,
+                  "incomplete_details": _NULL}  # fmt: skip
 _OPEN_ITEM = {"status": _IN_PROGRESS, "content": _EMPTY_LIST, "summary": _EMPTY_LIST, "arguments": _EMPTY_TEXT,
               "input": _EMPTY_TEXT, "encrypted_content": _NULL}  # fmt: skip
 _OPEN_PART = {"text": _EMPTY_TEXT, "annotations": _EMPTY_LIST, "logprobs": _EMPTY_LIST}
@@ -230,8 +231,9 @@ def _texts(output: list[Any]) -> dict[_Place, str]:
 
 
 def render(body: bytes, *, include_usage: bool = True) -> list[bytes]:
-    """A storable Response as the data of stream events, every text whole in one delta. Values keep their spelling.
+    """A Response as the data of stream events, every text whole in one delta. Values keep their spelling.
 
+    One that is not storable, which a provider may send to who asked for a stream, ends as its status says.
     Every stream of this wire ends with the Response, and so with its usage: `include_usage` is for the likeness of the wires.
     """
     if b"\n" in body or b"\r" in body:  # never inside a JSON string: the provider has laid it out for reading
@@ -241,9 +243,15 @@ def render(body: bytes, *, include_usage: bool = True) -> list[bytes]:
     script = _Script()
     script.add("response.created", response=opening)
     script.add("response.in_progress", response=opening)
-    for output_index, item in enumerate(_decode(response["output"], type=list[dict[str, Raw]])):
-        script.add_item(output_index, item)
-    script.add("response.completed", response=Raw(body))
+    for output_index, item in enumerate(_decode(response["output"], type=list[Raw])):
+        begun = len(script.events)
+        try:
+            script.add_item(output_index, _fields_decoder.decode(item))
+        except _ODD:  # of no kind that is known here: no storable Response has such an item
+            del script.events[begun:]
+            script.add("response.output_item.done", output_index=output_index, item=item)
+    last = f"response.{_decode(response.get('status', _NULL))}"
+    script.add(last if last in _TERMINAL else "response.completed", response=Raw(body))
     return script.events
 
 
