@@ -11,7 +11,7 @@ const SCAN_LIMIT: usize = 128;
 
 /// Memory that merges reuse; making one is free.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub(super) struct Scratch {
     /// The tokens taken so far.
     taken: Vec<u32>,
     /// A bit per position of the piece: set where no tokens lead to the end from.

@@ -3,26 +3,62 @@
 //! [`split`] cuts the text into pieces, [`vocab`] knows the pieces that are one token, [`merge`] breaks up the
 //! others, the long ones with the help of [`longest`].
 
+mod boundaries;
+mod classes;
 mod longest;
 mod merge;
+mod piece_cache;
 mod split;
 mod unicode;
 mod vocab;
 
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use merge::Scratch;
-
+use crate::cpu;
 use crate::error::{Error, Result};
+use boundaries::Known;
+use classes::BLOCK;
+use piece_cache::PieceCache;
 use split::Pattern;
 use vocab::{NONE, Vocabulary};
 
 /// The longest text in bytes: positions are 32-bit while a piece is merged.
 pub const MAX_TEXT: usize = u32::MAX as usize;
 
+/// A block and as much as is read past a piece that begins in it.
+const WINDOW: usize = BLOCK + 16;
+
+/// Memory that counts reuse.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    merge: merge::Scratch,
+    /// By the number of the encoding, the last one used first.
+    caches: Vec<(u64, PieceCache)>,
+}
+
+/// How many encodings a thread remembers pieces of.
+const MAX_CACHES: usize = 4;
+
+impl Scratch {
+    /// The memory for merges, and the pieces of that encoding that are known.
+    #[inline]
+    fn of(&mut self, encoding: &Encoding) -> (&mut merge::Scratch, &mut PieceCache) {
+        if self.caches.first().is_none_or(|(id, _)| *id != encoding.id) {
+            let found = self.caches.iter().position(|(id, _)| *id == encoding.id);
+            let cache = found.map(|at| self.caches.remove(at)).unwrap_or_else(|| (encoding.id, PieceCache::default()));
+            self.caches.truncate(MAX_CACHES - 1);
+            self.caches.insert(0, cache);
+        }
+        (&mut self.merge, &mut self.caches[0].1)
+    }
+}
+
 /// A pattern and a vocabulary under a name.
 pub struct Encoding {
+    /// Another one for each that is made.
+    id: u64,
     name: &'static str,
     pattern: Pattern,
     vocabulary: Vocabulary,
@@ -35,6 +71,8 @@ struct Shipped {
     blob: &'static [u8],
     encoding: OnceLock<Result<Encoding>>,
 }
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 static SHIPPED: [Shipped; 2] = [
     Shipped {
@@ -62,7 +100,7 @@ impl Encoding {
         let shipped = find(name)?;
         let make = || {
             let vocabulary = Vocabulary::unpack(shipped.blob)?;
-            Ok(Self { name: shipped.name, pattern: shipped.pattern, vocabulary })
+            Ok(Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), name: shipped.name, pattern: shipped.pattern, vocabulary })
         };
         shipped.encoding.get_or_init(make).as_ref().map_err(Clone::clone)
     }
@@ -84,13 +122,24 @@ impl Encoding {
 
     /// [`Encoding::count`] with memory that other calls reuse.
     pub fn count_with(&self, text: &str, scratch: &mut Scratch) -> usize {
+        let (merge, cache) = scratch.of(self);
         let mut total = 0;
-        self.pieces(text.as_bytes(), |text, start, end, rank| {
-            if rank == NONE {
-                merge::merge(&self.vocabulary, text, (start, end), scratch, |_, _| total += 1);
+        let mut count = |text: &[u8], start, end| {
+            if self.vocabulary.rank(text, start, end) == NONE {
+                let mut tokens = 0;
+                merge::merge(&self.vocabulary, text, (start, end), merge, |_, _| tokens += 1);
+                tokens
             } else {
-                total += 1;
+                1
             }
+        };
+        self.pieces(text.as_bytes(), |text, start, end| {
+            total += match text[start..].first_chunk::<16>() {
+                Some(bytes) if end - start <= piece_cache::LONGEST => {
+                    cache.count(piece_cache::Piece::new(bytes, end - start), || count(text, start, end))
+                }
+                _ => count(text, start, end),
+            };
         });
         total
     }
@@ -98,9 +147,10 @@ impl Encoding {
     /// The tokens of `text`; there are [`Encoding::count`] of them.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let (mut tokens, mut scratch) = (Vec::new(), Scratch::default());
-        self.pieces(text.as_bytes(), |text, start, end, rank| {
+        self.pieces(text.as_bytes(), |text, start, end| {
+            let rank = self.vocabulary.rank(text, start, end);
             if rank == NONE {
-                merge::merge(&self.vocabulary, text, (start, end), &mut scratch, |start, end| {
+                merge::merge(&self.vocabulary, text, (start, end), &mut scratch.merge, |start, end| {
                     tokens.push(self.vocabulary.rank(text, start, end));
                 });
             } else {
@@ -120,15 +170,42 @@ impl Encoding {
         self.vocabulary.token(rank)
     }
 
-    /// Calls `each` with the bounds of every piece and its rank, `NONE` where it is more than one token.
+    /// Calls `each` with a text and the bounds of every piece in it. The last few pieces are in a copy with room behind it.
     #[inline]
-    fn pieces(&self, text: &[u8], mut each: impl FnMut(&[u8], usize, usize, u32)) {
+    fn pieces(&self, text: &[u8], mut each: impl FnMut(&[u8], usize, usize)) {
         assert!(text.len() <= MAX_TEXT, "the text is longer than MAX_TEXT");
-        let mut start = 0;
-        while start < text.len() {
-            let end = self.pattern.piece_end(text, start);
-            each(text, start, end, self.vocabulary.rank(text, start, end));
-            start = end;
+        let level = cpu::level();
+        let mut at = 0;
+        let mut copy = [0; WINDOW];
+        while at < text.len() {
+            let rest = &text[at..];
+            let (window, length) = match rest.first_chunk::<WINDOW>() {
+                Some(window) => (window, BLOCK),
+                None => {
+                    copy[..rest.len()].copy_from_slice(rest);
+                    copy[rest.len()..].fill(0);
+                    (&copy, rest.len().min(BLOCK))
+                }
+            };
+            let mut start = 0;
+            if window[0] < 0x80 && window[1] < 0x80 {
+                let block = window.first_chunk::<BLOCK>().expect("a window is longer than a block");
+                let classes = classes::classify(level, block);
+                let bytes = classes.wide.trailing_zeros().min(length as u32);
+                let at_end = rest.len() < BLOCK && bytes as usize == rest.len();
+                let mut ends = boundaries::boundaries(self.pattern, &classes, block, Known { bytes, at_end }) & !1;
+                while ends != 0 {
+                    let end = ends.trailing_zeros() as usize;
+                    ends &= ends - 1;
+                    each(window, start, end);
+                    start = end;
+                }
+            }
+            if start == 0 {
+                start = self.pattern.piece_end(text, at) - at;
+                each(text, at, at + start);
+            }
+            at += start;
         }
     }
 }
