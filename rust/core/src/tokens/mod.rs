@@ -3,11 +3,14 @@
 //! [`split`] cuts the text into pieces, [`vocab`] knows the pieces that are one token, [`merge`] breaks up the
 //! others, the long ones with the help of [`longest`].
 
+mod borders;
 mod boundaries;
 mod classes;
 mod longest;
 mod merge;
+mod pairs;
 mod piece_cache;
+mod scan;
 mod split;
 mod unicode;
 mod vocab;
@@ -20,7 +23,7 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use boundaries::Known;
 use classes::BLOCK;
-use piece_cache::PieceCache;
+use piece_cache::{Piece, PieceCache};
 use split::Pattern;
 use vocab::{NONE, Vocabulary};
 
@@ -124,24 +127,38 @@ impl Encoding {
     pub fn count_with(&self, text: &str, scratch: &mut Scratch) -> usize {
         let (merge, cache) = scratch.of(self);
         let mut total = 0;
-        let mut count = |text: &[u8], start, end| {
-            if self.vocabulary.rank(text, start, end) == NONE {
-                let mut tokens = 0;
-                merge::merge(&self.vocabulary, text, (start, end), merge, |_, _| tokens += 1);
-                tokens
-            } else {
-                1
-            }
-        };
         self.pieces(text.as_bytes(), |text, start, end| {
-            total += match text[start..].first_chunk::<16>() {
-                Some(bytes) if end - start <= piece_cache::LONGEST => {
-                    cache.count(piece_cache::Piece::new(bytes, end - start), || count(text, start, end))
-                }
-                _ => count(text, start, end),
+            total += if end - start <= piece_cache::LONGEST {
+                cache.count(Piece::of(text, start, end), || self.count_part(text, start, end, merge))
+            } else {
+                self.count_long(text, start, end, merge, cache)
             };
         });
         total
+    }
+
+    /// The number of tokens of a piece of two parts or more.
+    fn count_long(&self, text: &[u8], start: usize, end: usize, merge: &mut merge::Scratch, cache: &mut PieceCache) -> usize {
+        if self.vocabulary.rank(text, start, end) != NONE {
+            return 1;
+        }
+        let mut total = 0;
+        self.vocabulary.borders().parts(text, start, end, |start, end| {
+            total += if end - start <= piece_cache::LONGEST {
+                cache.count(Piece::of(text, start, end), || self.count_part(text, start, end, merge))
+            } else {
+                self.count_part(text, start, end, merge)
+            };
+        });
+        total
+    }
+
+    /// The number of tokens of bytes that merge alone.
+    fn count_part(&self, text: &[u8], start: usize, end: usize, scratch: &mut merge::Scratch) -> usize {
+        if self.vocabulary.rank(text, start, end) != NONE {
+            return 1;
+        }
+        merge::merge(&self.vocabulary, &text[start..end], scratch).len()
     }
 
     /// The tokens of `text`; there are [`Encoding::count`] of them.
@@ -150,9 +167,7 @@ impl Encoding {
         self.pieces(text.as_bytes(), |text, start, end| {
             let rank = self.vocabulary.rank(text, start, end);
             if rank == NONE {
-                merge::merge(&self.vocabulary, text, (start, end), &mut scratch.merge, |start, end| {
-                    tokens.push(self.vocabulary.rank(text, start, end));
-                });
+                tokens.extend_from_slice(merge::merge(&self.vocabulary, &text[start..end], &mut scratch.merge));
             } else {
                 tokens.push(rank);
             }

@@ -22,9 +22,20 @@ const COUNT: u32 = 60;
 const KEY: u64 = (1 << COUNT) - 1;
 
 impl Piece {
+    /// The piece `text[start..end]`.
+    #[inline]
+    pub(super) fn of(text: &[u8], start: usize, end: usize) -> Self {
+        if let Some(bytes) = text[start..].first_chunk::<16>() {
+            return Self::new(bytes, end - start);
+        }
+        let mut bytes = [0; 16];
+        bytes[..end - start].copy_from_slice(&text[start..end]);
+        Self::new(&bytes, end - start)
+    }
+
     /// `bytes` holds the piece and whatever follows it.
     #[inline]
-    pub(super) fn new(bytes: &[u8; 16], length: usize) -> Self {
+    fn new(bytes: &[u8; 16], length: usize) -> Self {
         const MASKS: [[u64; 2]; LONGEST + 1] = {
             let mut masks = [[0; 2]; LONGEST + 1];
             let mut length = 0;

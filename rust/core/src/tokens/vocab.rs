@@ -3,7 +3,9 @@
 //! `tools/vocabulary.py` writes the blobs and describes their form. A look-up compares the bytes themselves, never only
 //! a hash of them.
 
+use super::borders::Borders;
 use super::longest::Longest;
+use super::pairs::Pairs;
 use crate::error::{Error, Result};
 
 /// The rank of bytes that are no token.
@@ -30,7 +32,10 @@ pub(super) struct Vocabulary {
     short_ranks: Vec<u32>,
     /// Open addressing for the rest: upper half of the hash, then the rank; `u64::MAX` is free.
     long: Vec<u64>,
+    made_of: Pairs,
+    singles: [u32; 256],
     longest: Longest,
+    borders: Option<Borders>,
 }
 
 impl Vocabulary {
@@ -78,13 +83,20 @@ impl Vocabulary {
             long: vec![u64::MAX; slots(starts.len() - shorts)],
             bytes,
             starts,
+            made_of: Pairs::new(&merges),
+            singles: [NONE; 256],
             merges,
             longest: Longest::default(),
+            borders: None,
         };
         for rank in 0..vocabulary.starts.len() as u32 - 1 {
             vocabulary.insert(rank);
         }
+        for byte in 0..=u8::MAX {
+            vocabulary.singles[usize::from(byte)] = vocabulary.rank(&[byte], 0, 1);
+        }
         vocabulary.longest = Longest::new(&vocabulary);
+        vocabulary.borders = Some(Borders::new(&vocabulary));
         vocabulary
     }
 
@@ -142,9 +154,21 @@ impl Vocabulary {
         &self.longest
     }
 
+    /// Where merges cannot reach across.
+    pub(super) fn borders(&self) -> &Borders {
+        self.borders.as_ref().expect("made with the rest")
+    }
+
     /// The rank of a single byte, which every vocabulary has.
+    #[inline]
     pub(super) fn rank_of_byte(&self, byte: u8) -> u32 {
-        self.rank(&[byte], 0, 1)
+        self.singles[usize::from(byte)]
+    }
+
+    /// Which tokens are merged into which.
+    #[inline]
+    pub(super) fn pairs(&self) -> &Pairs {
+        &self.made_of
     }
 
     /// The rank of two bytes as a token, or `NONE`.
