@@ -44,14 +44,17 @@ pub(super) fn boundaries(pattern: Pattern, classes: &Classes, block: &[u8; BLOCK
 
     // What a run of symbols takes along: newlines right after it and, in the newer pattern, slashes after those.
     let tail = if pattern == Pattern::O200k { newline | classes.slash & within } else { newline };
-    let first = newline & symbol << 1;
-    let taken = (tail.wrapping_add(first) ^ tail) & tail | first;
+    let taken = from(newline & symbol << 1, tail);
     (symbol, newline) = (symbol & !taken, newline & !taken);
 
     // A run of white space ends with its last newline; of what follows, the last one is left to the next piece.
     let blank = white | newline;
     let run = blank & !(blank << 1);
-    let after_newline = white & newline << 1;
+    let mut after_newline = white & newline << 1;
+    if white.wrapping_add(after_newline) & !white & newline != 0 {
+        let before_newline = white & newline >> 1;
+        after_newline &= !from(before_newline.reverse_bits(), white.reverse_bits()).reverse_bits();
+    }
     let last = white & !(blank >> 1);
     let symbol_run = symbol & !(symbol << 1);
     let after_space = symbol_run & (last & space) << 1;
@@ -80,7 +83,7 @@ pub(super) fn boundaries(pattern: Pattern, classes: &Classes, block: &[u8; BLOCK
         every_third = every_third << 3 & four;
     }
 
-    // White space that reaches the end of what is known, or that a newline follows after another one.
+    // White space that reaches the end of what is known.
     let open = (!(blank << (64 - known.bytes))).leading_zeros().min(known.bytes);
     let mut sure = within;
     if known.at_end {
@@ -94,11 +97,6 @@ pub(super) fn boundaries(pattern: Pattern, classes: &Classes, block: &[u8; BLOCK
     } else {
         sure = up_to((known.bytes - open + 1).min(known.bytes.saturating_sub(2)));
     }
-    let again = white.wrapping_add(after_newline) & !white & newline;
-    if again != 0 {
-        let before = run & up_to(again.trailing_zeros());
-        sure &= up_to(64 - before.leading_zeros());
-    }
     begin & sure | 1
 }
 
@@ -106,6 +104,12 @@ pub(super) fn boundaries(pattern: Pattern, classes: &Classes, block: &[u8; BLOCK
 #[inline]
 fn up_to(bits: u32) -> u64 {
     if bits >= 64 { u64::MAX } else { (1 << bits) - 1 }
+}
+
+/// The bits of each run of ones in `runs` from the ones of `first` that are in it up to its end.
+#[inline]
+fn from(first: u64, runs: u64) -> u64 {
+    (runs.wrapping_add(first) ^ runs) & runs | first
 }
 
 /// The length of the contraction (`'s`, `'t`, `'re`, `'ve`, `'m`, `'ll`, `'d`, in any case) at an apostrophe, or 0.

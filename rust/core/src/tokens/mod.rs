@@ -23,15 +23,18 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use boundaries::Known;
 use classes::BLOCK;
-use piece_cache::{Piece, PieceCache};
+use piece_cache::PieceCache;
 use split::Pattern;
 use vocab::{NONE, Vocabulary};
 
 /// The longest text in bytes: positions are 32-bit while a piece is merged.
 pub const MAX_TEXT: usize = u32::MAX as usize;
 
+/// Pieces up to this many bytes are merged as they are, longer ones in the parts they fall into.
+const SHORT: usize = 14;
+
 /// A block and as much as is read past a piece that begins in it.
-const WINDOW: usize = BLOCK + 16;
+const WINDOW: usize = BLOCK + 32;
 
 /// Memory that counts reuse.
 #[derive(Debug, Default)]
@@ -128,37 +131,35 @@ impl Encoding {
         let (merge, cache) = scratch.of(self);
         let mut total = 0;
         self.pieces(text.as_bytes(), |text, start, end| {
-            total += if end - start <= piece_cache::LONGEST {
-                cache.count(Piece::of(text, start, end), || self.count_part(text, start, end, merge))
-            } else {
-                self.count_long(text, start, end, merge, cache)
-            };
+            let known = if end - start <= piece_cache::LONGEST { cache.get(text, start, end) } else { None };
+            total += known.unwrap_or_else(|| self.count_piece(text, start, end, merge, cache));
         });
         total
     }
 
-    /// The number of tokens of a piece of two parts or more.
-    fn count_long(&self, text: &[u8], start: usize, end: usize, merge: &mut merge::Scratch, cache: &mut PieceCache) -> usize {
-        if self.vocabulary.rank(text, start, end) != NONE {
-            return 1;
-        }
+    /// The number of tokens of a piece that is not known yet.
+    fn count_piece(&self, text: &[u8], start: usize, end: usize, merge: &mut merge::Scratch, cache: &mut PieceCache) -> usize {
         let mut total = 0;
-        self.vocabulary.borders().parts(text, start, end, |start, end| {
-            total += if end - start <= piece_cache::LONGEST {
-                cache.count(Piece::of(text, start, end), || self.count_part(text, start, end, merge))
-            } else {
-                self.count_part(text, start, end, merge)
-            };
-        });
-        total
-    }
-
-    /// The number of tokens of bytes that merge alone.
-    fn count_part(&self, text: &[u8], start: usize, end: usize, scratch: &mut merge::Scratch) -> usize {
-        if self.vocabulary.rank(text, start, end) != NONE {
-            return 1;
+        if self.vocabulary.is_token(text, start, end) {
+            total = 1;
+        } else if end - start <= SHORT {
+            total = merge::merge(&self.vocabulary, &text[start..end], merge).len();
+        } else {
+            self.vocabulary.borders().parts(text, start, end, |start, end| {
+                let known = if end - start <= SHORT { cache.get(text, start, end) } else { None };
+                total += known.unwrap_or_else(|| {
+                    let tokens = merge::merge(&self.vocabulary, &text[start..end], merge).len();
+                    if end - start <= SHORT {
+                        cache.set(text, start, end, tokens);
+                    }
+                    tokens
+                });
+            });
         }
-        merge::merge(&self.vocabulary, &text[start..end], scratch).len()
+        if end - start <= piece_cache::LONGEST {
+            cache.set(text, start, end, total);
+        }
+        total
     }
 
     /// The tokens of `text`; there are [`Encoding::count`] of them.

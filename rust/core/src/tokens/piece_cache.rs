@@ -1,87 +1,132 @@
-//! How many tokens short pieces have: a small table that forgets, so that a common word costs one look-up.
+//! How many tokens short pieces have: two small tables that forget, so that a common word costs one look-up.
 //!
 //! A piece is its own key, all its bytes and their number, so what is found is never another piece's.
 
 /// The longest piece that has a place here, in bytes.
-pub(super) const LONGEST: usize = 15;
+pub(super) const LONGEST: usize = Key::<4>::LONGEST;
 
-/// Sets of two places: half a megabyte, so that all of it stays in a core's own cache.
-const SETS: usize = 1 << 14;
+/// Sets of two places: a megabyte of pieces up to 14 bytes, so that they stay in a core's own cache, and half as much of
+/// longer ones.
+const SHORT_SETS: usize = 1 << 15;
+const LONG_SETS: usize = 1 << 13;
+
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15; // 2^64 divided by the golden ratio, odd
 
-/// A piece of at most [`LONGEST`] bytes: the bytes and above them their number.
+/// A piece as `N` words: its bytes, zeros, and in the two last bytes its length and, where it is known, its count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
-    low: u64,
-    high: u64,
-}
+struct Key<const N: usize>([u64; N]);
 
-/// Eight bits above the 56 of the last seven bytes: four of the length, and four of the count where there is one.
-const LENGTH: u32 = 56;
-const COUNT: u32 = 60;
-const KEY: u64 = (1 << COUNT) - 1;
-
-impl Piece {
-    /// The piece `text[start..end]`.
-    #[inline]
-    pub(super) fn of(text: &[u8], start: usize, end: usize) -> Self {
-        if let Some(bytes) = text[start..].first_chunk::<16>() {
-            return Self::new(bytes, end - start);
-        }
-        let mut bytes = [0; 16];
-        bytes[..end - start].copy_from_slice(&text[start..end]);
-        Self::new(&bytes, end - start)
-    }
-
-    /// `bytes` holds the piece and whatever follows it.
-    #[inline]
-    fn new(bytes: &[u8; 16], length: usize) -> Self {
-        const MASKS: [[u64; 2]; LONGEST + 1] = {
-            let mut masks = [[0; 2]; LONGEST + 1];
-            let mut length = 0;
-            while length <= LONGEST {
-                let all = (1_u128 << (8 * length)) - 1;
-                masks[length] = [all as u64, (all >> 64) as u64];
-                length += 1;
+impl<const N: usize> Key<N> {
+    const LONGEST: usize = 8 * N - 2;
+    /// Where the length and the count stand in the last word: eight bits each.
+    const LENGTH: u32 = 48;
+    const COUNT: u32 = 56;
+    /// By a length: what of the words belongs to the piece.
+    const MASKS: [[u64; N]; 32] = {
+        let mut masks = [[0; N]; 32];
+        let mut place = 0;
+        while place < 32 * 8 * N {
+            let (length, byte) = (place / (8 * N), place % (8 * N));
+            if byte < length {
+                masks[length][byte / 8] |= 0xff << (byte % 8 * 8);
             }
-            masks
-        };
-        let bytes = u128::from_le_bytes(*bytes);
-        let masks = MASKS[length];
-        Self { low: bytes as u64 & masks[0], high: (bytes >> 64) as u64 & masks[1] | (length as u64) << LENGTH }
+            place += 1;
+        }
+        masks
+    };
+
+    /// The piece `text[start..end]`, at most `LONGEST` bytes.
+    #[inline]
+    fn of(text: &[u8], start: usize, end: usize) -> Self {
+        let length = end - start;
+        let mut words = [0; N];
+        if let Some(bytes) = text[start..].get(..8 * N) {
+            for ((word, bytes), mask) in words.iter_mut().zip(bytes.as_chunks::<8>().0).zip(&Self::MASKS[length]) {
+                *word = u64::from_le_bytes(*bytes) & mask;
+            }
+        } else {
+            for (place, byte) in text[start..end].iter().enumerate() {
+                words[place / 8] |= u64::from(*byte) << (place % 8 * 8);
+            }
+        }
+        words[N - 1] |= (length as u64) << Self::LENGTH;
+        Self(words)
     }
 
     #[inline]
-    fn set(self) -> usize {
-        let mixed = (self.low ^ self.high.rotate_left(21)).wrapping_mul(MULTIPLIER);
-        (mixed >> 40) as usize % SETS
+    fn set(self, sets: usize) -> usize {
+        let folded = self.0.iter().fold(0_u64, |folded, word| folded.rotate_left(21) ^ word);
+        (folded.wrapping_mul(MULTIPLIER) >> 40) as usize % sets
+    }
+
+    /// The count in a place that holds this piece.
+    #[inline]
+    fn count_in(self, place: [u64; N]) -> Option<usize> {
+        let mut key = place;
+        key[N - 1] &= (1 << Self::COUNT) - 1;
+        (key == self.0).then_some((place[N - 1] >> Self::COUNT) as usize)
     }
 }
 
-/// The table. A lost entry costs time, never a wrong count.
+/// Sets of two places each. A piece that is found again moves to the first, so that only the second changes all the time.
+#[derive(Debug)]
+struct Table<const N: usize>(Vec<[[u64; N]; 2]>);
+
+impl<const N: usize> Table<N> {
+    fn new(sets: usize) -> Self {
+        Self(vec![[[0; N]; 2]; sets]) // pages that no piece comes to are never touched
+    }
+
+    #[inline]
+    fn get(&mut self, piece: Key<N>) -> Option<usize> {
+        let sets = self.0.len();
+        let set = &mut self.0[piece.set(sets)];
+        if let Some(count) = piece.count_in(set[0]) {
+            return Some(count);
+        }
+        let count = piece.count_in(set[1])?;
+        set.swap(0, 1);
+        Some(count)
+    }
+
+    fn set(&mut self, piece: Key<N>, count: usize) {
+        let sets = self.0.len();
+        let place = &mut self.0[piece.set(sets)][1];
+        *place = piece.0;
+        place[N - 1] |= (count as u64) << Key::<N>::COUNT;
+    }
+}
+
+/// The tables. A lost entry costs time, never a wrong count.
 #[derive(Debug)]
 pub(super) struct PieceCache {
-    sets: Box<[[Piece; 2]]>,
+    short: Table<2>,
+    long: Table<4>,
 }
 
 impl Default for PieceCache {
     fn default() -> Self {
-        Self { sets: vec![[Piece { low: 0, high: 0 }; 2]; SETS].into_boxed_slice() }
+        Self { short: Table::new(SHORT_SETS), long: Table::new(LONG_SETS) }
     }
 }
 
 impl PieceCache {
-    /// The count of a piece, from `count` where it is not known yet.
+    /// The count of the piece `text[start..end]`, at most [`LONGEST`] bytes, if it is known.
     #[inline]
-    pub(super) fn count(&mut self, piece: Piece, count: impl FnOnce() -> usize) -> usize {
-        let set = &mut self.sets[piece.set()];
-        for place in *set {
-            if place.low == piece.low && place.high & KEY == piece.high {
-                return (place.high >> COUNT) as usize;
-            }
+    pub(super) fn get(&mut self, text: &[u8], start: usize, end: usize) -> Option<usize> {
+        if end - start <= Key::<2>::LONGEST {
+            self.short.get(Key::of(text, start, end))
+        } else {
+            self.long.get(Key::of(text, start, end))
         }
-        let counted = count();
-        *set = [Piece { high: piece.high | (counted as u64) << COUNT, ..piece }, set[0]];
-        counted
+    }
+
+    /// Remembers it.
+    pub(super) fn set(&mut self, text: &[u8], start: usize, end: usize, count: usize) {
+        if end - start <= Key::<2>::LONGEST {
+            self.short.set(Key::of(text, start, end), count);
+        } else {
+            self.long.set(Key::of(text, start, end), count);
+        }
     }
 }
