@@ -72,7 +72,8 @@ pub(crate) fn tokens_count_many(py: Python<'_>, texts: &Bound<'_, PyAny>, encodi
             views.push(view);
         }
         let encoding = find(py, encoding)?;
-        let count = |scratch: &mut Scratch| views.iter().map(|text| encoding.count_with(&text.utf8(), scratch)).collect();
+        let count =
+            |scratch: &mut Scratch| views.iter().map(|text| encoding.count_with(&text.utf8(), scratch)).collect();
         let work = || with_scratch(count);
         Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
     })

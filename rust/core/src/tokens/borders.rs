@@ -25,7 +25,9 @@ impl Borders {
             let mut at = 0;
             while at < token.len() {
                 let length = if is_first(token[at]) { length_of(token[at]) } else { 0 };
-                let right = token.get(at..at + length).filter(|bytes| length > 0 && bytes[1..].iter().all(|byte| !is_first(*byte)));
+                let right = token
+                    .get(at..at + length)
+                    .filter(|bytes| length > 0 && bytes[1..].iter().all(|byte| !is_first(*byte)));
                 if at > 0 {
                     match (left, right) {
                         (Some(left), Some(right)) => set(&mut borders.pairs, pair(left, word(right))),

@@ -150,7 +150,12 @@ mod tests {
             expected |= 1 << text.len();
             // Those past the last one found may be left open, but none may be missing before it.
             expected &= up_to(64 - found.leading_zeros());
-            assert_eq!(found, expected, "{pattern:?}: {:?}, {known:?}: {found:b} {expected:b}", text.escape_ascii().to_string());
+            assert_eq!(
+                found,
+                expected,
+                "{pattern:?}: {:?}, {known:?}: {found:b} {expected:b}",
+                text.escape_ascii().to_string()
+            );
         }
     }
 

@@ -43,9 +43,8 @@ pub(super) fn classify(level: Level, block: &[u8; BLOCK]) -> Classes {
 }
 
 fn classify_scalar(block: &[u8; BLOCK]) -> Classes {
-    let mask = |is: fn(u8) -> bool| {
-        block.iter().enumerate().fold(0, |mask, (at, &byte)| mask | u64::from(is(byte)) << at)
-    };
+    let mask =
+        |is: fn(u8) -> bool| block.iter().enumerate().fold(0, |mask, (at, &byte)| mask | u64::from(is(byte)) << at);
     Classes {
         upper: mask(|byte| byte.is_ascii_uppercase()),
         lower: mask(|byte| byte.is_ascii_lowercase()),
@@ -93,9 +92,8 @@ fn classify_avx2(block: &[u8; BLOCK]) -> Classes {
         _mm256_sub_epi8,
     };
     // SAFETY: a block has the two times 32 bytes that are read; the loads need no alignment.
-    let halves: [__m256i; 2] = unsafe {
-        [_mm256_loadu_si256(block.as_ptr().cast()), _mm256_loadu_si256(block.as_ptr().add(32).cast())]
-    };
+    let halves: [__m256i; 2] =
+        unsafe { [_mm256_loadu_si256(block.as_ptr().cast()), _mm256_loadu_si256(block.as_ptr().add(32).cast())] };
     let all = |byte: u8| _mm256_set1_epi8(byte.cast_signed());
     let join = |masks: [__m256i; 2]| {
         let [low, high] = masks.map(|mask| u64::from(_mm256_movemask_epi8(mask).cast_unsigned()));

@@ -113,3 +113,33 @@ pub(super) fn stay_apart(vocabulary: &Vocabulary, mut left: u32, mut right: u32)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static VOCABULARY: LazyLock<Vocabulary> =
+        LazyLock::new(|| Vocabulary::unpack(include_bytes!("data/cl100k_base.bin")).expect("sound"));
+
+    proptest! {
+        /// Both ways of long pieces, each on its own: one of them alone would do.
+        #[test]
+        fn windows_and_backtracking_find_the_same_tokens(
+            piece in "[a-z]{65,2000}|[ab]{65,2000}|[A-Za-z0-9+/]{65,2000}|[а-яё]{40,500}|[ \\n\\t]{65,2000}|(abc|ing|tion|s){30,300}"
+        ) {
+            let vocabulary = &*VOCABULARY;
+            let (mut tokens, mut scratch) = (Vec::new(), Scratch::default());
+            backtrack(vocabulary, piece.as_bytes(), &mut scratch);
+            if windows(vocabulary, piece.as_bytes(), &mut tokens) {
+                prop_assert_eq!(&tokens, &scratch.tokens);
+            }
+            for pair in scratch.tokens.windows(2) {
+                prop_assert!(stay_apart(vocabulary, pair[0], pair[1]));
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod longest;
 mod merge;
 mod pairs;
 mod piece_cache;
+mod pieces;
 mod scan;
 mod split;
 mod unicode;
@@ -19,10 +20,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::cpu;
 use crate::error::{Error, Result};
-use boundaries::Known;
-use classes::BLOCK;
 use piece_cache::PieceCache;
 use split::Pattern;
 use vocab::{NONE, Vocabulary};
@@ -32,9 +30,6 @@ pub const MAX_TEXT: usize = u32::MAX as usize;
 
 /// Pieces up to this many bytes are merged as they are, longer ones in the parts they fall into.
 const SHORT: usize = 14;
-
-/// A block and as much as is read past a piece that begins in it.
-const WINDOW: usize = BLOCK + 32;
 
 /// Memory that counts reuse.
 #[derive(Debug, Default)]
@@ -53,7 +48,7 @@ impl Scratch {
     fn of(&mut self, encoding: &Encoding) -> (&mut merge::Scratch, &mut PieceCache) {
         if self.caches.first().is_none_or(|(id, _)| *id != encoding.id) {
             let found = self.caches.iter().position(|(id, _)| *id == encoding.id);
-            let cache = found.map(|at| self.caches.remove(at)).unwrap_or_else(|| (encoding.id, PieceCache::default()));
+            let cache = found.map_or_else(|| (encoding.id, PieceCache::default()), |at| self.caches.remove(at));
             self.caches.truncate(MAX_CACHES - 1);
             self.caches.insert(0, cache);
         }
@@ -106,7 +101,12 @@ impl Encoding {
         let shipped = find(name)?;
         let make = || {
             let vocabulary = Vocabulary::unpack(shipped.blob)?;
-            Ok(Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), name: shipped.name, pattern: shipped.pattern, vocabulary })
+            Ok(Self {
+                id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+                name: shipped.name,
+                pattern: shipped.pattern,
+                vocabulary,
+            })
         };
         shipped.encoding.get_or_init(make).as_ref().map_err(Clone::clone)
     }
@@ -130,7 +130,7 @@ impl Encoding {
     pub fn count_with(&self, text: &str, scratch: &mut Scratch) -> usize {
         let (merge, cache) = scratch.of(self);
         let mut total = 0;
-        self.pieces(text.as_bytes(), |text, start, end| {
+        pieces::each(self.pattern, text.as_bytes(), |text, start, end| {
             let known = if end - start <= piece_cache::LONGEST { cache.get(text, start, end) } else { None };
             total += known.unwrap_or_else(|| self.count_piece(text, start, end, merge, cache));
         });
@@ -138,7 +138,14 @@ impl Encoding {
     }
 
     /// The number of tokens of a piece that is not known yet.
-    fn count_piece(&self, text: &[u8], start: usize, end: usize, merge: &mut merge::Scratch, cache: &mut PieceCache) -> usize {
+    fn count_piece(
+        &self,
+        text: &[u8],
+        start: usize,
+        end: usize,
+        merge: &mut merge::Scratch,
+        cache: &mut PieceCache,
+    ) -> usize {
         let mut total = 0;
         if self.vocabulary.is_token(text, start, end) {
             total = 1;
@@ -165,7 +172,7 @@ impl Encoding {
     /// The tokens of `text`; there are [`Encoding::count`] of them.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let (mut tokens, mut scratch) = (Vec::new(), Scratch::default());
-        self.pieces(text.as_bytes(), |text, start, end| {
+        pieces::each(self.pattern, text.as_bytes(), |text, start, end| {
             let rank = self.vocabulary.rank(text, start, end);
             if rank == NONE {
                 tokens.extend_from_slice(merge::merge(&self.vocabulary, &text[start..end], &mut scratch.merge));
@@ -184,45 +191,6 @@ impl Encoding {
     /// The bytes of the token of that rank, if there is one.
     pub fn token(&self, rank: u32) -> Option<&[u8]> {
         self.vocabulary.token(rank)
-    }
-
-    /// Calls `each` with a text and the bounds of every piece in it. The last few pieces are in a copy with room behind it.
-    #[inline]
-    fn pieces(&self, text: &[u8], mut each: impl FnMut(&[u8], usize, usize)) {
-        assert!(text.len() <= MAX_TEXT, "the text is longer than MAX_TEXT");
-        let level = cpu::level();
-        let mut at = 0;
-        let mut copy = [0; WINDOW];
-        while at < text.len() {
-            let rest = &text[at..];
-            let (window, length) = match rest.first_chunk::<WINDOW>() {
-                Some(window) => (window, BLOCK),
-                None => {
-                    copy[..rest.len()].copy_from_slice(rest);
-                    copy[rest.len()..].fill(0);
-                    (&copy, rest.len().min(BLOCK))
-                }
-            };
-            let mut start = 0;
-            if window[0] < 0x80 && window[1] < 0x80 {
-                let block = window.first_chunk::<BLOCK>().expect("a window is longer than a block");
-                let classes = classes::classify(level, block);
-                let bytes = classes.wide.trailing_zeros().min(length as u32);
-                let at_end = rest.len() < BLOCK && bytes as usize == rest.len();
-                let mut ends = boundaries::boundaries(self.pattern, &classes, block, Known { bytes, at_end }) & !1;
-                while ends != 0 {
-                    let end = ends.trailing_zeros() as usize;
-                    ends &= ends - 1;
-                    each(window, start, end);
-                    start = end;
-                }
-            }
-            if start == 0 {
-                start = self.pattern.piece_end(text, at) - at;
-                each(text, at, at + start);
-            }
-            at += start;
-        }
     }
 }
 

@@ -25,7 +25,12 @@ impl Pairs {
     /// `merges` are the two parts of each token from the 256th on.
     pub(super) fn new(merges: &[(u32, u32)]) -> Self {
         let bits = (merges.len() * 2).next_power_of_two().trailing_zeros().max(6);
-        let mut pairs = Self { entries: vec![FREE; 1 << bits], shift: 64 - bits, filter: vec![0; 1 << (bits + 2 - 6)], filter_shift: 64 - bits - 2 };
+        let mut pairs = Self {
+            entries: vec![FREE; 1 << bits],
+            shift: 64 - bits,
+            filter: vec![0; 1 << (bits + 2 - 6)],
+            filter_shift: 64 - bits - 2,
+        };
         let mask = pairs.entries.len() - 1;
         for ((left, right), token) in merges.iter().zip(256_u64..) {
             let hash = hash(*left, *right);

@@ -130,3 +130,43 @@ impl PieceCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pieces_that_begin_alike_or_end_with_zeros_are_told_apart() {
+        let text = [0_u8; 64];
+        let mut cache = PieceCache::default();
+        for length in 1..=LONGEST {
+            assert_eq!(cache.get(&text, 3, 3 + length), None);
+            cache.set(&text, 3, 3 + length, length);
+            assert_eq!(cache.get(&text, 3, 3 + length), Some(length));
+            assert_eq!(cache.get(&text[..5 + length], 5, 5 + length), Some(length), "at the end of a text");
+        }
+    }
+
+    proptest! {
+        /// Few bytes, so that pieces are often alike; the table may forget, but what it says is what was last set.
+        #[test]
+        fn what_is_known_of_a_piece_is_what_was_said_of_it(text in "[ab\\x00é]{40,200}", cuts in prop::collection::vec((0_usize..160, 1..=LONGEST), 1..200)) {
+            let text = text.as_bytes();
+            let mut cache = PieceCache::default();
+            let mut said = std::collections::HashMap::new();
+            for (count, (start, length)) in cuts.into_iter().enumerate() {
+                let start = start.min(text.len() - LONGEST);
+                let piece = &text[start..start + length];
+                let known = cache.get(text, start, start + length);
+                prop_assert!(known.is_none() || known == said.get(piece).copied());
+                let count = *said.entry(piece).or_insert(1 + count % 30);
+                if known.is_none() {
+                    cache.set(text, start, start + length, count);
+                    prop_assert_eq!(cache.get(text, start, start + length), Some(count));
+                }
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Byte-pair merging as the textbook has it, for few bytes: look for the lowest rank, merge, look again.
 #![allow(unsafe_code)]
+#![allow(clippy::inline_always)] // what is not inlined into the function with the instructions is not compiled to them
 
 use super::pairs::{NONE, TOKEN_BITS};
 use super::vocab::Vocabulary;
