@@ -41,6 +41,12 @@ impl Borders {
         borders
     }
 
+    /// Whether some token may cross the border at `at`, which is inside the text, with one of the two characters only in part.
+    #[inline]
+    pub(super) fn crosses_in_part(&self, text: &[u8], at: usize) -> bool {
+        get(&self.parts, usize::from(text[at - 1]) << 8 | usize::from(text[at]))
+    }
+
     /// Calls `each` with the bounds of every part of `text[start..end]`, whole characters.
     #[inline]
     pub(super) fn parts(&self, text: &[u8], start: usize, end: usize, mut each: impl FnMut(usize, usize)) {
@@ -50,10 +56,7 @@ impl Borders {
         while at < end {
             let length = length_of(text[at]);
             let right = word(&text[at..at + length]);
-            if at > start
-                && !get(&self.pairs, pair(left, right))
-                && !get(&self.parts, usize::from(text[at - 1]) << 8 | usize::from(text[at]))
-            {
+            if at > start && !get(&self.pairs, pair(left, right)) && !self.crosses_in_part(text, at) {
                 each(begin, at);
                 begin = at;
             }
@@ -70,7 +73,7 @@ fn is_first(byte: u8) -> bool {
 
 /// How many bytes a character has, by its first.
 #[inline]
-fn length_of(first: u8) -> usize {
+pub(super) fn length_of(first: u8) -> usize {
     match first {
         ..0xc0 => 1,
         0xc0..0xe0 => 2,

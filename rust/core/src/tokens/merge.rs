@@ -40,9 +40,8 @@ fn windows(vocabulary: &Vocabulary, piece: &[u8], tokens: &mut Vec<u32>) -> bool
     let mut retreats = 0;
     let mut at = 0;
     loop {
-        let window = &piece[at..piece.len().min(at + SCAN_LIMIT)];
         let kept = tokens.len();
-        scan::scan(vocabulary, window, tokens);
+        let taken = scan::scan(vocabulary, &piece[at..], tokens);
         if kept > 0 && !stay_apart(vocabulary, tokens[kept - 1], tokens[kept]) {
             retreats += 1;
             if retreats * 8 > 64 + kept {
@@ -52,14 +51,14 @@ fn windows(vocabulary: &Vocabulary, piece: &[u8], tokens: &mut Vec<u32>) -> bool
             at -= tokens.pop().map_or(0, |token| vocabulary.token_len(token));
             continue;
         }
-        if at + window.len() == piece.len() {
+        if at + taken == piece.len() {
             return true;
         }
         if tokens.len() < kept + FEW {
             break;
         }
         let back: usize = tokens.drain(tokens.len() - GIVEN_BACK..).map(|token| vocabulary.token_len(token)).sum();
-        at += window.len() - back;
+        at += taken - back;
     }
     false
 }

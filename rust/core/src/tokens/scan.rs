@@ -2,55 +2,114 @@
 #![allow(unsafe_code)]
 #![allow(clippy::inline_always)] // what is not inlined into the function with the instructions is not compiled to them
 
+use super::borders::length_of;
 use super::pairs::{NONE, TOKEN_BITS};
 use super::vocab::Vocabulary;
 use crate::cpu::{self, Level};
 
-/// The most bytes that are merged this way.
+/// The most parts that are merged at once.
 pub(super) const SCAN_LIMIT: usize = 64;
 
 /// Bits of a place in a key, below the rank: the lowest key is the leftmost of the lowest rank.
 const PLACE_BITS: u32 = SCAN_LIMIT.trailing_zeros();
 const _: () = assert!(TOKEN_BITS + PLACE_BITS <= 32);
 
-/// Appends the tokens of `bytes`, at least one and at most [`SCAN_LIMIT`] of them.
-pub(super) fn scan(vocabulary: &Vocabulary, bytes: &[u8], tokens: &mut Vec<u32>) {
-    match bytes.len() {
-        0..=16 => scan_within::<16, 1>(vocabulary, bytes, tokens),
-        17..=32 => scan_within::<32, 2>(vocabulary, bytes, tokens),
-        _ => scan_within::<SCAN_LIMIT, 4>(vocabulary, bytes, tokens),
+/// Appends the tokens of as many of `bytes` as are merged at once, all where there are at most [`SCAN_LIMIT`]; their number.
+pub(super) fn scan(vocabulary: &Vocabulary, bytes: &[u8], tokens: &mut Vec<u32>) -> usize {
+    let mut parts = [0; SCAN_LIMIT];
+    let (length, taken) = parts_of(vocabulary, bytes, &mut parts);
+    let parts = Parts { tokens: &parts[..length], bytes: &bytes[..taken] };
+    match length {
+        0..=16 => scan_within::<16, 1>(vocabulary, parts, tokens),
+        17..=32 => scan_within::<32, 2>(vocabulary, parts, tokens),
+        _ => scan_within::<SCAN_LIMIT, 4>(vocabulary, parts, tokens),
     }
+    taken
+}
+
+/// What merging begins with.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    tokens: &'a [u32],
+    bytes: &'a [u8],
+}
+
+impl Parts<'_> {
+    /// Calls `each` with the place of every part but the last, and what it makes with the next.
+    #[inline(always)]
+    fn pairs(&self, vocabulary: &Vocabulary, mut each: impl FnMut(usize, u32)) {
+        if self.tokens.len() == self.bytes.len() {
+            for (place, pair) in self.bytes.windows(2).enumerate() {
+                each(place, vocabulary.rank_of_pair(pair[0], pair[1]));
+            }
+        } else {
+            for (place, pair) in self.tokens.windows(2).enumerate() {
+                each(place, vocabulary.pairs().merged(pair[0], pair[1]));
+            }
+        }
+    }
+}
+
+/// What merging begins with: bytes, and characters where their bytes are merged before anything else is. Returns how many
+/// parts there are, and of how many bytes.
+///
+/// A character's bytes are merged first where no token crosses its borders with a part of it or of its neighbour: what
+/// crosses them holds it whole, so its pieces never take part in another merge.
+#[inline]
+fn parts_of(vocabulary: &Vocabulary, bytes: &[u8], parts: &mut [u32; SCAN_LIMIT]) -> (usize, usize) {
+    let apart = |at: usize| at == 0 || at == bytes.len() || !vocabulary.borders().crosses_in_part(bytes, at);
+    let (mut length, mut at) = (0, 0);
+    while at < bytes.len() {
+        let end = bytes.len().min(at + length_of(bytes[at]));
+        if length + end - at > SCAN_LIMIT {
+            break;
+        }
+        if end > at + 1 && apart(at) && apart(end) {
+            let token = vocabulary.rank(bytes, at, end);
+            if token != NONE {
+                parts[length] = token;
+                (length, at) = (length + 1, end);
+                continue;
+            }
+        }
+        for byte in &bytes[at..end] {
+            parts[length] = vocabulary.rank_of_byte(*byte);
+            length += 1;
+        }
+        at = end;
+    }
+    (length, at)
 }
 
 /// `N` places are `V` vectors of sixteen.
 #[inline]
-fn scan_within<const N: usize, const V: usize>(vocabulary: &Vocabulary, bytes: &[u8], tokens: &mut Vec<u32>) {
+fn scan_within<const N: usize, const V: usize>(vocabulary: &Vocabulary, parts: Parts<'_>, tokens: &mut Vec<u32>) {
     #[cfg(target_arch = "x86_64")]
     {
         let level = cpu::level();
         if level >= Level::Avx512 {
             // SAFETY: `level` is AVX-512 only where the processor has F.
-            return unsafe { scan_avx512::<N, V>(vocabulary, bytes, tokens) };
+            return unsafe { scan_avx512::<N, V>(vocabulary, parts, tokens) };
         }
         if level >= Level::Avx2 {
             // SAFETY: `level` is AVX2 or above only where the processor has AVX2.
-            return unsafe { scan_avx2::<N>(vocabulary, bytes, tokens) };
+            return unsafe { scan_avx2::<N>(vocabulary, parts, tokens) };
         }
     }
-    scan_with::<N, [u32; N]>([NONE; N], vocabulary, bytes, tokens);
+    scan_with::<N, [u32; N]>([NONE; N], vocabulary, parts, tokens);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn scan_avx512<const N: usize, const V: usize>(vocabulary: &Vocabulary, bytes: &[u8], tokens: &mut Vec<u32>) {
+fn scan_avx512<const N: usize, const V: usize>(vocabulary: &Vocabulary, parts: Parts<'_>, tokens: &mut Vec<u32>) {
     let keys = [std::arch::x86_64::_mm512_set1_epi32(-1); V];
-    scan_with::<N, _>(Vectors(keys), vocabulary, bytes, tokens);
+    scan_with::<N, _>(Vectors(keys), vocabulary, parts, tokens);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn scan_avx2<const N: usize>(vocabulary: &Vocabulary, bytes: &[u8], tokens: &mut Vec<u32>) {
-    scan_with::<N, [u32; N]>([NONE; N], vocabulary, bytes, tokens);
+fn scan_avx2<const N: usize>(vocabulary: &Vocabulary, parts: Parts<'_>, tokens: &mut Vec<u32>) {
+    scan_with::<N, [u32; N]>([NONE; N], vocabulary, parts, tokens);
 }
 
 /// The keys of the pairs that are there, by place.
@@ -100,21 +159,16 @@ impl<const V: usize> Keys for Vectors<V> {
     }
 }
 
-/// A part is known by the place of its first byte. Its key is that of it joined with the next part.
+/// A part is known by the place where it begins. Its key is that of it joined with the next part.
 #[inline(always)]
-fn scan_with<const N: usize, K: Keys>(mut keys: K, vocabulary: &Vocabulary, bytes: &[u8], tokens: &mut Vec<u32>) {
-    let bytes = &bytes[..bytes.len().min(N)];
-    let length = bytes.len();
+fn scan_with<const N: usize, K: Keys>(mut keys: K, vocabulary: &Vocabulary, begin: Parts<'_>, tokens: &mut Vec<u32>) {
+    let length = begin.tokens.len().min(N);
     let key = |rank: u32, place: usize| if rank == NONE { NONE } else { rank << PLACE_BITS | place as u32 };
     let mut parts = [0_u32; N];
+    parts[..length].copy_from_slice(&begin.tokens[..length]);
     let mut next: [u8; N] = std::array::from_fn(|place| place as u8 + 1);
     let mut previous: [u8; N] = std::array::from_fn(|place| (place as u8).wrapping_sub(1));
-    for (part, byte) in parts.iter_mut().zip(bytes) {
-        *part = vocabulary.rank_of_byte(*byte);
-    }
-    for (place, pair) in bytes.windows(2).enumerate() {
-        keys.set(place, key(vocabulary.rank_of_pair(pair[0], pair[1]), place));
-    }
+    begin.pairs(vocabulary, |place, rank| keys.set(place, key(rank, place)));
     let pairs = vocabulary.pairs();
     loop {
         let lowest = keys.lowest();
