@@ -5,10 +5,11 @@
 /// The longest piece that has a place here, in bytes.
 pub(super) const LONGEST: usize = Key::<4>::LONGEST;
 
-/// Sets of two places: a megabyte of pieces up to 14 bytes, so that they stay in a core's own cache, and half as much of
+/// Sets of four places: a megabyte of pieces up to 14 bytes, so that they stay in a core's own cache, and half as much of
 /// longer ones.
-const SHORT_SETS: usize = 1 << 15;
-const LONG_SETS: usize = 1 << 13;
+const SHORT_SETS: usize = 1 << 14;
+const LONG_SETS: usize = 1 << 12;
+const PLACES: usize = 4;
 
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15; // 2^64 divided by the golden ratio, odd
 
@@ -68,13 +69,14 @@ impl<const N: usize> Key<N> {
     }
 }
 
-/// Sets of two places each. A piece that is found again moves to the first, so that only the second changes all the time.
+/// Sets of places. A new piece comes second, and one that is found again moves up by one: those that come once do not
+/// displace the first, and pass through the rest.
 #[derive(Debug)]
-struct Table<const N: usize>(Vec<[[u64; N]; 2]>);
+struct Table<const N: usize>(Vec<[[u64; N]; PLACES]>);
 
 impl<const N: usize> Table<N> {
     fn new(sets: usize) -> Self {
-        Self(vec![[[0; N]; 2]; sets]) // pages that no piece comes to are never touched
+        Self(vec![[[0; N]; PLACES]; sets]) // pages that no piece comes to are never touched
     }
 
     #[inline]
@@ -84,16 +86,17 @@ impl<const N: usize> Table<N> {
         if let Some(count) = piece.count_in(set[0]) {
             return Some(count);
         }
-        let count = piece.count_in(set[1])?;
-        set.swap(0, 1);
+        let (place, count) = (1..PLACES).find_map(|place| Some((place, piece.count_in(set[place])?)))?;
+        set.swap(place - 1, place);
         Some(count)
     }
 
     fn set(&mut self, piece: Key<N>, count: usize) {
         let sets = self.0.len();
-        let place = &mut self.0[piece.set(sets)][1];
-        *place = piece.0;
-        place[N - 1] |= (count as u64) << Key::<N>::COUNT;
+        let set = &mut self.0[piece.set(sets)];
+        set.copy_within(1..PLACES - 1, 2);
+        set[1] = piece.0;
+        set[1][N - 1] |= (count as u64) << Key::<N>::COUNT;
     }
 }
 
