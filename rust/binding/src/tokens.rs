@@ -1,5 +1,7 @@
 //! `sparecall.tokens`: find the encoding, read the texts, count.
 
+use std::cell::RefCell;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -11,6 +13,15 @@ use crate::text::Text;
 
 /// Counting this many bytes takes about 500 microseconds: releasing the interpreter costs more than that below it.
 const DETACH_ABOVE: usize = 32 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Calls `work` with what this thread keeps from one count to the next. No Python code may run in it.
+fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
+    SCRATCH.with_borrow_mut(work)
+}
 
 fn find(py: Python<'_>, name: &str) -> PyResult<&'static Encoding> {
     let found = match Encoding::is_ready(name) {
@@ -39,7 +50,7 @@ pub(crate) fn tokens_count(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: &s
         let text = Text::of(text, "text")?;
         let length = check_length(py, "text", &text)?;
         let encoding = find(py, encoding)?;
-        let work = || encoding.count(&text.utf8());
+        let work = || with_scratch(|scratch| encoding.count_with(&text.utf8(), scratch));
         Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
     })
 }
@@ -61,10 +72,9 @@ pub(crate) fn tokens_count_many(py: Python<'_>, texts: &Bound<'_, PyAny>, encodi
             views.push(view);
         }
         let encoding = find(py, encoding)?;
-        let work = || {
-            let mut scratch = Scratch::default();
-            views.iter().map(|text| encoding.count_with(&text.utf8(), &mut scratch)).collect()
-        };
+        let count =
+            |scratch: &mut Scratch| views.iter().map(|text| encoding.count_with(&text.utf8(), scratch)).collect();
+        let work = || with_scratch(count);
         Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
     })
 }

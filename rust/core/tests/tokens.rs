@@ -1,9 +1,11 @@
 //! Both ways to merge agree with the textbook's quadratic one, and the tokens of a text spell it.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use sparecall_core::cpu::{self, Level};
 use sparecall_core::error::Error;
 use sparecall_core::tokens::{Encoding, Scratch};
 
@@ -39,10 +41,18 @@ fn merge_naively(ranks: &HashMap<&[u8], u32>, piece: &[u8]) -> Vec<u32> {
     parts.iter().map(|part| ranks[part.as_slice()]).collect()
 }
 
-/// Fails where a text of one piece is not merged as the textbook says.
+/// Fails where a text of one piece is not merged, or its tokens not counted, as the textbook says; at every level of the processor.
 fn agree_on(piece: &str) -> Result<(), TestCaseError> {
+    thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
     for (encoding, ranks) in encodings().zip(RANKS.iter()) {
-        prop_assert_eq!(encoding.encode(piece), merge_naively(ranks, piece.as_bytes()), "{:?}", encoding);
+        let expected = merge_naively(ranks, piece.as_bytes());
+        for level in Level::ALL {
+            cpu::set(level);
+            prop_assert_eq!(&encoding.encode(piece), &expected, "{:?}, {:?}", encoding, level);
+            prop_assert_eq!(encoding.count(piece), expected.len(), "{:?}, {:?}", encoding, level);
+        }
+        let count = SCRATCH.with_borrow_mut(|scratch| encoding.count_with(piece, scratch));
+        prop_assert_eq!(count, expected.len(), "{:?}, from memory", encoding);
     }
     Ok(())
 }
@@ -51,7 +61,7 @@ proptest! {
     /// Each of these is one piece in both patterns.
     #[test]
     fn a_piece_of_any_length_merges_as_the_textbook_says(
-        piece in "[a-z]{1,400}|[ab]{1,400}|[日本語中的是]{1,150}|[а-я]{1,200}|_{1,400}|[!=<>(){}-]{1,400}",
+        piece in "[a-z]{1,400}|[ab]{1,400}|[日本語中的是]{1,150}|[一-龥ぁ-んァ-ン]{1,150}|[а-я]{1,200}|[ก-ฺเ-๎]{1,100}|[가-힣]{1,60}|_{1,400}|[!=<>(){}-]{1,400}|[😀-😏🎉\u{200d}\u{fe0f}]{1,60}",
         words in proptest::collection::vec(proptest::sample::select(WORDS.as_slice()), 1..80),
     ) {
         for piece in [piece, words.concat()] {

@@ -1,92 +1,82 @@
 //! Byte-pair merging of one piece: the pair of lowest rank first, the leftmost of equals, until no pair is a token.
 //!
-//! Short pieces do just that, with a scan of the few pairs for each merge. Longer ones find the same tokens from left to
-//! right in linear time, by the backtracking of Hendrik van Antwerpen and Alexander Neubeck ("So many tokens, so little
-//! time", GitHub, 2024): take the longest token that may stand after the last one, and go back where there is none.
+//! Short pieces do just that ([`super::scan`]). In longer ones, tokens are right where each two neighbours stay apart when
+//! their bytes are merged (Hendrik van Antwerpen and Alexander Neubeck, "So many tokens, so little time", GitHub, 2024).
+//! So windows are merged one after the other, each from where the tokens that are surely kept of the last one end, and
+//! joined where the tokens at the border stay apart. Where they do not again and again, backtracking finds the tokens in
+//! linear time: take the longest token that may stand after the last one, and go back where there is none.
 
-use super::vocab::{NONE, Vocabulary};
+use super::scan::{self, SCAN_LIMIT};
+use super::vocab::Vocabulary;
 
-/// Up to this many bytes the scan is faster.
-const SCAN_LIMIT: usize = 128;
+/// Of a window's tokens so many are given back: bytes that follow may change them.
+const GIVEN_BACK: usize = 3;
+
+/// Fewer tokens in a window are long ones, which backtracking finds sooner.
+const FEW: usize = 12;
 
 /// Memory that merges reuse; making one is free.
 #[derive(Debug, Default)]
-pub struct Scratch {
-    /// The tokens taken so far.
-    taken: Vec<u32>,
+pub(super) struct Scratch {
+    /// The tokens of the last piece.
+    tokens: Vec<u32>,
     /// A bit per position of the piece: set where no tokens lead to the end from.
     dead: Vec<u64>,
 }
 
-/// Merges `text[start..end]`, two bytes or more, and calls `each` with the bounds of every token from left to right.
-pub(super) fn merge(
-    vocabulary: &Vocabulary,
-    text: &[u8],
-    (start, end): (usize, usize),
-    scratch: &mut Scratch,
-    mut each: impl FnMut(usize, usize),
-) {
-    if end - start <= SCAN_LIMIT {
-        scan(vocabulary, text, start, end, each);
-    } else {
-        backtrack(vocabulary, &text[start..end], scratch, |from, to| each(start + from, start + to));
+/// The tokens of a piece, from left to right.
+pub(super) fn merge<'a>(vocabulary: &Vocabulary, piece: &[u8], scratch: &'a mut Scratch) -> &'a [u32] {
+    scratch.tokens.clear();
+    if piece.len() <= SCAN_LIMIT {
+        scan::scan(vocabulary, piece, &mut scratch.tokens);
+    } else if !windows(vocabulary, piece, &mut scratch.tokens) {
+        backtrack(vocabulary, piece, scratch);
     }
+    &scratch.tokens
 }
 
-fn scan(vocabulary: &Vocabulary, text: &[u8], start: usize, end: usize, mut each: impl FnMut(usize, usize)) {
-    // Part i is starts[i]..starts[i + 1]; ranks[i] is that of part i joined with part i + 1.
-    let mut starts = [0_u8; SCAN_LIMIT + 1];
-    let mut ranks = [NONE; SCAN_LIMIT];
-    let mut parts = end - start;
-    for (at, place) in starts[..=parts].iter_mut().enumerate() {
-        *place = at as u8;
-    }
-    for (rank, pair) in ranks.iter_mut().zip(text[start..end].windows(2)) {
-        *rank = vocabulary.rank_of_pair(pair[0], pair[1]);
-    }
+/// Merges window after window; gives up, false, where that might not take linear time.
+fn windows(vocabulary: &Vocabulary, piece: &[u8], tokens: &mut Vec<u32>) -> bool {
+    let mut retreats = 0;
+    let mut at = 0;
     loop {
-        let ranked = &ranks[..parts - 1];
-        let lowest = ranked.iter().copied().fold(NONE, u32::min);
-        if lowest == NONE {
+        let kept = tokens.len();
+        let taken = scan::scan(vocabulary, &piece[at..], tokens);
+        if kept > 0 && !stay_apart(vocabulary, tokens[kept - 1], tokens[kept]) {
+            retreats += 1;
+            if retreats * 8 > 64 + kept {
+                break;
+            }
+            tokens.truncate(kept);
+            at -= tokens.pop().map_or(0, |token| vocabulary.token_len(token));
+            continue;
+        }
+        if at + taken == piece.len() {
+            return true;
+        }
+        if tokens.len() < kept + FEW {
             break;
         }
-        let at = ranked.iter().position(|rank| *rank == lowest).unwrap_or(0);
-        starts.copy_within(at + 2..=parts, at + 1);
-        ranks.copy_within(at + 1..parts, at);
-        parts -= 1;
-        let joined = |i: usize| {
-            if i + 2 > parts {
-                return NONE;
-            }
-            vocabulary.rank(text, start + usize::from(starts[i]), start + usize::from(starts[i + 2]))
-        };
-        ranks[at] = joined(at);
-        if at > 0 {
-            ranks[at - 1] = joined(at - 1);
-        }
+        let back: usize = tokens.drain(tokens.len() - GIVEN_BACK..).map(|token| vocabulary.token_len(token)).sum();
+        at += taken - back;
     }
-    for bounds in starts[..=parts].windows(2) {
-        each(start + usize::from(bounds[0]), start + usize::from(bounds[1]));
-    }
+    false
 }
 
 /// The tokens of the piece from left to right. A position is found dead once, so the time is linear.
-fn backtrack(vocabulary: &Vocabulary, piece: &[u8], scratch: &mut Scratch, mut each: impl FnMut(usize, usize)) {
+fn backtrack(vocabulary: &Vocabulary, piece: &[u8], scratch: &mut Scratch) {
     let longest = vocabulary.longest();
-    let Scratch { taken, dead } = scratch;
-    taken.clear();
+    let Scratch { tokens, dead } = scratch;
+    tokens.clear();
     dead.clear();
     dead.resize(piece.len() / 64 + 1, 0);
     let mut at = 0;
     let mut next = longest.of(vocabulary, piece);
     while at < piece.len() {
-        let before = taken.last().copied();
-        let start = before.map_or(0, |before| at - vocabulary.token_len(before));
+        let before = tokens.last().copied();
         let end = at + vocabulary.token_len(next);
-        if dead[end / 64] >> (end % 64) & 1 == 0
-            && before.is_none_or(|before| stay_apart(vocabulary, piece, (start, before), at, (end, next)))
-        {
-            taken.push(next);
+        if dead[end / 64] >> (end % 64) & 1 == 0 && before.is_none_or(|before| stay_apart(vocabulary, before, next)) {
+            tokens.push(next);
             at = end;
             if at < piece.len() {
                 next = longest.of(vocabulary, &piece[at..]);
@@ -96,15 +86,9 @@ fn backtrack(vocabulary: &Vocabulary, piece: &[u8], scratch: &mut Scratch, mut e
         } else {
             // Nothing may follow the last token: it is a shorter one.
             dead[at / 64] |= 1 << (at % 64);
-            next = taken.pop().expect("every text has tokens, so the first position is never dead");
-            at = start;
+            next = tokens.pop().expect("every text has tokens, so the first position is never dead");
+            at -= vocabulary.token_len(next);
         }
-    }
-    let mut at = 0;
-    for token in taken {
-        let end = at + vocabulary.token_len(*token);
-        each(at, end);
-        at = end;
     }
 }
 
@@ -112,26 +96,49 @@ fn backtrack(vocabulary: &Vocabulary, piece: &[u8], scratch: &mut Scratch, mut e
 ///
 /// Undoes the merges inside both, the last first. Each time the two parts at the border must not be a token that would
 /// have been merged before the merge just undone; of equal ranks the left comes first.
-fn stay_apart(
-    vocabulary: &Vocabulary,
-    piece: &[u8],
-    (mut start, mut left): (usize, u32),
-    border: usize,
-    (mut end, mut right): (usize, u32),
-) -> bool {
-    let mut limit = NONE;
+pub(super) fn stay_apart(vocabulary: &Vocabulary, mut left: u32, mut right: u32) -> bool {
+    let pairs = vocabulary.pairs();
+    let mut limit = u32::MAX;
     loop {
-        if vocabulary.rank(piece, start, end) < limit {
+        if pairs.merged(left, right) < limit {
             return false;
         }
         if left > right {
             let Some((_, part)) = vocabulary.parts(left) else { return true };
             (limit, left) = (left, part);
-            start = border - vocabulary.token_len(part);
         } else {
             let Some((part, _)) = vocabulary.parts(right) else { return true };
             (limit, right) = (right + 1, part);
-            end = border + vocabulary.token_len(part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    static VOCABULARY: LazyLock<Vocabulary> =
+        LazyLock::new(|| Vocabulary::unpack(include_bytes!("data/cl100k_base.bin")).expect("sound"));
+
+    proptest! {
+        /// Both ways of long pieces, each on its own: one of them alone would do.
+        #[test]
+        fn windows_and_backtracking_find_the_same_tokens(
+            piece in "[a-z]{65,2000}|[ab]{65,2000}|[A-Za-z0-9+/]{65,2000}|[а-яё]{40,500}|[ \\n\\t]{65,2000}|(abc|ing|tion|s){30,300}"
+        ) {
+            let vocabulary = &*VOCABULARY;
+            let (mut tokens, mut scratch) = (Vec::new(), Scratch::default());
+            backtrack(vocabulary, piece.as_bytes(), &mut scratch);
+            if windows(vocabulary, piece.as_bytes(), &mut tokens) {
+                prop_assert_eq!(&tokens, &scratch.tokens);
+            }
+            for pair in scratch.tokens.windows(2) {
+                prop_assert!(stay_apart(vocabulary, pair[0], pair[1]));
+            }
         }
     }
 }

@@ -3,26 +3,63 @@
 //! [`split`] cuts the text into pieces, [`vocab`] knows the pieces that are one token, [`merge`] breaks up the
 //! others, the long ones with the help of [`longest`].
 
+mod borders;
+mod boundaries;
+mod classes;
 mod longest;
 mod merge;
+mod pairs;
+mod piece_cache;
+mod pieces;
+mod scan;
 mod split;
 mod unicode;
 mod vocab;
 
 use std::fmt;
 use std::sync::OnceLock;
-
-pub use merge::Scratch;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use piece_cache::PieceCache;
 use split::Pattern;
 use vocab::{NONE, Vocabulary};
 
 /// The longest text in bytes: positions are 32-bit while a piece is merged.
 pub const MAX_TEXT: usize = u32::MAX as usize;
 
+/// Pieces up to this many bytes are merged as they are, longer ones in the parts they fall into.
+const SHORT: usize = 14;
+
+/// Memory that counts reuse.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    merge: merge::Scratch,
+    /// By the number of the encoding, the last one used first.
+    caches: Vec<(u64, PieceCache)>,
+}
+
+/// How many encodings a thread remembers pieces of.
+const MAX_CACHES: usize = 4;
+
+impl Scratch {
+    /// The memory for merges, and the pieces of that encoding that are known.
+    #[inline]
+    fn of(&mut self, encoding: &Encoding) -> (&mut merge::Scratch, &mut PieceCache) {
+        if self.caches.first().is_none_or(|(id, _)| *id != encoding.id) {
+            let found = self.caches.iter().position(|(id, _)| *id == encoding.id);
+            let cache = found.map_or_else(|| (encoding.id, PieceCache::default()), |at| self.caches.remove(at));
+            self.caches.truncate(MAX_CACHES - 1);
+            self.caches.insert(0, cache);
+        }
+        (&mut self.merge, &mut self.caches[0].1)
+    }
+}
+
 /// A pattern and a vocabulary under a name.
 pub struct Encoding {
+    /// Another one for each that is made.
+    id: u64,
     name: &'static str,
     pattern: Pattern,
     vocabulary: Vocabulary,
@@ -35,6 +72,8 @@ struct Shipped {
     blob: &'static [u8],
     encoding: OnceLock<Result<Encoding>>,
 }
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 static SHIPPED: [Shipped; 2] = [
     Shipped {
@@ -62,7 +101,12 @@ impl Encoding {
         let shipped = find(name)?;
         let make = || {
             let vocabulary = Vocabulary::unpack(shipped.blob)?;
-            Ok(Self { name: shipped.name, pattern: shipped.pattern, vocabulary })
+            Ok(Self {
+                id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+                name: shipped.name,
+                pattern: shipped.pattern,
+                vocabulary,
+            })
         };
         shipped.encoding.get_or_init(make).as_ref().map_err(Clone::clone)
     }
@@ -84,25 +128,54 @@ impl Encoding {
 
     /// [`Encoding::count`] with memory that other calls reuse.
     pub fn count_with(&self, text: &str, scratch: &mut Scratch) -> usize {
+        let (merge, cache) = scratch.of(self);
         let mut total = 0;
-        self.pieces(text.as_bytes(), |text, start, end, rank| {
-            if rank == NONE {
-                merge::merge(&self.vocabulary, text, (start, end), scratch, |_, _| total += 1);
-            } else {
-                total += 1;
-            }
+        pieces::each(self.pattern, text.as_bytes(), |text, start, end| {
+            let known = if end - start <= piece_cache::LONGEST { cache.get(text, start, end) } else { None };
+            total += known.unwrap_or_else(|| self.count_piece(text, start, end, merge, cache));
         });
+        total
+    }
+
+    /// The number of tokens of a piece that is not known yet.
+    fn count_piece(
+        &self,
+        text: &[u8],
+        start: usize,
+        end: usize,
+        merge: &mut merge::Scratch,
+        cache: &mut PieceCache,
+    ) -> usize {
+        let mut total = 0;
+        if self.vocabulary.is_token(text, start, end) {
+            total = 1;
+        } else if end - start <= SHORT {
+            total = merge::merge(&self.vocabulary, &text[start..end], merge).len();
+        } else {
+            self.vocabulary.borders().parts(text, start, end, |start, end| {
+                let known = if end - start <= SHORT { cache.get(text, start, end) } else { None };
+                total += known.unwrap_or_else(|| {
+                    let tokens = merge::merge(&self.vocabulary, &text[start..end], merge).len();
+                    if end - start <= SHORT {
+                        cache.set(text, start, end, tokens);
+                    }
+                    tokens
+                });
+            });
+        }
+        if end - start <= piece_cache::LONGEST {
+            cache.set(text, start, end, total);
+        }
         total
     }
 
     /// The tokens of `text`; there are [`Encoding::count`] of them.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let (mut tokens, mut scratch) = (Vec::new(), Scratch::default());
-        self.pieces(text.as_bytes(), |text, start, end, rank| {
+        pieces::each(self.pattern, text.as_bytes(), |text, start, end| {
+            let rank = self.vocabulary.rank(text, start, end);
             if rank == NONE {
-                merge::merge(&self.vocabulary, text, (start, end), &mut scratch, |start, end| {
-                    tokens.push(self.vocabulary.rank(text, start, end));
-                });
+                tokens.extend_from_slice(merge::merge(&self.vocabulary, &text[start..end], &mut scratch.merge));
             } else {
                 tokens.push(rank);
             }
@@ -118,18 +191,6 @@ impl Encoding {
     /// The bytes of the token of that rank, if there is one.
     pub fn token(&self, rank: u32) -> Option<&[u8]> {
         self.vocabulary.token(rank)
-    }
-
-    /// Calls `each` with the bounds of every piece and its rank, `NONE` where it is more than one token.
-    #[inline]
-    fn pieces(&self, text: &[u8], mut each: impl FnMut(&[u8], usize, usize, u32)) {
-        assert!(text.len() <= MAX_TEXT, "the text is longer than MAX_TEXT");
-        let mut start = 0;
-        while start < text.len() {
-            let end = self.pattern.piece_end(text, start);
-            each(text, start, end, self.vocabulary.rank(text, start, end));
-            start = end;
-        }
     }
 }
 

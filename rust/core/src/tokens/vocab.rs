@@ -3,7 +3,9 @@
 //! `tools/vocabulary.py` writes the blobs and describes their form. A look-up compares the bytes themselves, never only
 //! a hash of them.
 
+use super::borders::Borders;
 use super::longest::Longest;
+use super::pairs::Pairs;
 use crate::error::{Error, Result};
 
 /// The rank of bytes that are no token.
@@ -11,6 +13,9 @@ pub(super) const NONE: u32 = u32::MAX;
 
 /// Tokens up to this length are their own key: the bytes and the length fit one word.
 const SHORT: usize = 7;
+
+/// Tokens up to this length are their own key in two words.
+const MIDDLE: usize = 15;
 
 /// The tokens of an encoding.
 #[derive(Debug)]
@@ -28,9 +33,15 @@ pub(super) struct Vocabulary {
     /// Open addressing: keys of short tokens (0 is free), and their ranks at the same places.
     short_keys: Vec<u64>,
     short_ranks: Vec<u32>,
+    /// The same for those up to [`MIDDLE`].
+    middle_keys: Vec<[u64; 2]>,
+    middle_ranks: Vec<u32>,
     /// Open addressing for the rest: upper half of the hash, then the rank; `u64::MAX` is free.
     long: Vec<u64>,
+    made_of: Pairs,
+    singles: [u32; 256],
     longest: Longest,
+    borders: Option<Borders>,
 }
 
 impl Vocabulary {
@@ -69,22 +80,32 @@ impl Vocabulary {
     fn index(bytes: Vec<u8>, starts: Vec<u32>, merges: Vec<(u32, u32)>) -> Self {
         let lengths = || starts.windows(2).map(|bounds| (bounds[1] - bounds[0]) as usize);
         let shorts = lengths().filter(|length| *length <= SHORT).count();
+        let middles = lengths().filter(|length| (SHORT + 1..=MIDDLE).contains(length)).count();
         let slots = |tokens: usize| (tokens * 3 / 2).next_power_of_two();
         let mut vocabulary = Self {
             longest_len: lengths().max().unwrap_or(0),
             pairs: vec![NONE; 1 << 16],
             short_keys: vec![0; slots(shorts)],
             short_ranks: vec![NONE; slots(shorts)],
-            long: vec![u64::MAX; slots(starts.len() - shorts)],
+            middle_keys: vec![[0; 2]; slots(middles)],
+            middle_ranks: vec![NONE; slots(middles)],
+            long: vec![u64::MAX; slots(starts.len() - shorts - middles)],
             bytes,
             starts,
+            made_of: Pairs::new(&merges),
+            singles: [NONE; 256],
             merges,
             longest: Longest::default(),
+            borders: None,
         };
         for rank in 0..vocabulary.starts.len() as u32 - 1 {
             vocabulary.insert(rank);
         }
+        for byte in 0..=u8::MAX {
+            vocabulary.singles[usize::from(byte)] = vocabulary.rank(&[byte], 0, 1);
+        }
         vocabulary.longest = Longest::new(&vocabulary);
+        vocabulary.borders = Some(Borders::new(&vocabulary));
         vocabulary
     }
 
@@ -103,6 +124,15 @@ impl Vocabulary {
             }
             self.short_keys[slot] = key;
             self.short_ranks[slot] = rank;
+        } else if token.len() <= MIDDLE {
+            let key = middle_key(token);
+            let mask = self.middle_keys.len() - 1;
+            let mut slot = spread_middle(key) & mask;
+            while self.middle_keys[slot] != [0; 2] {
+                slot = (slot + 1) & mask;
+            }
+            self.middle_keys[slot] = key;
+            self.middle_ranks[slot] = rank;
         } else {
             let hash = long_hash(token);
             let mask = self.long.len() - 1;
@@ -142,9 +172,21 @@ impl Vocabulary {
         &self.longest
     }
 
+    /// Where merges cannot reach across.
+    pub(super) fn borders(&self) -> &Borders {
+        self.borders.as_ref().expect("made with the rest")
+    }
+
     /// The rank of a single byte, which every vocabulary has.
+    #[inline]
     pub(super) fn rank_of_byte(&self, byte: u8) -> u32 {
-        self.rank(&[byte], 0, 1)
+        self.singles[usize::from(byte)]
+    }
+
+    /// Which tokens are merged into which.
+    #[inline]
+    pub(super) fn pairs(&self) -> &Pairs {
+        &self.made_of
     }
 
     /// The rank of two bytes as a token, or `NONE`.
@@ -157,7 +199,11 @@ impl Vocabulary {
     #[inline]
     pub(super) fn rank(&self, text: &[u8], start: usize, end: usize) -> u32 {
         if end - start > SHORT {
-            return self.rank_of_long(&text[start..end]);
+            return if end - start <= MIDDLE {
+                self.middle_slot(&text[start..end]).map_or(NONE, |slot| self.middle_ranks[slot])
+            } else {
+                self.rank_of_long(&text[start..end])
+            };
         }
         let key = short_key(text, start, end);
         let mask = self.short_keys.len() - 1;
@@ -166,6 +212,42 @@ impl Vocabulary {
             match self.short_keys[slot] {
                 0 => return NONE,
                 found if found == key => return self.short_ranks[slot],
+                _ => slot = (slot + 1) & mask,
+            }
+        }
+    }
+
+    /// Whether `text[start..end]`, which is not empty, is a token.
+    #[inline]
+    pub(super) fn is_token(&self, text: &[u8], start: usize, end: usize) -> bool {
+        if end - start > SHORT {
+            return if end - start <= MIDDLE {
+                self.middle_slot(&text[start..end]).is_some()
+            } else {
+                self.rank_of_long(&text[start..end]) != NONE
+            };
+        }
+        let key = short_key(text, start, end);
+        let mask = self.short_keys.len() - 1;
+        let mut slot = spread(key) & mask;
+        loop {
+            match self.short_keys[slot] {
+                0 => return false,
+                found if found == key => return true,
+                _ => slot = (slot + 1) & mask,
+            }
+        }
+    }
+
+    #[inline]
+    fn middle_slot(&self, token: &[u8]) -> Option<usize> {
+        let key = middle_key(token);
+        let mask = self.middle_keys.len() - 1;
+        let mut slot = spread_middle(key) & mask;
+        loop {
+            match self.middle_keys[slot] {
+                [0, 0] => return None,
+                found if found == key => return Some(slot),
                 _ => slot = (slot + 1) & mask,
             }
         }
@@ -211,6 +293,18 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15; // 2^64 divided by the golden rat
 #[inline]
 fn spread(key: u64) -> usize {
     (key.wrapping_mul(MULTIPLIER) >> 40) as usize
+}
+
+/// Eight to fifteen bytes as two words that overlap, and their number in place of a byte that stands in both.
+#[inline]
+fn middle_key(token: &[u8]) -> [u64; 2] {
+    let word = |bytes: Option<&[u8; 8]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    [word(token.first_chunk()), word(token.last_chunk()) >> 8 | (token.len() as u64) << 56]
+}
+
+#[inline]
+fn spread_middle([low, high]: [u64; 2]) -> usize {
+    spread(low ^ high.rotate_left(21))
 }
 
 /// A hash of eight bytes or more, by words; the last two may overlap.
