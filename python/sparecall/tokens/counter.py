@@ -322,9 +322,9 @@ def _input_tokens(usage: Usage) -> int:
             number = get("input_tokens")
             # Anthropic counts what its cache held apart.
             parts = [get("cache_read_input_tokens"), get("cache_creation_input_tokens")]
-            if isinstance(number, int):
+            if type(number) is int:
                 number += sum(part for part in parts if isinstance(part, int))
-        if not isinstance(number, int) or isinstance(number, bool):
+        if type(number) is not int:
             raise TypeError("usage must have prompt_tokens or input_tokens that is int")
     if not 0 < number <= 2**53:
         raise InvalidArgument(f"usage says {number} input tokens; it must be above 0")

@@ -54,9 +54,9 @@ def _size(read: Callable[[int, int], bytes]) -> tuple[int, int] | None:
     """Width and height; `read(at, length)` gives that part of the file, less at its end."""
     head = read(0, _HEAD)
     found: tuple[int, int] | None = None
-    if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR":
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and len(head) >= 24:
         found = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
-    elif head[:6] in {b"GIF87a", b"GIF89a"}:
+    elif head[:6] in {b"GIF87a", b"GIF89a"} and len(head) >= 10:
         found = int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little")
     elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         found = _webp(head)
@@ -166,9 +166,9 @@ class Area(NamedTuple):
     def bounds(self, size: tuple[int, int] | None, detail: str) -> Bounds:
         """Low, total and high, never equal: the formula is called an approximation."""
         if size is None:
-            return 1, self.most, self.most + self.most // 4
+            return 1, self.most, self.most * 5 // 4 + 16
         total = max(1, min(self.most, size[0] * size[1] // self.pixels))
-        return total * 3 // 4, total, total * 5 // 4 + 16
+        return max(1, total * 3 // 4), total, total * 5 // 4 + 16
 
 
 class Anyhow(NamedTuple):
