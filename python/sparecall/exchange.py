@@ -107,6 +107,9 @@ def headers_of(reply: Reply, content_type: str) -> dict[str, str]:
     }
     if reply.reason:
         headers["x-sparecall-reason"] = reply.reason
+    counted = reply.summary
+    if counted is not None and counted.has_usage:
+        headers["x-sparecall-tokens"] = f"input={counted.prompt_tokens}, output={counted.completion_tokens}"
     if reply.hit == "exact":
         headers["age"] = str(int(reply.age))
     return headers
