@@ -106,10 +106,11 @@ class Metrics:
         # A bypass reached the provider like a miss; every other hit spared a call.
         kind = "spent" if reply.hit in {"miss", "bypass"} else "spared"
         model = summary.model
-        if summary.has_usage:
+        read, written = summary.prompt_tokens, summary.completion_tokens
+        if read or written:  # both 0: nobody counted
             counted = self._counted.get((kind, model)) or self._tokens_of(kind, model)
-            counted[0].add(summary.prompt_tokens)
-            counted[1].add(summary.completion_tokens)
+            counted[0].add(read)
+            counted[1].add(written)
         if event.cost is None:
             self._unpriced.labels(model).add()
         else:

@@ -25,11 +25,6 @@ class Summary(msgspec.Struct, frozen=True, array_like=True):
     cached_tokens: int = 0
     """Those of the prompt that the provider read from its own cache, at its own price for them."""
 
-    @property
-    def has_usage(self) -> bool:
-        """Whether the provider counted at all: one that says nothing of usage has zeros."""
-        return self.prompt_tokens > 0 or self.completion_tokens > 0
-
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
     """A complete answer, as stored. `digest` and `scope` stand inside and are checked on every read."""
