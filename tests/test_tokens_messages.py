@@ -396,6 +396,29 @@ def test_a_message_changed_in_place_is_counted_anew() -> None:
     assert counter.messages([message]).total > 8
 
 
+def test_a_message_that_another_thread_changes_while_it_is_counted_is_not_remembered_as_it_was() -> None:
+    message: Message = {"role": "user", "content": "one two three"}
+
+    class Meddling:
+        def count(self, text: str, /) -> int:
+            if text == "one two three":
+                message["content"] = "one"
+            return len(text)
+
+    counter = tokens.Counter("m", encoding=Meddling())
+    counter.messages([message])
+    assert len(counter._memo) == 0
+    assert counter.messages([message]) == counter.messages([{"role": "user", "content": "one"}])
+
+
+def test_a_fine_tuned_model_has_the_images_of_its_base() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
+    for name in ("gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::id"):
+        counter = tokens.Counter(name)
+        without = counter.messages([{"role": "user", "content": []}]).total
+        assert counter.messages([{"role": "user", "content": [image]}]).total - without == 2833
+
+
 def test_values_that_are_equal_in_python_alone_are_told_apart() -> None:
     counter = tokens.Counter("gpt-4o")
     highs = [

@@ -15,7 +15,8 @@ NOTHING: Bounds = (0, 0, 0)
 
 def plus(*bounds: Bounds) -> Bounds:
     """The sum of each."""
-    return sum(b[0] for b in bounds), sum(b[1] for b in bounds), sum(b[2] for b in bounds)
+    low, total, high = map(sum, zip(NOTHING, *bounds, strict=True))
+    return low, total, high
 
 
 def exactly(number: int) -> Bounds:

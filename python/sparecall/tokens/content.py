@@ -71,14 +71,18 @@ class Content:
     def message(self, message: Mapping[str, Any], where: str) -> Bounds:
         """The bounds of one message, its share of the wire included. Raises `TypeError` for what is none."""
         rules = self._family.rules
-        role, kind = message.get("role"), message.get("type")
+        role, content = message.get("role"), message.get("content")
+        if len(message) == 2 and isinstance(role, str) and isinstance(content, str):  # most are, and need no more
+            (a, b, c), (d, e, f), (g, h, i) = rules.per_message, self._text(role), self._text(content)
+            return a + d + g, b + e + h, c + f + i
+        kind = message.get("type")
         if role is None and isinstance(kind, str):
             return plus(
                 self._part(message, where, 0), between(0, 1, 2, rules.per_message)
             )  # an item of the Responses API
         if not isinstance(role, str):
             raise TypeError(f"{where} must have a role that is str, not {type(role).__name__}")
-        bounds = [rules.per_message, self._text(role), self.content(message.get("content"), f"{where}.content")]
+        bounds = [rules.per_message, self._text(role), self.content(content, f"{where}.content")]
         name = message.get("name")
         if isinstance(name, str) and name:
             bounds += (self._text(name), exactly(rules.per_name))

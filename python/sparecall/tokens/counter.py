@@ -15,7 +15,7 @@ from sparecall.errors import InvalidArgument
 from sparecall.tokens.bounds import NOTHING, Bounds, exactly, plus
 from sparecall.tokens.calibration import Calibration, Calibrator
 from sparecall.tokens.content import Content, as_json, between
-from sparecall.tokens.families import estimated_family, openai_family, with_encoding
+from sparecall.tokens.families import estimated_family, openai_family
 from sparecall.tokens.memo import LONGEST, Memo, key_of
 from sparecall.tokens.models import encoding_for_model
 from sparecall.tokens.schema import cookbook, function_of, is_flat, typescript
@@ -67,14 +67,10 @@ class Counter:
         if memo_bytes < 0:
             raise InvalidArgument(f"memo_bytes is {memo_bytes}; it must be at least 0")
         self.model = model
-        public = encoding_for_model(model.removeprefix("openai/"))
-        self._family = (
-            estimated_family(model)
-            if public is None
-            else openai_family(model.removeprefix("openai/").removeprefix("ft:"))
-        )
-        if encoding is not None:
-            self._family = with_encoding(self._family)
+        name = model.removeprefix("openai/")
+        public = encoding_for_model(name)
+        family = estimated_family(model) if public is None else openai_family(name)
+        self._family = family if encoding is None else family._replace(ratios=None)  # what the wire adds stays a margin
         self.encoding = encoding if encoding is not None else public or "o200k_base"
         self._count: Callable[[str], int] = (
             functools.partial(tokens_count, encoding=self.encoding)
@@ -199,7 +195,8 @@ class Counter:
         found = None if key is None else self._memo.get(key)
         if found is None:
             found = self._content.message(message, where)
-            if key is not None:
+            # Changed by another thread in the meantime, it must not be remembered as what it was.
+            if key is not None and key_of(message, where) == key:
                 self._memo.put(key, found)
         return found
 

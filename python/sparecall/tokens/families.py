@@ -89,8 +89,9 @@ _OPENAI_RULES = [(re.compile(pattern + r"(?=-|$)"), rules, images) for pattern, 
 
 def openai_family(model: str) -> Family:
     """The rules of a model of OpenAI's whose encoding is public."""
+    base = model.removeprefix("ft:").partition(":")[0]
     for pattern, rules, images in _OPENAI_RULES:
-        if pattern.match(model):
+        if pattern.match(base):
             return Family("openai", rules, images)
     return Family("openai", _LATER, Anyhow())
 
@@ -146,8 +147,3 @@ def estimated_family(model: str) -> Family:
         if pattern.search(lower):
             return family
     return _UNKNOWN
-
-
-def with_encoding(family: Family) -> Family:
-    """The family when the user says how its texts are counted: only what the wire adds is a margin then."""
-    return family._replace(ratios=None)
