@@ -56,6 +56,8 @@ _CHAT = Rules((3, 3, 3), 1, (3, 3, 3))
 # The same with a margin, where the provider has never said it: models that came after, models that think.
 _LATER = Rules((2, 3, 4), 1, (1, 3, 20))
 _FIRST = Rules((4, 4, 4), -1, (3, 3, 3))
+# A chat template that opens with a page on the model and the date.
+_PREFACED = Rules((2, 4, 8), 1, (3, 70, 160))
 _UNSAID = Rules((1, 4, 8), 1, (0, 3, 40))
 
 _O4_TILES, _MINI_TILES = Tiles(85, 170), Tiles(2833, 5667)
@@ -78,11 +80,7 @@ _OPENAI: tuple[tuple[str, Rules, Images], ...] = (
     (r"o4-mini", _LATER, Patches(1.72)),
     (r"o[13]-mini", _LATER, Anyhow()),
     (r"o[13]", _LATER, Tiles(75, 150)),
-    (
-        r"gpt-oss",
-        Rules((2, 4, 8), 1, (3, 70, 160)),
-        Anyhow(),
-    ),  # its chat template opens with a page on the model and the date
+    (r"gpt-oss", _PREFACED, Anyhow()),
 )
 _OPENAI_RULES = [(re.compile(pattern + r"(?=-|$)"), rules, images) for pattern, rules, images in _OPENAI]
 
