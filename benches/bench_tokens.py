@@ -74,6 +74,40 @@ class CountHostile(Benchmark):
         return tokens.count(self.text)
 
 
+class Messages(Benchmark):
+    params = (["gpt-4o", "claude-sonnet-4-5"],)
+    param_names = ("model",)
+    number = 20
+
+    def setup(self, model: str) -> None:
+        super().setup()
+        text = source()
+        self.new = iter(range(200 * 480, len(text) - 480, 7))
+        self.text = text
+        self.messages = [
+            {"role": "user" if i % 2 == 0 else "assistant", "content": text[i * 480 : (i + 1) * 480]}
+            for i in range(200)
+        ]
+        self.counter = tokens.Counter(model)
+        self.counter.messages(self.messages)
+
+    def time_200_for_the_first_time(self, model: str) -> None:
+        tokens.Counter(model).messages(self.messages)
+
+    def time_200_again(self, model: str) -> None:
+        self.counter.messages(self.messages)
+
+    def time_200_grown_by_one(self, model: str) -> None:
+        at = next(self.new)
+        self.counter.messages([*self.messages, {"role": "user", "content": self.text[at : at + 480]}])
+
+    def time_200_with_strings_made_anew(self, model: str) -> None:
+        self.counter.messages([{"role": m["role"], "content": (" " + m["content"])[1:]} for m in self.messages])
+
+    def track_tokens(self, model: str) -> int:
+        return self.counter.messages(self.messages).total
+
+
 class FirstCount(Benchmark):
     params = (["o200k_base", "cl100k_base"],)
     param_names = ("encoding",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -102,14 +103,23 @@ def headers_of(reply: Reply, content_type: str) -> dict[str, str]:
         "server": SERVER,
         **PRIVATE,
         "x-sparecall-cache": reply.hit,
-        "x-sparecall-micros": ", ".join([f"{name}={micros}" for name, micros in reply.micros.items()]),
+        "x-sparecall-micros": _micros(reply.trace),
         **reply.headers,
     }
     if reply.reason:
         headers["x-sparecall-reason"] = reply.reason
+    counted = reply.summary
+    if counted is not None and (counted.prompt_tokens or counted.completion_tokens):  # both 0: nobody counted
+        headers["x-sparecall-tokens"] = f"input={counted.prompt_tokens}, output={counted.completion_tokens}"
     if reply.hit == "exact":
         headers["age"] = str(int(reply.age))
     return headers
+
+
+def _micros(trace: Mapping[str, int]) -> str:
+    """`Reply.micros` as text, without the dict: every hit pays for this."""
+    stages = itertools.pairwise(trace.items())
+    return ", ".join([f"{name}={(until - since) // 1000}" for (name, since), (_, until) in stages])
 
 
 def whole_of(reply: Reply) -> tuple[dict[str, str], bytes]:

@@ -51,6 +51,12 @@ def value(samples: Samples, name: str, **labels: str) -> float:
     return samples.get((name, frozenset(labels.items())), 0.0)
 
 
+def tokens_of(samples: Samples, *, kind: str) -> dict[tuple[str, str], float]:
+    """Tokens by direction and model."""
+    found = [(dict(labels), count) for (name, labels), count in samples.items() if name == "sparecall_tokens_total"]
+    return {(labels["direction"], labels["model"]): count for labels, count in found if labels["kind"] == kind}
+
+
 async def scrape(site: Site) -> Samples:
     return parse(await site.metrics())[1]
 
@@ -94,9 +100,14 @@ async def test_counts_match_what_was_driven() -> None:
         assert value(samples, "sparecall_cache_entries") == 2
         assert value(samples, "sparecall_cache_bytes") > 0
         assert value(samples, "sparecall_calls_in_flight") == 0
-        spent = value(samples, "sparecall_tokens_total", kind="spent", direction="output")
-        assert spent == provider.completion_tokens
-        assert value(samples, "sparecall_tokens_total", kind="spent", direction="input") == provider.prompt_tokens
+        spent = tokens_of(samples, kind="spent")
+        assert {direction for direction, _ in spent} == {"input", "output"}
+        assert {model for _, model in spent} == {"gpt-4o", r"made-up\n\"model\\"}
+        for direction, counted in (("input", provider.prompt_tokens), ("output", provider.completion_tokens)):
+            assert sum(count for (of, _), count in spent.items() if of == direction) == counted
+        spared = tokens_of(samples, kind="spared")
+        assert set(spared) == set(spent)
+        assert all(count > 0 for count in spared.values())
         for cache, count in (("miss", 3), ("exact", 3), ("bypass", 1)):
             assert value(samples, "sparecall_request_seconds_count", cache=cache) == count
             assert value(samples, "sparecall_request_seconds_bucket", cache=cache, le="+Inf") == count
@@ -171,4 +182,8 @@ async def test_series_stay_bounded_whatever_models_and_paths_come() -> None:
         samples = await scrape(site)
         assert len(samples) < 4_000
         assert value(samples, "sparecall_unpriced_total", model="other") >= 49_000
+        counted = tokens_of(samples, kind="spent")
+        assert sum(counted.values()) >= 15 * 100_000
+        assert counted["output", "other"] >= 5 * 100_000
+        assert len(counted) == 2 * 257
         assert not [labels for _, labels in samples if any("path-" in text for text in dict(labels).values())]

@@ -245,5 +245,5 @@ async def test_tokens_of_all_wires_are_counted_and_priced() -> None:
         text = await site.metrics()
         assert 'sparecall_requests_total{cache="exact",status="2xx"} 2' in text
         spared = [line for line in text.splitlines() if line.startswith("sparecall_tokens_total") and "spared" in line]
-        assert len(spared) == 2
+        assert len(spared) == 4, "in and out, of each model"
         assert f'sparecall_cost_dollars_total{{kind="spared",model="{said["model"]}"}}' in text

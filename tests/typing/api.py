@@ -33,5 +33,16 @@ assert_type(tokens.count("a text", "cl100k_base"), int)
 assert_type(tokens.count_many(iter(["a text"]), encoding="cl100k_base"), list[int])
 assert_type(tokens.encodings(), tuple[str, ...])
 assert_type(tokens.encoding_for_model("gpt-4o"), str | None)
+counted = tokens.Counter("gpt-4o", encoding=None).messages([{"role": "user", "content": "hi"}], tools=None, system="")
+assert_type(counted, tokens.TokenCount)
+assert_type((counted.total, counted.low, counted.high, counted.exact), tuple[int, int, int, bool])
+assert_type(tokens.Counter("claude-3-haiku").calibration.strata, tuple[tokens.Stratum, ...])
+
+
+async def counted_on_a_loop() -> None:
+    assert_type(await tokens.count_async("a text", encoding="cl100k_base"), int)
+    assert_type(await tokens.count_many_async(iter(["a text"])), list[int])
+    assert_type(await tokens.Counter("gpt-4o").messages_async([]), tokens.TokenCount)
+
 
 assert_type(sparecall.open({}), pipeline.Pipeline)

@@ -31,14 +31,15 @@ SECONDS = (
     30.0,
     60.0,
 )
+MODELS, LONGEST_NAME = 256, 64
 LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
 class Metrics:
     """Prometheus families of one gateway. Labels come from closed sets; model names are bounded by the registry."""
 
-    __slots__ = ("_answered", "_cost", "_entries", "_errors", "_evictions", "_in_flight", "_input", "_output",
-                 "_registry", "_requests", "_seconds", "_store_bytes", "_unpriced", "loop_lag")  # fmt: skip
+    __slots__ = ("_answered", "_cost", "_counted", "_entries", "_errors", "_evictions", "_in_flight",
+                 "_registry", "_requests", "_seconds", "_store_bytes", "_tokens", "_unpriced", "loop_lag")  # fmt: skip
 
     def __init__(self) -> None:
         registry = self._registry = Registry()
@@ -56,11 +57,13 @@ class Metrics:
         )
         # Series on the hot path are fetched once: hit and status class come from closed sets.
         self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        tokens = registry.counter(
-            "sparecall_tokens_total", "Tokens of answers, as the provider counted them.", ("kind", "direction")
+        self._tokens = registry.counter(
+            "sparecall_tokens_total",
+            "Tokens of answers, as the provider counted them.",
+            ("kind", "direction", "model"),
         )
-        self._input = {kind: tokens.labels(kind, "input") for kind in ("spent", "spared")}
-        self._output = {kind: tokens.labels(kind, "output") for kind in ("spent", "spared")}
+        # So are those of tokens, in and out, by kind and model. Models are named by the provider: so many are told apart.
+        self._counted: dict[tuple[str, str], tuple[Counter, Counter]] = {}
         self._cost = registry.counter(
             "sparecall_cost_dollars_total", "Dollars spent on calls, and spared by hits.", ("kind", "model")
         )
@@ -102,12 +105,24 @@ class Metrics:
             return
         # A bypass reached the provider like a miss; every other hit spared a call.
         kind = "spent" if reply.hit in {"miss", "bypass"} else "spared"
-        self._input[kind].add(summary.prompt_tokens)
-        self._output[kind].add(summary.completion_tokens)
+        model = summary.model
+        read, written = summary.prompt_tokens, summary.completion_tokens
+        if read or written:  # both 0: nobody counted
+            counted = self._counted.get((kind, model)) or self._tokens_of(kind, model)
+            counted[0].add(read)
+            counted[1].add(written)
         if event.cost is None:
-            self._unpriced.labels(summary.model).add()
+            self._unpriced.labels(model).add()
         else:
-            self._cost.labels(kind, summary.model).add(event.cost)
+            self._cost.labels(kind, model).add(event.cost)
+
+    def _tokens_of(self, kind: str, model: str) -> tuple[Counter, Counter]:
+        """Series of a model not met before. Past the bound it is one called `other`: the registry's own would lose the kind too."""
+        if len(self._counted) >= MODELS or len(model) > LONGEST_NAME:
+            return self._tokens.labels(kind, "input", "other"), self._tokens.labels(kind, "output", "other")
+        counted = self._tokens.labels(kind, "input", model), self._tokens.labels(kind, "output", model)
+        self._counted[kind, model] = counted
+        return counted
 
     def render(self, pipeline: Pipeline) -> str:
         """The Prometheus text, with what the pipeline's stages hold right now."""

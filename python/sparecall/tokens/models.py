@@ -1,17 +1,8 @@
-"""How many tokens a text has, exactly as tiktoken counts them, with the vocabularies in the wheel.
-
-``count`` and ``count_many`` are the native functions themselves.
-"""
+"""Which encoding a model of OpenAI's uses, by its name."""
 
 from __future__ import annotations
 
 import re
-
-from sparecall._core import tokens_count as count
-from sparecall._core import tokens_count_many as count_many
-from sparecall._core import tokens_encodings as encodings
-
-__all__ = ["count", "count_many", "encoding_for_model", "encodings"]
 
 # A family is followed by nothing, a dash or a dot: `gpt-5.1` and `o3-mini` belong to theirs, `gpt-50` and `o12` do not.
 _O200K = re.compile(r"(?:chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|gpt-oss|o1|o3|o4)(?=[-.]|$)")

@@ -1,0 +1,27 @@
+"""How many tokens a text has, exactly as tiktoken counts them, with the vocabularies in the wheel.
+
+``count`` and ``count_many`` are the native functions themselves.
+"""
+
+from __future__ import annotations
+
+from sparecall._core import tokens_count as count
+from sparecall._core import tokens_count_many as count_many
+from sparecall._core import tokens_encodings as encodings
+from sparecall.tokens.calibration import Calibration, Stratum
+from sparecall.tokens.counter import Counter, TokenCount
+from sparecall.tokens.models import encoding_for_model
+from sparecall.tokens.waiting import count_async, count_many_async
+
+__all__ = [
+    "Calibration",
+    "Counter",
+    "Stratum",
+    "TokenCount",
+    "count",
+    "count_async",
+    "count_many",
+    "count_many_async",
+    "encoding_for_model",
+    "encodings",
+]
