@@ -24,12 +24,12 @@ pub(super) struct Pairs {
 impl Pairs {
     /// `merges` are the two parts of each token from the 256th on.
     pub(super) fn new(merges: &[(u32, u32)]) -> Self {
-        let bits = (merges.len() * 2).next_power_of_two().trailing_zeros().max(6);
+        let bits = (merges.len() * 5 / 4).next_power_of_two().trailing_zeros().max(6);
         let mut pairs = Self {
             entries: vec![FREE; 1 << bits],
             shift: 64 - bits,
-            filter: vec![0; 1 << (bits + 2 - 6)],
-            filter_shift: 64 - bits - 2,
+            filter: vec![0; 1 << (bits + 3 - 6)],
+            filter_shift: 64 - bits - 3,
         };
         let mask = pairs.entries.len() - 1;
         for ((left, right), token) in merges.iter().zip(256_u64..) {
