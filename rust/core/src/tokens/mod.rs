@@ -5,6 +5,7 @@
 
 mod longest;
 mod merge;
+mod patterns;
 mod split;
 mod unicode;
 mod vocab;
@@ -15,7 +16,7 @@ use std::sync::OnceLock;
 pub use merge::Scratch;
 
 use crate::error::{Error, Result};
-use split::Pattern;
+pub use split::Pattern;
 use vocab::{NONE, Vocabulary};
 
 /// The longest text in bytes: positions are 32-bit while a piece is merged.
