@@ -1,5 +1,8 @@
 //! `sparecall.tokens`: find the encoding, read the texts, count.
 
+pub(crate) mod encoding;
+mod special;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -31,6 +34,26 @@ fn check_length(py: Python<'_>, name: &'static str, text: &Text<'_>) -> PyResult
     Err(to_python(py, &Error::InvalidArgument { name, value, limit }))
 }
 
+/// What an iterable of texts holds; one `str` in its place is a `TypeError`.
+fn objects<'py>(texts: &Bound<'py, PyAny>, name: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if texts.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(format!("{name} must be an iterable of str, not one str")));
+    }
+    texts.try_iter()?.collect()
+}
+
+/// The texts of an iterable's objects, and the most bytes their UTF-8 can have together.
+fn views<'a>(py: Python<'_>, texts: &'a [Bound<'_, PyAny>], name: &'static str) -> PyResult<(Vec<Text<'a>>, usize)> {
+    let mut length = 0;
+    let mut views = Vec::with_capacity(texts.len());
+    for (i, object) in texts.iter().enumerate() {
+        let view = Text::of(object, format_args!("{name}[{i}]"))?;
+        length += check_length(py, name, &view)?;
+        views.push(view);
+    }
+    Ok((views, length))
+}
+
 /// Count the tokens of `text`, as tiktoken's `len(encode_ordinary(text))`.
 #[pyfunction]
 #[pyo3(signature = (text, encoding = "o200k_base"))]
@@ -49,17 +72,8 @@ pub(crate) fn tokens_count(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: &s
 #[pyo3(signature = (texts, encoding = "o200k_base"))]
 pub(crate) fn tokens_count_many(py: Python<'_>, texts: &Bound<'_, PyAny>, encoding: &str) -> PyResult<Vec<usize>> {
     guard(py, || {
-        if texts.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err("texts must be an iterable of str, not one str"));
-        }
-        let objects = texts.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-        let mut length = 0;
-        let mut views = Vec::with_capacity(objects.len());
-        for (i, object) in objects.iter().enumerate() {
-            let view = Text::of(object, format_args!("texts[{i}]"))?;
-            length += check_length(py, "texts", &view)?;
-            views.push(view);
-        }
+        let texts = objects(texts, "texts")?;
+        let (views, length) = views(py, &texts, "texts")?;
         let encoding = find(py, encoding)?;
         let work = || {
             let mut scratch = Scratch::default();

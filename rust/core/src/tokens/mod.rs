@@ -1,22 +1,32 @@
 //! tokens: how many tokens a text has, exactly as tiktoken's `encode_ordinary` counts them.
 //!
 //! [`split`] cuts the text into pieces, [`vocab`] knows the pieces that are one token, [`merge`] breaks up the
-//! others, the long ones with the help of [`longest`].
+//! others, the long ones with the help of [`longest`]. A [`Tokenizer`] adds ids and special tokens, for shipped encodings
+//! and for those of a user's [`file`](Tokenizer::read).
 
+mod compile;
+mod file;
 mod longest;
 mod merge;
+mod merge_list;
 mod patterns;
+mod special;
 mod split;
+mod token_list;
+mod tokenizer;
 mod unicode;
 mod vocab;
 
 use std::fmt;
 use std::sync::OnceLock;
 
+pub use file::MAX_FILE;
 pub use merge::Scratch;
+pub use special::{Allowed, Special, first_of};
 
 use crate::error::{Error, Result};
 pub use split::Pattern;
+pub use tokenizer::{Tokenizer, TokenizerScratch};
 use vocab::{NONE, Vocabulary};
 
 /// The longest text in bytes: positions are 32-bit while a piece is merged.
@@ -52,10 +62,19 @@ static SHIPPED: [Shipped; 2] = [
     },
 ];
 
+/// `o200k_base` with other special tokens: the same encoding of text.
+const HARMONY: &str = "o200k_harmony";
+const NAMES: [&str; 3] = ["o200k_base", HARMONY, "cl100k_base"];
+
 impl Encoding {
     /// The names of the shipped encodings.
     pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
-        SHIPPED.iter().map(|shipped| shipped.name)
+        NAMES.into_iter()
+    }
+
+    /// An encoding that is not shipped.
+    fn loaded(pattern: Pattern, vocabulary: Vocabulary) -> Self {
+        Self { name: "loaded", pattern, vocabulary }
     }
 
     /// The shipped encoding of that name. The first call for each expands its vocabulary (about 35 ms).
@@ -98,17 +117,37 @@ impl Encoding {
 
     /// The tokens of `text`; there are [`Encoding::count`] of them.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        let (mut tokens, mut scratch) = (Vec::new(), Scratch::default());
+        let mut tokens = Vec::new();
+        self.each_token(text, &mut Scratch::default(), |rank| rank, |_| None, |token| tokens.push(token));
+        tokens
+    }
+
+    /// Calls `each` with the id of every token of `text`: `id` is that of a rank, `whole` of a piece that is no token.
+    fn each_token(
+        &self,
+        text: &str,
+        scratch: &mut Scratch,
+        id: impl Fn(u32) -> u32,
+        whole: impl Fn(&[u8]) -> Option<u32>,
+        mut each: impl FnMut(u32),
+    ) {
         self.pieces(text.as_bytes(), |text, start, end, rank| {
-            if rank == NONE {
-                merge::merge(&self.vocabulary, text, (start, end), &mut scratch, |start, end| {
-                    tokens.push(self.vocabulary.rank(text, start, end));
-                });
+            if rank != NONE {
+                each(id(rank));
+            } else if let Some(token) = whole(&text[start..end]) {
+                each(token);
             } else {
-                tokens.push(rank);
+                merge::merge(&self.vocabulary, text, (start, end), scratch, |start, end| {
+                    each(id(self.vocabulary.rank(text, start, end)));
+                });
             }
         });
-        tokens
+    }
+
+    /// The rank of the token of these bytes.
+    pub fn rank(&self, token: &[u8]) -> Option<u32> {
+        let rank = if token.is_empty() { NONE } else { self.vocabulary.rank(token, 0, token.len()) };
+        (rank != NONE).then_some(rank)
     }
 
     /// The number of mergeable tokens; their ranks are `0..vocabulary_len()`.
@@ -141,7 +180,8 @@ impl fmt::Debug for Encoding {
 }
 
 fn find(name: &str) -> Result<&'static Shipped> {
-    SHIPPED.iter().find(|shipped| shipped.name == name).ok_or_else(|| Error::UnknownName {
+    let encoding = if name == HARMONY { "o200k_base" } else { name };
+    SHIPPED.iter().find(|shipped| shipped.name == encoding).ok_or_else(|| Error::UnknownName {
         kind: "encoding",
         name: name.to_owned(),
         known: Encoding::names().collect::<Vec<_>>().join(", "),
