@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::OnceLock;
 
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+use unicode_normalization_alignments::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::merge_list::{ListScratch, MergeList};
 use super::special::{Allowed, Part, Special, Specials};
@@ -18,7 +18,7 @@ pub struct Tokenizer {
     pub(super) name: String,
     pub(super) engine: Engine,
     pub(super) specials: Specials,
-    /// Texts are brought into Unicode's form C first.
+    /// Texts are brought into Unicode's form C first, with the tables of Unicode 9 as in `tokenizers`.
     pub(super) nfc: bool,
 }
 
@@ -147,7 +147,7 @@ impl Tokenizer {
         if !self.nfc || text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
             return Cow::Borrowed(text);
         }
-        Cow::Owned(text.nfc().collect())
+        Cow::Owned(text.nfc().map(|(character, _)| character).collect())
     }
 
     /// The id of the token that is spelt with these bytes, special ones too.
