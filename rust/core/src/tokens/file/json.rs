@@ -24,7 +24,13 @@ pub(super) fn read(file: &[u8]) -> Result<Draft> {
     let singles = singles(&vocab.tokens)?;
     let merges = vocab.merges(&model.merges.ok_or_else(|| missing("merges"))?, &singles)?;
     let added = added_tokens.map_or_else(Vec::new, |few| few.0);
-    let specials = added.into_iter().map(|added| vocab.special(added)).collect::<Result<Vec<_>>>()?;
+    let mut specials = Vec::with_capacity(added.len());
+    let mut highest = None;
+    for added in added {
+        let special = vocab.special(added, highest)?;
+        highest = highest.max(Some(special.id));
+        specials.push(special);
+    }
     let unspelt = vocab.unspelt.into_iter().map(|(text, id)| (id, text.into_bytes().into())).collect();
     Ok(Draft {
         pattern,
@@ -93,7 +99,11 @@ fn pattern(pre_tokenizer: Option<&Step>) -> Result<Pattern> {
                 _ => false,
             };
             match split.pattern.as_ref().and_then(|pattern| pattern.regex.as_deref()) {
-                Some(regex) if isolates => Pattern::from_regex(regex),
+                Some(regex) if isolates => match Pattern::from_regex(regex)? {
+                    // What is "at most three digits" to tiktoken is "any number of them" to Oniguruma, which tokenizers runs.
+                    Pattern::Cl100k => unsupported(r"a Split by \p{N}{1,3}+ is not supported".to_owned()),
+                    pattern => Ok(pattern),
+                },
                 _ => unsupported("this Split is not supported".to_owned()),
             }
         }
@@ -164,17 +174,24 @@ impl Keys {
         Ok(list)
     }
 
-    /// A special or added token, which has the id that the vocabulary gives it where that has it too.
-    fn special(&self, added: Added) -> Result<Special> {
+    /// A special or added token. Whatever the file says, `tokenizers` gives it the id it has in the vocabulary, or else the
+    /// next one: a file that says otherwise is refused. `highest` is the highest id of those before it.
+    fn special(&self, added: Added, highest: Option<u32>) -> Result<Special> {
         let Added { id, content, single_word, lstrip, rstrip, normalized, special } = added;
         if single_word || lstrip || rstrip {
             return Err(refuse(format!("the added token of id {id} has single_word, lstrip or rstrip: not supported")));
         }
+        if content.is_empty() {
+            return Err(refuse(format!("the added token of id {id} has no text")));
+        }
         let mut bytes = Vec::new();
         let spelt = decode(&content, &mut bytes).then(|| self.tokens.find(&bytes).map(|place| self.tokens.id(place)));
         let known = spelt.flatten().or_else(|| self.unspelt.get(&content).copied());
-        if known.is_some_and(|known| known != id) {
-            return Err(refuse(format!("the added token of id {id} has another id in the vocabulary")));
+        let size = (self.tokens.len() + self.unspelt.len()) as u32;
+        let given =
+            known.unwrap_or_else(|| highest.filter(|highest| *highest >= size).map_or(size, |highest| highest + 1));
+        if given != id {
+            return Err(refuse(format!("the added token of id {id} would get the id {given} in tokenizers")));
         }
         Ok(Special { text: content, id, special, normalized: normalized.unwrap_or(!special) })
     }
