@@ -158,7 +158,9 @@ def test_one_str_in_place_of_many_is_a_type_error() -> None:
 def test_an_unknown_encoding_names_the_known_ones() -> None:
     assert tokens.encodings() == ("o200k_base", "o200k_harmony", "cl100k_base")
     for call in (lambda: tokens.count("a", "p50k"), lambda: tokens.count_many(["a"], "p50k")):
-        with pytest.raises(errors.UnknownName, match=r'unknown encoding "p50k"; known: o200k_base, o200k_harmony, cl100k_base'):
+        with pytest.raises(
+            errors.UnknownName, match=r'unknown encoding "p50k"; known: o200k_base, o200k_harmony, cl100k_base'
+        ):
             call()
 
 

@@ -15,7 +15,6 @@ from sparecall import errors, tokens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import tiktoken
 
 ENCODINGS = ["o200k_base", "o200k_harmony", "cl100k_base"]
 
@@ -75,7 +74,10 @@ def test_special_tokens_are_allowed_and_disallowed_by_tiktoken_s_rules(tiktoken_
         assert outcome(lambda text=text: ours.encode(text)) == outcome(lambda text=text: oracle.encode(text))
         for allowed in ALLOWED:
             for disallowed in DISALLOWED:
-                options = {"allowed_special": set(allowed) if allowed == () else allowed, "disallowed_special": disallowed}
+                options = {
+                    "allowed_special": set(allowed) if allowed == () else allowed,
+                    "disallowed_special": disallowed,
+                }
                 expected = outcome(lambda text=text, options=options: oracle.encode(text, **options))
                 assert outcome(lambda text=text, options=options: ours.encode(text, **options)) == expected
                 many = outcome(lambda text=text, options=options: ours.encode_batch([text, "x"], **options))
@@ -102,7 +104,9 @@ def test_any_text_is_encoded_and_decoded_as_tiktoken_does(tiktoken_encoding: Any
 
 @pytest.mark.parametrize("name", ENCODINGS)
 @pytest.mark.parametrize("handling", ["replace", "ignore", "strict", "backslashreplace", "no such handling"])
-def test_ids_that_spell_no_text_decode_as_tiktoken_decodes_them(tiktoken_encoding: Any, name: str, handling: str) -> None:
+def test_ids_that_spell_no_text_decode_as_tiktoken_decodes_them(
+    tiktoken_encoding: Any, name: str, handling: str
+) -> None:
     ours, oracle = tokens.get_encoding(name), tiktoken_encoding(name)
     seeded = random.Random(5)
     for _ in range(200):
@@ -123,10 +127,35 @@ def test_ids_that_spell_no_text_decode_as_tiktoken_decodes_them(tiktoken_encodin
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_single_tokens_are_those_of_tiktoken(tiktoken_encoding: Any, name: str) -> None:
     ours, oracle = tokens.get_encoding(name), tiktoken_encoding(name)
-    for token in ["hello", " world", "<|endoftext|>", "<|start|>", b"\xff", b"\xe6\x97", "日", "", "no single token", b""]:
+    for token in [
+        "hello",
+        " world",
+        "<|endoftext|>",
+        "<|start|>",
+        b"\xff",
+        b"\xe6\x97",
+        "日",
+        "",
+        "no single token",
+        b"",
+    ]:
         call = outcome(lambda token=token: ours.encode_single_token(token))
         assert call == outcome(lambda token=token: oracle.encode_single_token(token))
-    for token in [0, 255, 256, 100_255, 100_256, 100_257, 100_261, 199_998, 199_999, 200_000, 200_019, 201_088, 2**32 - 1]:
+    for token in [
+        0,
+        255,
+        256,
+        100_255,
+        100_256,
+        100_257,
+        100_261,
+        199_998,
+        199_999,
+        200_000,
+        200_019,
+        201_088,
+        2**32 - 1,
+    ]:
         expected = outcome(lambda token=token: oracle.decode_single_token_bytes(token))
         assert outcome(lambda token=token: ours.decode_single_token_bytes(token)) == expected
     for ids in ([1, 300_000], [2**32], [-1]):
@@ -167,7 +196,9 @@ def test_a_disallowed_token_is_an_error_that_says_what_to_do_and_quotes_nothing_
 
 
 def test_an_unknown_encoding_names_the_known_ones() -> None:
-    with pytest.raises(errors.UnknownName, match='unknown encoding "gpt2"; known: o200k_base, o200k_harmony, cl100k_base'):
+    with pytest.raises(
+        errors.UnknownName, match='unknown encoding "gpt2"; known: o200k_base, o200k_harmony, cl100k_base'
+    ):
         tokens.get_encoding("gpt2")
 
 

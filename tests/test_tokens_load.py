@@ -27,7 +27,8 @@ PATTERNS = {
     "cl100k": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
     "llama3": ENDING + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     "qwen2": ENDING + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    "qwen3.5": ENDING + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "qwen3.5": ENDING
+    + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
 }
 SOURCES = [
@@ -38,12 +39,34 @@ SOURCES = [
 def texts(count: int = 1200) -> list[str]:
     """Random Unicode, what patterns treat in a way of its own, and slices of real text."""
     seeded = random.Random(11)
-    parts = ["s", "A", "日", "\u0301", " ", "\n", "'", "'s", "'\u017f", "'LL", "7", "!", "/", "\r\n", "<|end|>", "é", "zing"]
+    parts = [
+        "s",
+        "A",
+        "日",
+        "\u0301",
+        " ",
+        "\n",
+        "'",
+        "'s",
+        "'\u017f",
+        "'LL",
+        "7",
+        "!",
+        "/",
+        "\r\n",
+        "<|end|>",
+        "é",
+        "zing",
+    ]
 
     def text() -> str:
         kind, length = seeded.randrange(4), seeded.randrange(60)
         if kind == 0:
-            return "".join(chr(seeded.randrange(0x110000)) for _ in range(length)).encode("utf-16", "replace").decode("utf-16")
+            return (
+                "".join(chr(seeded.randrange(0x110000)) for _ in range(length))
+                .encode("utf-16", "replace")
+                .decode("utf-16")
+            )
         if kind == 1:
             return "".join(chr(seeded.randrange(0x3000)) for _ in range(length))
         if kind == 2:
@@ -106,8 +129,12 @@ def test_a_tokenizer_json_has_the_ids_that_tokenizers_gives(tmp_path: Path, patt
         assert ours.decode(ids) == text == oracle.decode(ids, skip_special_tokens=False)
 
 
-@pytest.mark.parametrize("options", [{"form": "byte_level"}, {"form": "removed"}, {"ignore_merges": True}, {"nfc": True}], ids=str)
-def test_every_supported_form_of_the_file_has_the_ids_that_tokenizers_gives(tmp_path: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "options", [{"form": "byte_level"}, {"form": "removed"}, {"ignore_merges": True}, {"nfc": True}], ids=str
+)
+def test_every_supported_form_of_the_file_has_the_ids_that_tokenizers_gives(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
     oracle, path = trained("gpt2", **options), tmp_path / "tokenizer.json"
     oracle.save(str(path))
     agree(path, oracle)
@@ -201,7 +228,10 @@ def byte_level(**changes: Any) -> dict[str, Any]:
 BYTES = {"type": "ByteLevel", "use_regex": False}
 LIMITS = [{"id": 300 + i, "content": f"<{i}>", "special": True} for i in range(16_385)]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "Unigram": (byte_level(model={"type": "Unigram", "vocab": [["a", -1.0]]}), "a model of type Unigram is not supported"),
+    "Unigram": (
+        byte_level(model={"type": "Unigram", "vocab": [["a", -1.0]]}),
+        "a model of type Unigram is not supported",
+    ),
     "WordPiece": (byte_level(model={"type": "WordPiece"}), "a model of type WordPiece is not supported"),
     "byte fallback": (byte_level(model={"byte_fallback": True}), "byte_fallback is not supported"),
     "dropout": (byte_level(model={"dropout": 0.1}), "dropout is not supported"),
@@ -212,7 +242,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "the normalizer Lowercase",
     ),
     "no pre-tokenizer": (byte_level(pre_tokenizer=None), "it has no pre_tokenizer"),
-    "Metaspace": (byte_level(pre_tokenizer={"type": "Metaspace", "replacement": "▁"}), "the pre_tokenizer Metaspace is"),
+    "Metaspace": (
+        byte_level(pre_tokenizer={"type": "Metaspace", "replacement": "▁"}),
+        "the pre_tokenizer Metaspace is",
+    ),
     "prefix space": (byte_level(pre_tokenizer={"type": "ByteLevel", "add_prefix_space": True}), "add_prefix_space"),
     "no regex": (byte_level(pre_tokenizer=BYTES), "this order of pre_tokenizers is not supported"),
     "two splits": (
@@ -232,9 +265,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         byte_level(added_tokens=[{"id": 300, "content": "<mask>", "lstrip": True}]),
         "the added token of id 300 has single_word, lstrip or rstrip",
     ),
-    "another id": (byte_level(added_tokens=[{"id": 300, "content": "ab"}]), "of id 300 would get the id 256 in tokenizers"),
-    "not the next id": (byte_level(added_tokens=[{"id": 300, "content": "<x>"}]), "of id 300 would get the id 257 in token"),
-    "taken id": (byte_level(vocab={"c": 257}, added_tokens=[{"id": 257, "content": "<x>"}]), "that of another token too"),
+    "another id": (
+        byte_level(added_tokens=[{"id": 300, "content": "ab"}]),
+        "of id 300 would get the id 256 in tokenizers",
+    ),
+    "not the next id": (
+        byte_level(added_tokens=[{"id": 300, "content": "<x>"}]),
+        "of id 300 would get the id 257 in token",
+    ),
+    "taken id": (
+        byte_level(vocab={"c": 257}, added_tokens=[{"id": 257, "content": "<x>"}]),
+        "that of another token too",
+    ),
     "empty token": (byte_level(added_tokens=[{"id": 257, "content": ""}]), "the added token of id 257 has no text"),
     "same text": (
         byte_level(added_tokens=[{"id": 257, "content": "<x>"}, {"id": 258, "content": "<x>"}]),
@@ -284,7 +326,9 @@ def test_a_split_by_an_unknown_regex_lists_the_known(tmp_path: Path) -> None:
     split = {"type": "Split", "pattern": {"Regex": r"\p{Han}+|\s+"}, "behavior": "Isolated", "invert": False}
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(byte_level(pre_tokenizer={"type": "Sequence", "pretokenizers": [split, BYTES]})))
-    with pytest.raises(errors.UnknownName, match=r"unknown pattern .*known: o200k, cl100k, llama3, qwen2, qwen3\.5, gpt2"):
+    with pytest.raises(
+        errors.UnknownName, match=r"unknown pattern .*known: o200k, cl100k, llama3, qwen2, qwen3\.5, gpt2"
+    ):
         tokens.load_encoding(path)
 
 
@@ -297,7 +341,10 @@ def test_a_split_by_an_unknown_regex_lists_the_known(tmp_path: Path) -> None:
         (b'{"model": "secret"}', "a value has the wrong type at line 1 column"),
         (b'{"model": ' + b"[" * 100_000, "a value has the wrong type"),
         (b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b', "model": {}}', "it has no pre_tokenizer"),
-        (b'{"model": {}, "pre_tokenizer": ' + b'{"type": "Sequence", "pretokenizers": [' * 1000, "recursion limit exceeded"),
+        (
+            b'{"model": {}, "pre_tokenizer": ' + b'{"type": "Sequence", "pretokenizers": [' * 1000,
+            "recursion limit exceeded",
+        ),
         (b'{"model": {"vocab": {"\xff": 1}}}', "it is not the JSON of a tokenizer"),
         (b"YQ== x", "line 1 is not a token"),
         (b"YQ==", "line 1 is not a token"),

@@ -213,9 +213,7 @@ class TokenEncoding:
     def encode_ordinary(self, text: str) -> list[int]:
         """Encode ``text``. Special tokens in it are the plain text they are; surrogates are read as UTF-16."""
 
-    def encode(
-        self, text: str, *, allowed_special: _Special = (), disallowed_special: _Special = "all"
-    ) -> list[int]:
+    def encode(self, text: str, *, allowed_special: _Special = (), disallowed_special: _Special = "all") -> list[int]:
         """Encode ``text`` with special tokens.
 
         ``allowed_special``: those that are encoded as the tokens they are. ``disallowed_special``: texts that are an
