@@ -42,6 +42,18 @@ fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     ids
 }
 
+/// A `.tiktoken` file with the single bytes and these tokens.
+fn ranks<'a>(others: impl Iterator<Item = (&'a str, u32)>) -> Vec<u8> {
+    let mut file = Vec::new();
+    for byte in 0..=255_u8 {
+        file.extend(format!("{} {byte}\n", BASE64_STANDARD.encode([byte])).bytes());
+    }
+    for (token, rank) in others {
+        file.extend(format!("{} {rank}\n", BASE64_STANDARD.encode(token)).bytes());
+    }
+    file
+}
+
 /// Joins the leftmost pair of lowest rank until there is none.
 fn merge_naively(piece: &str, rank: impl Fn(&str, &str) -> Option<u32>) -> Vec<String> {
     let mut parts: Vec<String> = piece.chars().map(String::from).collect();
@@ -107,16 +119,14 @@ proptest! {
     ) {
         let mut ranked: Vec<String> = tokens.into_iter().collect();
         ranked.sort_by_key(|token| token.bytes().fold(seed, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)));
-        let ranks: HashMap<&str, u32> = ranked.iter().map(String::as_str).zip(256..).collect();
-        let singles = (0..=255_u8).map(|byte| format!("{} {byte}\n", BASE64_STANDARD.encode([byte])));
-        let others = ranks.iter().map(|(token, rank)| format!("{} {rank}\n", BASE64_STANDARD.encode(token)));
-        let file: String = singles.chain(others).collect();
-        let tokenizer = Tokenizer::read("", file.as_bytes(), Some(Pattern::Gpt2), Vec::new()).expect("sound");
+        let by_token: HashMap<&str, u32> = ranked.iter().map(String::as_str).zip(256..).collect();
+        let file = ranks(by_token.iter().map(|(token, rank)| (*token, *rank)));
+        let tokenizer = Tokenizer::read("", &file, Some(Pattern::Gpt2), Vec::new()).expect("sound");
         for word in words {
-            let rank = |left: &str, right: &str| ranks.get([left, right].concat().as_str()).copied();
-            let parts = if ranks.contains_key(word.as_str()) { vec![word.clone()] } else { merge_naively(&word, rank) };
+            let rank = |left: &str, right: &str| by_token.get([left, right].concat().as_str()).copied();
+            let parts = if by_token.contains_key(word.as_str()) { vec![word.clone()] } else { merge_naively(&word, rank) };
             let expected: Vec<u32> =
-                parts.iter().map(|part| ranks.get(part.as_str()).copied().unwrap_or(u32::from(part.as_bytes()[0]))).collect();
+                parts.iter().map(|part| by_token.get(part.as_str()).copied().unwrap_or(u32::from(part.as_bytes()[0]))).collect();
             prop_assert_eq!(ids(&tokenizer, &word), expected);
         }
     }
@@ -128,7 +138,7 @@ proptest! {
         let sound = if json_first {
             json(&["ab".to_owned(), "abc".to_owned()], &[("a".to_owned(), "b".to_owned())], true).into_bytes()
         } else {
-            (0..=255_u8).map(|byte| format!("{} {byte}\n", BASE64_STANDARD.encode([byte]))).collect::<String>().into_bytes()
+            ranks(std::iter::empty())
         };
         let mut damaged = sound;
         let at = at.index(damaged.len());
