@@ -58,13 +58,18 @@ impl Rules {
     /// The first text in `text` that is not allowed there.
     pub(crate) fn offence(&self, tokenizer: &Tokenizer, text: &str) -> Option<String> {
         let first = match (&self.disallowed, &self.allowed) {
-            (Names::These(texts), _) => first_of(&texts.iter().map(String::as_str).collect::<Vec<_>>(), text),
             (Names::All, Names::All) => None,
-            (Names::All, Names::These(allowed)) if allowed.is_empty() => tokenizer.first_special(text),
             (Names::All, Names::These(allowed)) => {
-                let special = tokenizer.specials().iter().filter(|special| special.special);
-                let texts = special.map(|special| special.text.as_str());
-                first_of(&texts.filter(|text| !allowed.iter().any(|one| one == text)).collect::<Vec<_>>(), text)
+                tokenizer.first_special(text, |token| !allowed.iter().any(|text| text == token))
+            }
+            (Names::These(texts), _) => {
+                let is_special =
+                    |text: &String| tokenizer.specials().iter().any(|one| one.special && one.text == *text);
+                if texts.iter().all(is_special) {
+                    tokenizer.first_special(text, |token| texts.iter().any(|text| text == token))
+                } else {
+                    first_of(&texts.iter().map(String::as_str).collect::<Vec<_>>(), text)
+                }
             }
         };
         first.map(str::to_owned)

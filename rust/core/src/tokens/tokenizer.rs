@@ -82,9 +82,9 @@ impl Tokenizer {
         self.specials.entries()
     }
 
-    /// The first special token that `text` holds, the longest of those that begin there.
-    pub fn first_special(&self, text: &str) -> Option<&str> {
-        self.specials.first(text)
+    /// The first special token in `text` that `is_meant`, the longest of those that begin there.
+    pub fn first_special(&self, text: &str, is_meant: impl Fn(&str) -> bool) -> Option<&str> {
+        self.specials.first(text, is_meant)
     }
 
     /// The highest id.
@@ -108,7 +108,7 @@ impl Tokenizer {
 
     /// The encoding whose counts are those of the whole, where nothing else comes in between.
     fn plain(&self) -> Option<&Encoding> {
-        let finds = |normalized| !self.specials.search(Allowed::Nothing, normalized).is_empty();
+        let finds = |normalized| self.specials.has_always(normalized);
         match &self.engine {
             Engine::Shipped(encoding) => Some(encoding),
             Engine::Loaded(loaded) => match &loaded.merger {
@@ -126,20 +126,12 @@ impl Tokenizer {
     }
 
     fn each(&self, text: &str, allowed: Allowed<'_>, scratch: &mut TokenizerScratch, each: &mut impl FnMut(u32)) {
-        let before = self.specials.search(allowed, false);
-        let after = self.specials.search(allowed, true);
-        before.split(text, |part| match part {
+        self.specials.split(text, allowed, false, |part| match part {
             Part::Token(id) => each(id),
-            Part::Text(text) => {
-                let normal = self.normalize(text);
-                if after.is_empty() {
-                    return self.engine.each(&normal, scratch, each);
-                }
-                after.split(&normal, |part| match part {
-                    Part::Token(id) => each(id),
-                    Part::Text(text) => self.engine.each(text, scratch, each),
-                });
-            }
+            Part::Text(text) => self.specials.split(&self.normalize(text), allowed, true, |part| match part {
+                Part::Token(id) => each(id),
+                Part::Text(text) => self.engine.each(text, scratch, each),
+            }),
         });
     }
 
