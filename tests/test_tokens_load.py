@@ -36,7 +36,7 @@ SOURCES = [
 ]
 
 
-def texts(count: int = 1200) -> list[str]:
+def texts(count: int = 600) -> list[str]:
     """Random Unicode, what patterns treat in a way of its own, and slices of real text."""
     seeded = random.Random(11)
     parts = [
@@ -177,7 +177,7 @@ def test_ranks_have_the_ids_that_tiktoken_gives(tmp_path: Path, pattern: str) ->
     path = write(tmp_path / "mine.tiktoken", of, b"\r\n")
     for given in (pattern, PATTERNS[pattern]):
         ours = tokens.load_encoding(path, name="mine", pattern=given, special_tokens=special)
-        for text in texts(600):
+        for text in texts():
             assert ours.encode(text, allowed_special="all") == oracle.encode(text, allowed_special="all"), ascii(text)
             assert ours.count(text) == len(oracle.encode_ordinary(text))
     for attribute in ("name", "n_vocab", "max_token_value", "special_tokens_set"):
@@ -191,7 +191,7 @@ def test_ranks_in_an_order_that_no_training_gives_are_merged_as_tiktoken_merges_
     of = singles | {token: 256 + 3 * i for i, token in enumerate(longer)}
     oracle = tiktoken.Encoding("mine", pat_str=PATTERNS["gpt2"], mergeable_ranks=of, special_tokens={})
     ours = tokens.load_encoding(write(tmp_path / "mine", of), pattern="gpt2")
-    for text in texts(600):
+    for text in texts():
         assert ours.encode_ordinary(text) == oracle.encode_ordinary(text), ascii(text)
 
 

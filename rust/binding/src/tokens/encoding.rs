@@ -232,7 +232,7 @@ impl TokenEncoding {
         batch.try_iter()?.map(|tokens| self.decode_bytes(py, &tokens?)).collect()
     }
 
-    /// The bytes of every token that is no special one, in their order as bytes.
+    /// The bytes of every token of the vocabulary, sorted; special tokens that were added to it are left out.
     fn token_byte_values<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
         let mut tokens: Vec<&[u8]> = self.tokenizer().tokens().collect();
         tokens.sort_unstable();

@@ -168,7 +168,7 @@ impl Tokenizer {
         self.specials.of_id(id)
     }
 
-    /// The bytes of every token that is no special one.
+    /// The bytes of every token of the vocabulary; special tokens that were added to it are left out.
     pub fn tokens(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
         match &self.engine {
             Engine::Shipped(encoding) => {
