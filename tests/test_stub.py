@@ -77,6 +77,21 @@ def registry() -> _core.MetricRegistry:
     return _core.MetricRegistry()
 
 
+def encoding() -> _core.TokenEncoding:
+    return _core.tokens_get_encoding("cl100k_base")
+
+
+SPECIAL: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+    (("text",), {"allowed_special": "all", "disallowed_special": ()}),
+    (("text",), {"allowed_special": {"<|endoftext|>"}, "disallowed_special": ["<|fim_prefix|>"]}),
+]
+NO_TOKENS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+    (("a",), {}),
+    ((5,), {}),
+    ((["a"],), {}),
+    (([1.5],), {}),
+    ((None,), {}),
+]
 # A callable and every kind of argument its documentation names.
 GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[str, Any]]]]] = [
     ("build_info", _core.build_info, [((), {})]),
@@ -101,6 +116,36 @@ GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[st
         [((["a"],), {}), ((("a",), "cl100k_base"), {}), ((iter("ab"),), {}), (({"a": 1},), {"encoding": "o200k_base"})],
     ),
     ("tokens_encodings", _core.tokens_encodings, [((), {})]),
+    ("tokens_get_encoding", _core.tokens_get_encoding, [(("cl100k_base",), {}), ((), {"name": "cl100k_base"})]),
+    ("TokenEncoding.count", lambda *a: encoding().count(*a), [(("text",), {})]),
+    ("TokenEncoding.count_many", lambda *a: encoding().count_many(*a), [((["a"],), {}), ((iter("ab"),), {})]),
+    ("TokenEncoding.encode_ordinary", lambda *a: encoding().encode_ordinary(*a), [(("text",), {})]),
+    ("TokenEncoding.encode", lambda *a, **k: encoding().encode(*a, **k), [(("text",), {}), *SPECIAL]),
+    ("TokenEncoding.encode_to_numpy", lambda *a, **k: encoding().encode_to_numpy(*a, **k), [(("text",), {}), *SPECIAL]),
+    (
+        "TokenEncoding.encode_ordinary_batch",
+        lambda *a, **k: encoding().encode_ordinary_batch(*a, **k),
+        [((["a"],), {}), ((("a",),), {"num_threads": 2}), ((iter("ab"),), {})],
+    ),
+    (
+        "TokenEncoding.encode_batch",
+        lambda *a, **k: encoding().encode_batch(*a, **k),
+        [((["a"],), {"num_threads": 2}), *[((["a"],), options) for _, options in SPECIAL]],
+    ),
+    ("TokenEncoding.encode_single_token", lambda *a: encoding().encode_single_token(*a), [(("a",), {}), ((b"a",), {})]),
+    ("TokenEncoding.decode", lambda *a, **k: encoding().decode(*a, **k), [(([1],), {}), (((1,), "ignore"), {}), ((range(3),), {"errors": "ignore"})]),
+    ("TokenEncoding.decode_bytes", lambda *a: encoding().decode_bytes(*a), [(([1],), {}), (((1,),), {}), ((range(3),), {})]),
+    ("TokenEncoding.decode_single_token_bytes", lambda *a: encoding().decode_single_token_bytes(*a), [((1,), {})]),
+    ("TokenEncoding.decode_tokens_bytes", lambda *a: encoding().decode_tokens_bytes(*a), [(([1],), {}), (((1,),), {})]),
+    ("TokenEncoding.decode_with_offsets", lambda *a: encoding().decode_with_offsets(*a), [(([1],), {}), (((1,),), {})]),
+    (
+        "TokenEncoding.decode_batch",
+        lambda *a, **k: encoding().decode_batch(*a, **k),
+        [(([[1]],), {}), ((((1,),),), {"errors": "ignore", "num_threads": 2})],
+    ),
+    ("TokenEncoding.decode_bytes_batch", lambda *a, **k: encoding().decode_bytes_batch(*a, **k), [(([[1]],), {}), (([],), {"num_threads": 2})]),
+    ("TokenEncoding.token_byte_values", lambda *a: encoding().token_byte_values(*a), [((), {})]),
+    ("TokenEncoding.is_special_token", lambda *a: encoding().is_special_token(*a), [((1,), {})]),
     ("_tokens_encode", _core._tokens_encode, [(("text", "o200k_base"), {})]),
     ("_tokens_ranks", _core._tokens_ranks, [(("cl100k_base",), {})]),
     (
@@ -159,6 +204,24 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "tokens_count": [((b"text",), {}), (("text", b"o200k_base"), {}), ((None,), {})],
     "tokens_count_many": [(("text",), {}), (([b"a"],), {}), ((5,), {}), ((["a"], 5), {})],
     "tokens_encodings": [((1,), {})],
+    "tokens_get_encoding": [((b"cl100k_base",), {}), ((), {}), ((None,), {})],
+    "TokenEncoding.count": [((b"text",), {}), ((), {})],
+    "TokenEncoding.count_many": [(("text",), {}), (([b"a"],), {}), ((5,), {})],
+    "TokenEncoding.encode_ordinary": [((b"text",), {}), (("text", set()), {})],
+    "TokenEncoding.encode": [((b"text",), {}), (("text", "all"), {}), (("text",), {"allowed_special": "<|endoftext|>"}), (("text",), {"disallowed_special": 5})],
+    "TokenEncoding.encode_to_numpy": [((b"text",), {}), (("text",), {"allowed_special": [5]})],
+    "TokenEncoding.encode_ordinary_batch": [(("text",), {}), (([b"a"],), {}), ((["a"],), {"num_threads": "2"}), ((["a"], 2), {})],
+    "TokenEncoding.encode_batch": [(("text",), {}), (([b"a"],), {}), ((["a"],), {"allowed_special": "some"})],
+    "TokenEncoding.encode_single_token": [((5,), {}), ((bytearray(b"a"),), {})],
+    "TokenEncoding.decode": [*NO_TOKENS, (([1], 5), {})],
+    "TokenEncoding.decode_bytes": NO_TOKENS,
+    "TokenEncoding.decode_single_token_bytes": [(("a",), {}), ((1.5,), {}), ((None,), {})],
+    "TokenEncoding.decode_tokens_bytes": NO_TOKENS,
+    "TokenEncoding.decode_with_offsets": NO_TOKENS,
+    "TokenEncoding.decode_batch": [((5,), {}), (([1],), {}), (([[1]], "ignore"), {})],
+    "TokenEncoding.decode_bytes_batch": [((5,), {}), (([1],), {})],
+    "TokenEncoding.token_byte_values": [((1,), {})],
+    "TokenEncoding.is_special_token": [(("a",), {}), ((1.5,), {})],
     "_tokens_encode": [((b"text", "o200k_base"), {})],
     "_tokens_ranks": [((5,), {})],
     "BytesCache": [
@@ -201,8 +264,9 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "MetricCounter",
         "MetricGauge",
         "MetricHistogram",
+        "TokenEncoding",
     }
-    with_files = {"BytesCache.save", "BytesCache.load"}
+    with_files = {"BytesCache.save", "BytesCache.load", "tokens_load_encoding"}
     assert set(NAMES) - properties - made_by_the_core - with_files == set(CALLS) == set(BAD)
 
 
@@ -251,7 +315,16 @@ def test_anything_else_is_no_path(method: str, path: Any) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["Inspection", "Difference", "CacheStats", "MetricFamily", "MetricCounter", "MetricGauge", "MetricHistogram"],
+    [
+        "Inspection",
+        "Difference",
+        "CacheStats",
+        "TokenEncoding",
+        "MetricFamily",
+        "MetricCounter",
+        "MetricGauge",
+        "MetricHistogram",
+    ],
 )
 def test_what_only_the_core_makes_cannot_be_made_by_hand(name: str) -> None:
     with pytest.raises(TypeError):
@@ -266,6 +339,7 @@ def test_every_property_can_be_read_and_none_be_written() -> None:
         "Inspection": _core.digest_inspect(BODY, scope="s"),
         "Difference": difference,
         "CacheStats": cache().stats(),
+        "TokenEncoding": encoding(),
         "MetricCounter": registry().counter("c", "h").labels(),
         "MetricGauge": registry().gauge("g", "h").labels(),
         "MetricHistogram": family.labels(),

@@ -158,9 +158,11 @@ def test_one_str_in_place_of_many_is_a_type_error() -> None:
 
 
 def test_an_unknown_encoding_names_the_known_ones() -> None:
-    assert tokens.encodings() == ("o200k_base", "cl100k_base")
+    assert tokens.encodings() == ("o200k_base", "o200k_harmony", "cl100k_base")
     for call in (lambda: tokens.count("a", "p50k"), lambda: tokens.count_many(["a"], "p50k")):
-        with pytest.raises(errors.UnknownName, match=r'unknown encoding "p50k"; known: o200k_base, cl100k_base'):
+        with pytest.raises(
+            errors.UnknownName, match=r'unknown encoding "p50k"; known: o200k_base, o200k_harmony, cl100k_base'
+        ):
             call()
 
 
@@ -190,7 +192,7 @@ assert counts == [2] * 8, counts
         ("gpt-5.1", "o200k_base"),
         ("o1", "o200k_base"),
         ("o3-mini", "o200k_base"),
-        ("gpt-oss-120b", "o200k_base"),
+        ("gpt-oss-120b", "o200k_harmony"),
         ("ft:gpt-4o-mini-2024-07-18:org::id", "o200k_base"),
         ("gpt-4", "cl100k_base"),
         ("gpt-4-turbo", "cl100k_base"),
@@ -210,6 +212,6 @@ def test_a_model_goes_by_its_family(model: str, encoding: str | None) -> None:
     assert tokens.encoding_for_model(model) == encoding
 
 
-@pytest.mark.parametrize("model", [model for model, name in MODEL_TO_ENCODING.items() if name in ENCODINGS])
+@pytest.mark.parametrize("model", [model for model, name in MODEL_TO_ENCODING.items() if name in tokens.encodings()])
 def test_models_that_tiktoken_knows_have_the_encoding_it_gives(model: str) -> None:
     assert tokens.encoding_for_model(model) == MODEL_TO_ENCODING[model]

@@ -66,6 +66,12 @@ class SnapshotError(SparecallError, ValueError):
     __slots__ = ()
 
 
+class TokenizerFileError(SparecallError, ValueError):
+    """A tokenizer's file that cannot be loaded: damaged, beyond a limit, or of a kind that is not supported. Nothing was loaded."""
+
+    __slots__ = ()
+
+
 class InternalError(SparecallError, RuntimeError):
     """A bug in sparecall itself. The object that raised it stays usable."""
 

@@ -45,4 +45,11 @@ async def counted_on_a_loop() -> None:
     assert_type(await tokens.Counter("gpt-4o").messages_async([]), tokens.TokenCount)
 
 
+encoding = tokens.get_encoding("o200k_base")
+assert_type(encoding, tokens.Encoding)
+assert_type(tokens.load_encoding("file", pattern="gpt2", special_tokens={"<|end|>": 1}), tokens.Encoding)
+assert_type(encoding.encode("a", allowed_special="all", disallowed_special={"b"}), list[int])
+assert_type(encoding.decode((1, 2)), str)
+assert_type(encoding.decode_with_offsets([1]), tuple[str, list[int]])
+
 assert_type(sparecall.open({}), pipeline.Pipeline)

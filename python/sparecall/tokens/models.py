@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # A family is followed by nothing, a dash or a dot: `gpt-5.1` and `o3-mini` belong to theirs, `gpt-50` and `o12` do not.
-_O200K = re.compile(r"(?:chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|gpt-oss|o1|o3|o4)(?=[-.]|$)")
+_O200K = re.compile(r"(?:chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|o1|o3|o4)(?=[-.]|$)")
 _CL100K = re.compile(
     r"(?:gpt-4|gpt-3\.5|gpt-35-turbo|text-embedding-3|text-embedding-ada-002|davinci-002|babbage-002)(?=-|$)"
 )
@@ -17,6 +17,8 @@ def encoding_for_model(model: str) -> str | None:
     Dated names (``gpt-4o-2024-08-06``) and fine-tuned ones (``ft:gpt-4o-mini:org::id``) go by their family. A name of
     another provider is ``None``: its tokenizer differs, and a count by a wrong one would pass for exact.
     """
+    if model.startswith("gpt-oss-"):
+        return "o200k_harmony"
     family = model.removeprefix("ft:").partition(":")[0]
     if _O200K.match(family):
         return "o200k_base"

@@ -26,6 +26,8 @@ mod _core {
     #[pymodule_export]
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
     #[pymodule_export]
+    use crate::tokens::encoding::{TokenEncoding, tokens_get_encoding, tokens_load_encoding};
+    #[pymodule_export]
     use crate::tokens::{_tokens_encode, _tokens_ranks, tokens_count, tokens_count_many, tokens_encodings};
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.

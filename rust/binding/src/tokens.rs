@@ -1,12 +1,15 @@
 //! `sparecall.tokens`: find the encoding, read the texts, count.
 
+pub(crate) mod encoding;
+mod special;
+
 use std::cell::RefCell;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use sparecall_core::error::Error;
-use sparecall_core::tokens::{Encoding, MAX_TEXT, Scratch};
+use sparecall_core::tokens::{Encoding, MAX_TEXT, TokenizerScratch};
 
 use crate::error::{guard, to_python};
 use crate::text::Text;
@@ -15,11 +18,11 @@ use crate::text::Text;
 const DETACH_ABOVE: usize = 32 * 1024;
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static SCRATCH: RefCell<TokenizerScratch> = RefCell::default();
 }
 
 /// Calls `work` with what this thread keeps from one count to the next. No Python code may run in it.
-fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
+fn with_scratch<T>(work: impl FnOnce(&mut TokenizerScratch) -> T) -> T {
     SCRATCH.with_borrow_mut(work)
 }
 
@@ -42,6 +45,26 @@ fn check_length(py: Python<'_>, name: &'static str, text: &Text<'_>) -> PyResult
     Err(to_python(py, &Error::InvalidArgument { name, value, limit }))
 }
 
+/// What an iterable of texts holds; one `str` in its place is a `TypeError`.
+fn objects<'py>(texts: &Bound<'py, PyAny>, name: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if texts.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(format!("{name} must be an iterable of str, not one str")));
+    }
+    texts.try_iter()?.collect()
+}
+
+/// The texts of an iterable's objects, and the most bytes their UTF-8 can have together.
+fn views<'a>(py: Python<'_>, texts: &'a [Bound<'_, PyAny>], name: &'static str) -> PyResult<(Vec<Text<'a>>, usize)> {
+    let mut length = 0;
+    let mut views = Vec::with_capacity(texts.len());
+    for (i, object) in texts.iter().enumerate() {
+        let view = Text::of(object, format_args!("{name}[{i}]"))?;
+        length += check_length(py, name, &view)?;
+        views.push(view);
+    }
+    Ok((views, length))
+}
+
 /// Count the tokens of `text`, as tiktoken's `len(encode_ordinary(text))`.
 #[pyfunction]
 #[pyo3(signature = (text, encoding = "o200k_base"))]
@@ -50,7 +73,7 @@ pub(crate) fn tokens_count(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: &s
         let text = Text::of(text, "text")?;
         let length = check_length(py, "text", &text)?;
         let encoding = find(py, encoding)?;
-        let work = || with_scratch(|scratch| encoding.count_with(&text.utf8(), scratch));
+        let work = || with_scratch(|scratch| encoding.count_with(&text.utf8(), &mut scratch.fast));
         Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
     })
 }
@@ -60,21 +83,12 @@ pub(crate) fn tokens_count(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: &s
 #[pyo3(signature = (texts, encoding = "o200k_base"))]
 pub(crate) fn tokens_count_many(py: Python<'_>, texts: &Bound<'_, PyAny>, encoding: &str) -> PyResult<Vec<usize>> {
     guard(py, || {
-        if texts.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err("texts must be an iterable of str, not one str"));
-        }
-        let objects = texts.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-        let mut length = 0;
-        let mut views = Vec::with_capacity(objects.len());
-        for (i, object) in objects.iter().enumerate() {
-            let view = Text::of(object, format_args!("texts[{i}]"))?;
-            length += check_length(py, "texts", &view)?;
-            views.push(view);
-        }
+        let texts = objects(texts, "texts")?;
+        let (views, length) = views(py, &texts, "texts")?;
         let encoding = find(py, encoding)?;
         let count =
-            |scratch: &mut Scratch| views.iter().map(|text| encoding.count_with(&text.utf8(), scratch)).collect();
-        let work = || with_scratch(count);
+            |text: &Text<'_>, scratch: &mut TokenizerScratch| encoding.count_with(&text.utf8(), &mut scratch.fast);
+        let work = || with_scratch(|scratch| views.iter().map(|text| count(text, scratch)).collect());
         Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
     })
 }

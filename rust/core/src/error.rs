@@ -16,6 +16,8 @@ pub enum Error {
     Corrupt { what: &'static str },
     /// A cache snapshot that cannot be used; nothing of it was.
     Snapshot { what: &'static str },
+    /// A tokenizer's file that cannot be loaded; nothing of it was.
+    TokenizerFile { what: String },
 }
 
 impl fmt::Display for Error {
@@ -25,6 +27,7 @@ impl fmt::Display for Error {
             Self::InvalidArgument { name, value, limit } => write!(out, "{name} is {value}; {limit}"),
             Self::UnknownName { kind, name, known } => write!(out, "unknown {kind} {name:?}; known: {known}"),
             Self::Corrupt { what } => write!(out, "{what} is corrupt; reinstall or rebuild it"),
+            Self::TokenizerFile { what } => write!(out, "the tokenizer file cannot be loaded: {what}"),
             Self::Snapshot { what } => {
                 write!(
                     out,

@@ -100,5 +100,8 @@ fn a_token_of_lower_case_letters_is_itself() {
 #[test]
 fn an_unknown_encoding_is_an_error_that_lists_the_known() {
     let error = Encoding::by_name("gpt2").expect_err("not shipped");
-    assert!(matches!(&error, Error::UnknownName { known, .. } if known == "o200k_base, cl100k_base"), "{error}");
+    assert!(
+        matches!(&error, Error::UnknownName { known, .. } if known == "o200k_base, o200k_harmony, cl100k_base"),
+        "{error}"
+    );
 }

@@ -15,6 +15,9 @@ const GIVEN_BACK: usize = 3;
 /// Fewer tokens in a window are long ones, which backtracking finds sooner.
 const FEW: usize = 12;
 
+/// As many words of memory are kept from one merge to the next, however long a piece was.
+const KEPT: usize = 1 << 16;
+
 /// Memory that merges reuse; making one is free.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
@@ -27,6 +30,8 @@ pub(super) struct Scratch {
 /// The tokens of a piece, from left to right.
 pub(super) fn merge<'a>(vocabulary: &Vocabulary, piece: &[u8], scratch: &'a mut Scratch) -> &'a [u32] {
     scratch.tokens.clear();
+    scratch.tokens.shrink_to(KEPT);
+    scratch.dead.shrink_to(KEPT);
     if piece.len() <= SCAN_LIMIT {
         scan::scan(vocabulary, piece, &mut scratch.tokens);
     } else if !windows(vocabulary, piece, &mut scratch.tokens) {

@@ -1,18 +1,26 @@
 //! tokens: how many tokens a text has, exactly as tiktoken's `encode_ordinary` counts them.
 //!
 //! [`split`] cuts the text into pieces, [`vocab`] knows the pieces that are one token, [`merge`] breaks up the
-//! others, the long ones with the help of [`longest`].
+//! others, the long ones with the help of [`longest`]. A [`Tokenizer`] adds ids and special tokens, for shipped encodings
+//! and for those of a user's [`file`](Tokenizer::read).
 
 mod borders;
 mod boundaries;
 mod classes;
+mod compile;
+mod file;
 mod longest;
 mod merge;
+mod merge_list;
 mod pairs;
+mod patterns;
 mod piece_cache;
 mod pieces;
 mod scan;
+mod special;
 mod split;
+mod token_list;
+mod tokenizer;
 mod unicode;
 mod vocab;
 
@@ -20,9 +28,13 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use file::MAX_FILE;
+pub use special::{Allowed, Special, first_of};
+pub use split::Pattern;
+pub use tokenizer::{Tokenizer, TokenizerScratch};
+
 use crate::error::{Error, Result};
 use piece_cache::PieceCache;
-use split::Pattern;
 use vocab::{NONE, Vocabulary};
 
 /// The longest text in bytes: positions are 32-bit while a piece is merged.
@@ -90,24 +102,29 @@ static SHIPPED: [Shipped; 2] = [
     },
 ];
 
+/// `o200k_base` with other special tokens: the same encoding of text.
+const HARMONY: &str = "o200k_harmony";
+const NAMES: [&str; 3] = ["o200k_base", HARMONY, "cl100k_base"];
+
 impl Encoding {
     /// The names of the shipped encodings.
     pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
-        SHIPPED.iter().map(|shipped| shipped.name)
+        NAMES.into_iter()
+    }
+
+    /// An encoding that is not shipped.
+    fn loaded(pattern: Pattern, vocabulary: Vocabulary) -> Self {
+        Self::new("loaded", pattern, vocabulary)
+    }
+
+    fn new(name: &'static str, pattern: Pattern, vocabulary: Vocabulary) -> Self {
+        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), name, pattern, vocabulary }
     }
 
     /// The shipped encoding of that name. The first call for each expands its vocabulary (about 35 ms).
     pub fn by_name(name: &str) -> Result<&'static Self> {
         let shipped = find(name)?;
-        let make = || {
-            let vocabulary = Vocabulary::unpack(shipped.blob)?;
-            Ok(Self {
-                id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-                name: shipped.name,
-                pattern: shipped.pattern,
-                vocabulary,
-            })
-        };
+        let make = || Ok(Self::new(shipped.name, shipped.pattern, Vocabulary::unpack(shipped.blob)?));
         shipped.encoding.get_or_init(make).as_ref().map_err(Clone::clone)
     }
 
@@ -171,16 +188,38 @@ impl Encoding {
 
     /// The tokens of `text`; there are [`Encoding::count`] of them.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        let (mut tokens, mut scratch) = (Vec::new(), Scratch::default());
+        let mut tokens = Vec::new();
+        self.each_token(text, &mut Scratch::default(), |rank| rank, |_| None, |token| tokens.push(token));
+        tokens
+    }
+
+    /// Calls `each` with the id of every token of `text`: `id` is that of a rank, `whole` of a piece that is no token.
+    fn each_token(
+        &self,
+        text: &str,
+        scratch: &mut Scratch,
+        id: impl Fn(u32) -> u32,
+        whole: impl Fn(&[u8]) -> Option<u32>,
+        mut each: impl FnMut(u32),
+    ) {
         pieces::each(self.pattern, text.as_bytes(), |text, start, end| {
             let rank = self.vocabulary.rank(text, start, end);
-            if rank == NONE {
-                tokens.extend_from_slice(merge::merge(&self.vocabulary, &text[start..end], &mut scratch.merge));
+            if rank != NONE {
+                each(id(rank));
+            } else if let Some(token) = whole(&text[start..end]) {
+                each(token);
             } else {
-                tokens.push(rank);
+                for rank in merge::merge(&self.vocabulary, &text[start..end], &mut scratch.merge) {
+                    each(id(*rank));
+                }
             }
         });
-        tokens
+    }
+
+    /// The rank of the token of these bytes.
+    pub fn rank(&self, token: &[u8]) -> Option<u32> {
+        let rank = if token.is_empty() { NONE } else { self.vocabulary.rank(token, 0, token.len()) };
+        (rank != NONE).then_some(rank)
     }
 
     /// The number of mergeable tokens; their ranks are `0..vocabulary_len()`.
@@ -201,7 +240,8 @@ impl fmt::Debug for Encoding {
 }
 
 fn find(name: &str) -> Result<&'static Shipped> {
-    SHIPPED.iter().find(|shipped| shipped.name == name).ok_or_else(|| Error::UnknownName {
+    let encoding = if name == HARMONY { "o200k_base" } else { name };
+    SHIPPED.iter().find(|shipped| shipped.name == encoding).ok_or_else(|| Error::UnknownName {
         kind: "encoding",
         name: name.to_owned(),
         known: Encoding::names().collect::<Vec<_>>().join(", "),

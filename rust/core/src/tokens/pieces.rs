@@ -1,7 +1,7 @@
 //! Every piece of a text in turn: 64 bytes of ASCII at a time where that will do, one piece at a time where it will not.
 
 use super::MAX_TEXT;
-use super::boundaries::{Known, boundaries};
+use super::boundaries::{Known, boundaries, can_cut};
 use super::classes::{BLOCK, classify};
 use super::split::Pattern;
 use crate::cpu;
@@ -16,7 +16,8 @@ const WINDOW: usize = BLOCK + 32;
 #[inline]
 pub(super) fn each(pattern: Pattern, text: &[u8], mut each: impl FnMut(&[u8], usize, usize)) {
     assert!(text.len() <= MAX_TEXT, "the text is longer than MAX_TEXT");
-    let level = cpu::level();
+    let (level, rules) = (cpu::level(), pattern.rules());
+    let by_block = can_cut(rules);
     let mut copy = [0; WINDOW];
     let mut at = 0;
     while at < text.len() {
@@ -28,12 +29,12 @@ pub(super) fn each(pattern: Pattern, text: &[u8], mut each: impl FnMut(&[u8], us
         });
         let mut start = 0;
         // Where a character outside ASCII comes at once, nothing is gained by a block.
-        if window[0] < 0x80 && window[1] < 0x80 {
+        if by_block && window[0] < 0x80 && window[1] < 0x80 {
             let block = window.first_chunk().expect("a window is longer than a block");
             let classes = classify(level, block);
             let bytes = classes.wide.trailing_zeros().min(rest.len().min(BLOCK) as u32);
             let known = Known { bytes, at_end: rest.len() < BLOCK && bytes as usize == rest.len() };
-            let mut ends = boundaries(pattern, &classes, block, known) & !1;
+            let mut ends = boundaries(rules, &classes, block, known) & !1;
             while ends != 0 {
                 let end = ends.trailing_zeros() as usize;
                 ends &= ends - 1;

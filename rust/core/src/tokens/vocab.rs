@@ -77,7 +77,8 @@ impl Vocabulary {
         Ok(Self::index(bytes, starts, merges))
     }
 
-    fn index(bytes: Vec<u8>, starts: Vec<u32>, merges: Vec<(u32, u32)>) -> Self {
+    /// Indexes tokens: `starts` are their bounds in `bytes`, the first 256 are single bytes, `merges` are of the others.
+    pub(super) fn index(bytes: Vec<u8>, starts: Vec<u32>, merges: Vec<(u32, u32)>) -> Self {
         let lengths = || starts.windows(2).map(|bounds| (bounds[1] - bounds[0]) as usize);
         let shorts = lengths().filter(|length| *length <= SHORT).count();
         let middles = lengths().filter(|length| (SHORT + 1..=MIDDLE).contains(length)).count();
