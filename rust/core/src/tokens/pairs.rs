@@ -24,7 +24,7 @@ pub(super) struct Pairs {
 impl Pairs {
     /// `merges` are the two parts of each token from the 256th on.
     pub(super) fn new(merges: &[(u32, u32)]) -> Self {
-        let bits = (merges.len() * 5 / 4).next_power_of_two().trailing_zeros().max(6);
+        let bits = (merges.len() * 5 / 4 + 1).next_power_of_two().trailing_zeros().max(6);
         let mut pairs = Self {
             entries: vec![FREE; 1 << bits],
             shift: 64 - bits,

@@ -82,7 +82,7 @@ impl Vocabulary {
         let lengths = || starts.windows(2).map(|bounds| (bounds[1] - bounds[0]) as usize);
         let shorts = lengths().filter(|length| *length <= SHORT).count();
         let middles = lengths().filter(|length| (SHORT + 1..=MIDDLE).contains(length)).count();
-        let slots = |tokens: usize| (tokens * 3 / 2).next_power_of_two();
+        let slots = |tokens: usize| (tokens * 3 / 2 + 1).next_power_of_two(); // one is free, or a search would not end
         let mut vocabulary = Self {
             longest_len: lengths().max().unwrap_or(0),
             pairs: vec![NONE; 1 << 16],
