@@ -112,7 +112,7 @@ fn backtrack(vocabulary: &Vocabulary, piece: &[u8], scratch: &mut Scratch, mut e
 ///
 /// Undoes the merges inside both, the last first. Each time the two parts at the border must not be a token that would
 /// have been merged before the merge just undone; of equal ranks the left comes first.
-fn stay_apart(
+pub(super) fn stay_apart(
     vocabulary: &Vocabulary,
     piece: &[u8],
     (mut start, mut left): (usize, u32),

@@ -1,20 +1,35 @@
 //! tokens: how many tokens a text has, exactly as tiktoken's `encode_ordinary` counts them.
 //!
 //! [`split`] cuts the text into pieces, [`vocab`] knows the pieces that are one token, [`merge`] breaks up the
-//! others, the long ones with the help of [`longest`].
+//! others, the long ones with the help of [`longest`]. [`meter`], [`prefix`] and [`truncate`] count texts that grow, parts
+//! of texts, and what fits a limit.
 
+mod endings;
+mod growth;
+mod interval;
 mod longest;
 mod merge;
+mod meter;
+mod monotony;
+mod open;
+mod prefix;
+mod run;
 mod split;
+mod truncate;
 mod unicode;
+mod view;
 mod vocab;
 
 use std::fmt;
 use std::sync::OnceLock;
 
 pub use merge::Scratch;
+pub use meter::Meter;
+pub use prefix::Prefix;
+pub use truncate::{Cut, Keep};
 
 use crate::error::{Error, Result};
+use endings::Endings;
 use split::Pattern;
 use vocab::{NONE, Vocabulary};
 
@@ -26,6 +41,7 @@ pub struct Encoding {
     name: &'static str,
     pattern: Pattern,
     vocabulary: Vocabulary,
+    endings: OnceLock<Endings>,
 }
 
 /// What is needed to make a shipped encoding, and the one all threads share once it is made.
@@ -62,7 +78,7 @@ impl Encoding {
         let shipped = find(name)?;
         let make = || {
             let vocabulary = Vocabulary::unpack(shipped.blob)?;
-            Ok(Self { name: shipped.name, pattern: shipped.pattern, vocabulary })
+            Ok(Self { name: shipped.name, pattern: shipped.pattern, vocabulary, endings: OnceLock::new() })
         };
         shipped.encoding.get_or_init(make).as_ref().map_err(Clone::clone)
     }
@@ -118,6 +134,11 @@ impl Encoding {
     /// The bytes of the token of that rank, if there is one.
     pub fn token(&self, rank: u32) -> Option<&[u8]> {
         self.vocabulary.token(rank)
+    }
+
+    /// The index of the tokens by their ends, made when it is first asked for.
+    fn endings(&self) -> &Endings {
+        self.endings.get_or_init(|| Endings::new(&self.vocabulary))
     }
 
     /// Calls `each` with the bounds of every piece and its rank, `NONE` where it is more than one token.
