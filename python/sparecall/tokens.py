@@ -1,17 +1,19 @@
 """How many tokens a text has, exactly as tiktoken counts them, with the vocabularies in the wheel.
 
-``count`` and ``count_many`` are the native functions themselves.
+The functions and classes are the native ones themselves.
 """
 
 from __future__ import annotations
 
 import re
 
+from sparecall._core import Meter, Prefix
 from sparecall._core import tokens_count as count
 from sparecall._core import tokens_count_many as count_many
 from sparecall._core import tokens_encodings as encodings
+from sparecall._core import tokens_truncate as truncate
 
-__all__ = ["count", "count_many", "encoding_for_model", "encodings"]
+__all__ = ["Meter", "Prefix", "count", "count_many", "encoding_for_model", "encodings", "truncate"]
 
 # A family is followed by nothing, a dash or a dot: `gpt-5.1` and `o3-mini` belong to theirs, `gpt-50` and `o12` do not.
 _O200K = re.compile(r"(?:chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|gpt-oss|o1|o3|o4)(?=[-.]|$)")

@@ -67,11 +67,12 @@ impl Growth {
         let (vocabulary, endings) = (&encoding.vocabulary, encoding.endings());
         let end = self.len() + 1;
         let guess = self.entries.len().checked_sub(self.period).map_or(NONE, |place| self.entries[place].token);
-        if guess != NONE && vocabulary.token(guess).is_some_and(|token| piece[..end].ends_with(token)) {
-            if let Some(entry) = self.fit(encoding, piece, end, guess) {
-                self.entries.push(entry);
-                return;
-            }
+        if guess != NONE
+            && vocabulary.token(guess).is_some_and(|token| piece[..end].ends_with(token))
+            && let Some(entry) = self.fit(encoding, piece, end, guess)
+        {
+            self.entries.push(entry);
+            return;
         }
         let mut token = endings.longest(vocabulary, &piece[..end]);
         self.period = vocabulary.token_len(token);

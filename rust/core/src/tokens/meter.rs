@@ -54,6 +54,15 @@ impl Meter {
         self.closed + encoding.count_bytes(&[&self.text, text.as_bytes()].concat(), scratch)
     }
 
+    /// How many bytes the next addition will look at beside its own; none where it must make an index first.
+    pub fn backlog(&self, encoding: &Encoding) -> Option<usize> {
+        match &self.run {
+            Some(_) if !encoding.is_indexed() => None,
+            Some(_) => Some(self.text.len() - self.first.len().max(self.second_from + self.second.len()).min(self.text.len())),
+            None => Some(self.text.len()),
+        }
+    }
+
     /// Counts and lets go what is closed, and counts the rest.
     fn scan(&mut self, encoding: &Encoding, scratch: &mut Scratch) {
         let text = &self.text[..];
@@ -61,7 +70,11 @@ impl Meter {
         self.open = 0;
         while at < text.len() {
             let end = encoding.piece_end(text, at);
-            let tokens = encoding.count_piece(text, at, end, scratch);
+            // What is known of a run that has just ended spares merging it.
+            let tokens = match at {
+                0 if self.first.len() > SHORT => self.first.count(encoding, text, end),
+                _ => encoding.count_piece(text, at, end, scratch),
+            };
             if open_from.is_none() && closed(text, at, end) {
                 self.closed += tokens;
             } else {

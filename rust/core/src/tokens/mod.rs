@@ -4,6 +4,7 @@
 //! others, the long ones with the help of [`longest`]. [`meter`], [`prefix`] and [`truncate`] count texts that grow, parts
 //! of texts, and what fits a limit.
 
+mod characters;
 mod endings;
 mod growth;
 mod interval;
@@ -23,6 +24,7 @@ mod vocab;
 use std::fmt;
 use std::sync::OnceLock;
 
+pub use characters::Characters;
 pub use merge::Scratch;
 pub use meter::Meter;
 pub use prefix::Prefix;
@@ -134,6 +136,11 @@ impl Encoding {
     /// The bytes of the token of that rank, if there is one.
     pub fn token(&self, rank: u32) -> Option<&[u8]> {
         self.vocabulary.token(rank)
+    }
+
+    /// Whether what [`Meter`], [`Prefix`] and [`Encoding::truncate`] need for long pieces is there; it takes about 20 ms.
+    pub fn is_indexed(&self) -> bool {
+        self.endings.get().is_some()
     }
 
     /// The index of the tokens by their ends, made when it is first asked for.
