@@ -216,7 +216,7 @@ class Meter:
     each prefix gives that of the next (van Antwerpen and Neubeck, 2024).
     """
 
-    def __init__(self, encoding: str = "o200k_base") -> None: ...
+    def __new__(cls, encoding: str = "o200k_base") -> Self: ...
     def append(self, piece: str) -> int:
         """Add ``piece`` and return the number of tokens of everything added so far.
 
@@ -258,7 +258,7 @@ class Prefix:
     piece the tree of its prefixes (van Antwerpen and Neubeck, 2024), and text that repeats itself is leapt over.
     """
 
-    def __init__(self, text: str, encoding: str = "o200k_base") -> None: ...
+    def __new__(cls, text: str, encoding: str = "o200k_base") -> Self: ...
     def count(self, start: int | None = None, stop: int | None = None) -> int:
         """Return ``tokens_count(text[start:stop])``; the ends are those of a slice: negative ones count from the end.
 

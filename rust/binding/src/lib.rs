@@ -27,7 +27,8 @@ mod _core {
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
     #[pymodule_export]
     use crate::tokens::{
-        _tokens_encode, _tokens_ranks, Meter, Prefix, tokens_count, tokens_count_many, tokens_encodings, tokens_truncate,
+        _tokens_encode, _tokens_ranks, Meter, Prefix, tokens_count, tokens_count_many, tokens_encodings,
+        tokens_truncate,
     };
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.

@@ -12,9 +12,46 @@ fn encodings() -> impl Iterator<Item = &'static Encoding> {
 
 /// What the patterns treat in a way of its own.
 const FRAGMENTS: [&str; 40] = [
-    "'s", "'S", "'\u{17f}", "'re", "'ll", "'l", "'", "don't", "I'M", " ", "  ", "\t", "\n", "\r\n", "\n\n", " \n ",
-    "\u{3000}", "a", "B", "Ab", "aB", "ABc", "HTTPServer", "ǅ", "ʰ", "日", "本語", "हिन्दी", "1", "123", "٣", "\u{301}",
-    "\u{200d}", "👩‍👩‍👧‍👦", "_", "//", "!", "...", "!\n/", " the",
+    "'s",
+    "'S",
+    "'\u{17f}",
+    "'re",
+    "'ll",
+    "'l",
+    "'",
+    "don't",
+    "I'M",
+    " ",
+    "  ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\n\n",
+    " \n ",
+    "\u{3000}",
+    "a",
+    "B",
+    "Ab",
+    "aB",
+    "ABc",
+    "HTTPServer",
+    "ǅ",
+    "ʰ",
+    "日",
+    "本語",
+    "हिन्दी",
+    "1",
+    "123",
+    "٣",
+    "\u{301}",
+    "\u{200d}",
+    "👩‍👩‍👧‍👦",
+    "_",
+    "//",
+    "!",
+    "...",
+    "!\n/",
+    " the",
 ];
 
 /// What can make one long piece: each is repeated, and all of each line may stand beside each other.
@@ -28,7 +65,25 @@ static LONG: LazyLock<Vec<String>> = LazyLock::new(|| {
         (0..n).map(|_| char::from(b'a' + (next() % 26) as u8)).collect()
     };
     let mut texts = vec![letters(700)];
-    for unit in ["a", "A", " ", "\n", "日", "語本", "\u{301}", "_", "=-", "! ", "/", "👩‍👩‍👧‍👦", "abc", "aB", "\u{3000}\t", "日A", "हिन्दी"] {
+    for unit in [
+        "a",
+        "A",
+        " ",
+        "\n",
+        "日",
+        "語本",
+        "\u{301}",
+        "_",
+        "=-",
+        "! ",
+        "/",
+        "👩‍👩‍👧‍👦",
+        "abc",
+        "aB",
+        "\u{3000}\t",
+        "日A",
+        "हिन्दी",
+    ] {
         texts.push(unit.repeat(900 / unit.len()));
     }
     texts
@@ -79,7 +134,13 @@ fn longer(text: &str) -> usize {
 }
 
 /// Fails where what is kept has too many tokens, or the next 32 characters would not.
-fn truncated_agrees(encoding: &Encoding, text: &str, limit: usize, keep: Keep, marker: &str) -> Result<(), TestCaseError> {
+fn truncated_agrees(
+    encoding: &Encoding,
+    text: &str,
+    limit: usize,
+    keep: Keep,
+    marker: &str,
+) -> Result<(), TestCaseError> {
     let count = |text: &str| encoding.count(text);
     let cut = match encoding.truncate(text, limit, keep, marker) {
         Ok(cut) => cut,
@@ -168,7 +229,8 @@ fn every_short_text_is_metered_and_summed_at_every_cut() {
     let mut scratch = Scratch::default();
     for encoding in encodings() {
         for number in 0..ALPHABET.len().pow(4) {
-            let parts: Vec<&str> = (0..4).map(|place| ALPHABET[number / ALPHABET.len().pow(place) % ALPHABET.len()]).collect();
+            let parts: Vec<&str> =
+                (0..4).map(|place| ALPHABET[number / ALPHABET.len().pow(place) % ALPHABET.len()]).collect();
             let text = parts.concat();
             let prefix = Prefix::new(encoding, text.as_str().into());
             let mut meter = Meter::default();
@@ -206,7 +268,11 @@ fn a_long_open_piece_is_metered_and_summed_at_every_cut() {
                     }
                     if at % 31 == 0 {
                         let expected = encoding.count_with(&text[at..], &mut scratch);
-                        assert_eq!(prefix.count(encoding, at, text.len(), &mut scratch), expected, "{text:?} from {at}");
+                        assert_eq!(
+                            prefix.count(encoding, at, text.len(), &mut scratch),
+                            expected,
+                            "{text:?} from {at}"
+                        );
                     }
                 }
             }

@@ -58,7 +58,9 @@ impl Meter {
     pub fn backlog(&self, encoding: &Encoding) -> Option<usize> {
         match &self.run {
             Some(_) if !encoding.is_indexed() => None,
-            Some(_) => Some(self.text.len() - self.first.len().max(self.second_from + self.second.len()).min(self.text.len())),
+            Some(_) => {
+                Some(self.text.len() - self.first.len().max(self.second_from + self.second.len()).min(self.text.len()))
+            }
             None => Some(self.text.len()),
         }
     }

@@ -162,7 +162,14 @@ impl Prefix {
     }
 
     /// The number of tokens of a piece of `view`.
-    fn count_piece(&self, encoding: &Encoding, view: &View<'_>, start: usize, end: usize, scratch: &mut Scratch) -> usize {
+    fn count_piece(
+        &self,
+        encoding: &Encoding,
+        view: &View<'_>,
+        start: usize,
+        end: usize,
+        scratch: &mut Scratch,
+    ) -> usize {
         let part = view.bytes(start, end);
         if part.len() > LONG
             && let Some(to) = view.in_text(end)

@@ -27,17 +27,17 @@ impl Run {
     /// The run that `text`, of no closed pieces, is; none where it is not plain what may follow.
     pub(super) fn of(encoding: &Encoding, text: &[u8]) -> Option<Self> {
         let cut_after = |sample: &str| encoding.piece_end(sample.as_bytes(), 0) < sample.len();
-        let with = |takes, splits| {
-            let mut run = Self { takes, takes_slash: false, splits, split: 0 };
-            run.take(text, 0).then_some(run)
-        };
-        if skip(text, 0, WHITE) == text.len() {
-            return with(WHITE, if cut_after("\n ") { NEWLINE } else { 0 });
-        }
         let (first, length) = class_at(text, 0);
         let begin = if first & HEAD == 0 { length } else { 0 };
-        if cut_after("aA") && skip(text, begin, HEAD) == text.len() {
-            let mut run = Self { takes: HEAD, takes_slash: false, splits: HEAD & TAIL, split: 0 };
+        let split = if skip(text, 0, WHITE) == text.len() {
+            Some((0, WHITE, if cut_after("\n ") { NEWLINE } else { 0 }))
+        } else if cut_after("aA") && skip(text, begin, HEAD) == text.len() {
+            Some((begin, HEAD, HEAD & TAIL))
+        } else {
+            None
+        };
+        if let Some((begin, takes, splits)) = split {
+            let mut run = Self { takes, takes_slash: false, splits, split: 0 };
             return run.take(text, begin).then_some(run);
         }
 

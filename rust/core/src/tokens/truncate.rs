@@ -44,25 +44,23 @@ impl Encoding {
             let limit = format!("it must fit the limit of {limit}: shorten it or raise the limit");
             return Err(Error::InvalidArgument { name: "marker", value, limit });
         }
-        if self.fits(text, limit, scratch) {
-            return Ok(None);
-        }
+        let Some(size) = self.too_much(text, limit, scratch) else { return Ok(None) };
         let cut = match keep {
-            Keep::Head => Cut { head: self.head(text, limit, marker, scratch), tail: text.len() },
-            Keep::Tail => Cut { head: 0, tail: self.tail(text, 0, limit, marker, scratch) },
+            Keep::Head => Cut { head: self.head(text, size, limit, marker, scratch), tail: text.len() },
+            Keep::Tail => Cut { head: 0, tail: self.tail(text, 0, size, limit, marker, scratch) },
             Keep::Both => {
                 // Half of what the marker leaves, rounded down, for the head; what then is left for the tail.
-                let head = self.head(text, marked + (limit - marked) / 2, marker, scratch);
+                let head = self.head(text, size / 2, marked + (limit - marked) / 2, marker, scratch);
                 let begin = [&text[..head], marker].concat();
-                Cut { head, tail: self.tail(text, head, limit, &begin, scratch) }
+                Cut { head, tail: self.tail(text, head, size / 2, limit, &begin, scratch) }
             }
         };
         Ok(Some(cut))
     }
 
     /// Where the head of `text` ends that fits with `after` behind it; at least one character is left out.
-    fn head(&self, text: &str, limit: usize, after: &str, scratch: &mut Scratch) -> usize {
-        let mut size = likely(limit);
+    /// The search begins with `size` bytes, as if more did not fit.
+    fn head(&self, text: &str, mut size: usize, limit: usize, after: &str, scratch: &mut Scratch) -> usize {
         loop {
             let bad = floor(text, size.min(text.len()));
             let edge = floor(text, (bad + 4 * AHEAD).min(text.len()));
@@ -74,29 +72,35 @@ impl Encoding {
                     return found;
                 }
             }
-            size *= 4;
+            size = size.saturating_mul(2);
         }
     }
 
     /// Where the tail of `text` begins that fits with `before` ahead of it, at least a character after `low`.
-    fn tail(&self, text: &str, low: usize, limit: usize, before: &str, scratch: &mut Scratch) -> usize {
+    fn tail(
+        &self,
+        text: &str,
+        low: usize,
+        mut size: usize,
+        limit: usize,
+        before: &str,
+        scratch: &mut Scratch,
+    ) -> usize {
         let (counted, open) = self.without_closed(before, scratch);
-        let mut size = likely(limit);
         loop {
             let bad = floor(text, text.len().saturating_sub(size)).max(low);
             let edge = floor(text, bad.saturating_sub(4 * AHEAD)).max(low);
             let prefix = Prefix::new(self, text[edge..].into());
             let end = text.len() - edge;
-            let mut fits = |from| {
-                counted + prefix.count_between(self, &before[open..], (from - edge, end), "", scratch) <= limit
-            };
+            let mut fits =
+                |from| counted + prefix.count_between(self, &before[open..], (from - edge, end), "", scratch) <= limit;
             if bad == low || !fits(bad) {
                 let found = furthest(text, text.len(), bad, edge, fits);
                 if found > bad || edge == low {
                     return found;
                 }
             }
-            size *= 4;
+            size = size.saturating_mul(2);
         }
     }
 
@@ -115,25 +119,24 @@ impl Encoding {
         (total, at)
     }
 
-    /// Whether `text` has at most `limit` tokens. Stops soon after it has more.
-    fn fits(&self, text: &str, limit: usize, scratch: &mut Scratch) -> bool {
-        if text.len() / self.vocabulary.longest_len() > limit {
-            return false;
-        }
+    /// So many bytes as have more than `limit` tokens, most likely; none where `text` has no more.
+    fn too_much(&self, text: &str, limit: usize, scratch: &mut Scratch) -> Option<usize> {
+        const MARGIN: usize = 256;
         let bytes = text.as_bytes();
-        let (mut at, mut total) = (0, 0);
-        while at < bytes.len() && total <= limit {
-            let end = self.piece_end(bytes, at);
-            total += self.count_piece(bytes, at, end, scratch);
-            at = end;
+        let (mut at, mut total, mut last) = (0, 0, bytes.len());
+        if text.len() / self.vocabulary.longest_len() <= limit {
+            while at < bytes.len() && total <= limit {
+                let end = self.piece_end(bytes, at);
+                total += self.count_piece(bytes, at, end, scratch);
+                (last, at) = (end - at, end);
+            }
+            if total <= limit {
+                return None;
+            }
         }
-        total <= limit
+        // What a long piece has before the limit is not known: few bytes at first.
+        Some(if last <= MARGIN { at } else { limit.saturating_mul(3) }.saturating_add(MARGIN))
     }
-}
-
-/// So many bytes have more than `limit` tokens, most likely.
-fn likely(limit: usize) -> usize {
-    limit.saturating_mul(8).saturating_add(256)
 }
 
 /// The last character boundary up to `at`.
