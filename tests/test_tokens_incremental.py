@@ -161,6 +161,15 @@ def test_the_marker_counts_and_stands_where_something_is_left_out() -> None:
     assert tokens.truncate(text, 5, "cl100k_base", keep="both", marker=" […]") == "one two […] seven eight"
 
 
+@pytest.mark.parametrize("unit", ["é word ", "日", "\ud83d\ude00 ", "a"])
+def test_of_a_very_long_text_the_same_is_kept_as_of_its_ends(unit: str) -> None:
+    text = unit * (400_000 // len(unit))
+    ends = text[: 5000 * len(unit)]
+    for limit in (1, 2, 50):
+        for keep in ("head", "tail", "both"):
+            assert tokens.truncate(text, limit, keep=keep) == tokens.truncate(ends, limit, keep=keep)
+
+
 def test_characters_stay_whole_and_surrogates_come_back_as_counted() -> None:
     text = "😀" * 50
     for limit in range(1, 20):

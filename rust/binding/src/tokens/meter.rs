@@ -12,9 +12,6 @@ use super::{DETACH_ABOVE, check_length, find, with_scratch};
 use crate::error::guard;
 use crate::text::Text;
 
-/// A byte of an open piece that is looked at later costs as much as so many of prose.
-const BACKLOG_WEIGHT: usize = 8;
-
 /// The exact number of tokens of a text that grows at its end, at the cost of what is new.
 #[pyclass(frozen, module = "sparecall.tokens")]
 pub(crate) struct Meter {
@@ -60,13 +57,6 @@ impl State {
         });
         self.total
     }
-
-    /// What an addition of `length` bytes costs, in bytes of prose.
-    fn cost(&self, encoding: &Encoding, length: usize) -> usize {
-        self.meter
-            .backlog(encoding)
-            .map_or(usize::MAX, |backlog| length.saturating_add(backlog.saturating_mul(BACKLOG_WEIGHT)))
-    }
 }
 
 impl Meter {
@@ -104,8 +94,12 @@ impl Meter {
             let text = Text::of(piece, "piece")?;
             let length = check_length(py, "piece", &text)?;
             let (first, last) = text.ends();
-            let cheap = |state: &State| state.cost(self.encoding, length) <= DETACH_ABOVE;
-            Ok(self.with(py, cheap, |state| state.append(self.encoding, &text.utf8(), first, last)))
+            if length > DETACH_ABOVE {
+                return Ok(py.detach(|| self.lock().append(self.encoding, &text.utf8(), first, last)));
+            }
+            let text = text.utf8();
+            let cheap = |state: &State| state.meter.cost(self.encoding, &text) <= DETACH_ABOVE;
+            Ok(self.with(py, cheap, |state| state.append(self.encoding, &text, first, last)))
         })
     }
 

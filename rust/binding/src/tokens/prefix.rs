@@ -8,6 +8,9 @@ use super::{check_length, find, run, with_scratch};
 use crate::error::guard;
 use crate::text::Text;
 
+/// Looking at all of a piece of so many bytes takes about 500 microseconds.
+const SLOW_PIECE: usize = 256 * 1024;
+
 /// The exact number of tokens of any part of a text, without counting that part anew.
 #[pyclass(frozen, module = "sparecall.tokens")]
 pub(crate) struct Prefix {
@@ -16,6 +19,8 @@ pub(crate) struct Prefix {
     characters: Characters,
     /// The text where pairs of surrogates are in it: cutting one changes both halves, so such parts are counted anew.
     pairs: Option<Py<PyString>>,
+    /// Whether a count may take over 500 microseconds.
+    slow: bool,
     /// How many characters Python says it has.
     len: usize,
 }
@@ -37,7 +42,8 @@ impl Prefix {
             let text = text.cast::<PyString>()?;
             let len = text.len()?;
             let pairs = (len != characters.len()).then(|| text.clone().unbind());
-            Ok(Self { encoding, sums, characters, pairs, len })
+            let slow = sums.longest_piece() > SLOW_PIECE;
+            Ok(Self { encoding, sums, characters, pairs, slow, len })
         })
     }
 
@@ -55,7 +61,8 @@ impl Prefix {
             }
             let text = self.sums.text();
             let (from, to) = (self.characters.place(text, start), self.characters.place(text, stop));
-            Ok(with_scratch(|scratch| self.sums.count(self.encoding, from, to, scratch)))
+            let work = || with_scratch(|scratch| self.sums.count(self.encoding, from, to, scratch));
+            Ok(if self.slow { py.detach(work) } else { work() })
         })
     }
 

@@ -1,7 +1,7 @@
 //! `truncate`: the most of a text that fits a limit.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyString};
+use pyo3::types::{PyInt, PySlice, PyString};
 use sparecall_core::error::Error;
 use sparecall_core::tokens::Keep;
 
@@ -26,6 +26,11 @@ pub(crate) fn tokens_truncate<'py>(
         let limit = limit_of(py, limit)?;
         let keep = keep_named(py, keep)?;
         let encoding = find(py, encoding)?;
+        let clipped = clip(text.cast::<PyString>()?, limit.saturating_mul(encoding.longest_token()))?;
+        let (read, length) = match &clipped {
+            Some(clipped) => (Text::of(clipped, "text")?, clipped.len()? * 4),
+            None => (read, length),
+        };
         let cut = run(py, encoding, length + marker.len(), || {
             let text = read.utf8();
             let cut = encoding.truncate(&text, limit, keep, marker)?;
@@ -37,6 +42,18 @@ pub(crate) fn tokens_truncate<'py>(
             Err(error) => Err(to_python(py, &error)),
         }
     })
+}
+
+/// The two ends of a text that is far longer than `most` bytes, more than which cannot fit: of these all that is looked
+/// at in the search is at most twice as far from the ends. So a long text need not be transcoded in full.
+fn clip<'py>(text: &Bound<'py, PyString>, most: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
+    const MARGIN: usize = 1024;
+    let (len, end) = (text.len()?, most.saturating_mul(2).saturating_add(MARGIN));
+    if len / 4 <= end {
+        return Ok(None);
+    }
+    let part = |from: usize, to: usize| text.get_item(PySlice::new(text.py(), from.cast_signed(), to.cast_signed(), 1));
+    Ok(Some(part(0, end)?.add(part(len - end, len)?)?))
 }
 
 /// A number of tokens, at least 1; one past all counts stands for them.

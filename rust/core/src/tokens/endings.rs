@@ -69,7 +69,10 @@ impl Endings {
             let middle = usize::midpoint(low, high);
             let not_after = match self.keys[middle].cmp(&text_key) {
                 Ordering::Less => true,
-                Ordering::Equal => backwards(token(self.sorted[middle]), text) != Ordering::Greater,
+                Ordering::Equal => {
+                    let token = token(self.sorted[middle]);
+                    text.ends_with(token) || backwards(token, text) == Ordering::Less
+                }
                 Ordering::Greater => false,
             };
             if not_after {

@@ -3,8 +3,8 @@
 //! The last token of a prefix decides its encoding: before it stands the encoding of the rest, which is a prefix too.
 //! And it is the only token the prefix ends with that may stand after the last token of that rest (Hendrik van
 //! Antwerpen and Alexander Neubeck, "So many tokens, so little time", GitHub, 2024). So one token and one count for each
-//! prefix are all there is to know, and because only one token fits, the likeliest may be tried first: in a text that
-//! repeats itself that is the one found a period before.
+//! prefix are all there is to know, and because only one token fits, likely ones may be tried first: the one found a
+//! period before, in a text that repeats itself, and the last one with the new byte.
 
 use super::Encoding;
 use super::vocab::NONE;
@@ -73,6 +73,16 @@ impl Growth {
         {
             self.entries.push(entry);
             return;
+        }
+        let last = self.entry(end - 1).token;
+        if last != NONE {
+            let longer = vocabulary.rank(piece, end - 1 - vocabulary.token_len(last), end);
+            if longer != NONE
+                && let Some(entry) = self.fit(encoding, piece, end, longer)
+            {
+                self.entries.push(entry);
+                return;
+            }
         }
         let mut token = endings.longest(vocabulary, &piece[..end]);
         self.period = vocabulary.token_len(token);
@@ -144,6 +154,6 @@ impl Growth {
 
 /// How many bytes two texts begin with in common, in whole chunks.
 fn alike(a: &[u8], b: &[u8]) -> usize {
-    const CHUNK: usize = 64;
+    const CHUNK: usize = 256;
     CHUNK * a.chunks_exact(CHUNK).zip(b.chunks_exact(CHUNK)).take_while(|(a, b)| a == b).count()
 }

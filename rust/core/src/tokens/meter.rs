@@ -54,15 +54,19 @@ impl Meter {
         self.closed + encoding.count_bytes(&[&self.text, text.as_bytes()].concat(), scratch)
     }
 
-    /// How many bytes the next addition will look at beside its own; none where it must make an index first.
-    pub fn backlog(&self, encoding: &Encoding) -> Option<usize> {
-        match &self.run {
-            Some(_) if !encoding.is_indexed() => None,
-            Some(_) => {
-                Some(self.text.len() - self.first.len().max(self.second_from + self.second.len()).min(self.text.len()))
-            }
-            None => Some(self.text.len()),
+    /// What adding `text` costs, as so many bytes of prose; more than any where an index must be made first.
+    pub fn cost(&self, encoding: &Encoding, text: &str) -> usize {
+        const GROWN: usize = 8; // a byte of a run costs as much as so many of prose
+        const SCANNED: usize = 8; // a byte of prose costs as much as so many that are scanned only
+        let Some(run) = self.run else { return text.len() + self.text.len() };
+        if !encoding.is_indexed() {
+            return usize::MAX;
         }
+        if !{ run }.take(text.as_bytes(), 0) {
+            return text.len() + self.text.len() / SCANNED;
+        }
+        let known = self.first.len().max(self.second_from + self.second.len());
+        (text.len() + self.text.len().saturating_sub(known)) * GROWN
     }
 
     /// Counts and lets go what is closed, and counts the rest.
@@ -89,7 +93,9 @@ impl Meter {
         if gone > 0 {
             self.text.drain(..gone);
             self.text.shrink_to(2 * SHORT.max(self.text.len()));
-            self.first = Growth::default();
+            if self.first.len() > 0 {
+                self.first = Growth::default();
+            }
         }
         self.second_from = 0;
         self.run = if self.text.len() > SHORT { Run::of(encoding, &self.text) } else { None };

@@ -133,6 +133,11 @@ impl Encoding {
         self.vocabulary.len()
     }
 
+    /// The length of the longest token in bytes: so many bytes have a token at least.
+    pub fn longest_token(&self) -> usize {
+        self.vocabulary.longest_len()
+    }
+
     /// The bytes of the token of that rank, if there is one.
     pub fn token(&self, rank: u32) -> Option<&[u8]> {
         self.vocabulary.token(rank)

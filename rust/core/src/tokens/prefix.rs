@@ -10,6 +10,7 @@ use super::interval::Interval;
 use super::monotony::Monotony;
 use super::open::{LOOKAHEAD, closed, closed_by};
 use super::view::View;
+use super::vocab::NONE;
 use super::{Encoding, MAX_TEXT, Scratch};
 
 /// Pieces above this length in bytes have an [`Interval`]; up to it a part of one is merged anew.
@@ -40,22 +41,22 @@ impl Prefix {
         let (mut ends, mut totals, mut intervals) = (Vec::new(), Vec::new(), Vec::new());
         let mut monotony = Monotony::default();
         let mut scratch = Scratch::default();
-        let (mut at, mut total) = (0, 0);
-        while at < bytes.len() {
-            let end = encoding.piece_end(bytes, at);
-            if end - at > LONG {
-                // A part may take the first character after it too: white space that no word follows any more.
-                let interval = Interval::new(encoding, bytes, at, next_boundary(&text, end));
-                total += interval.count_first(end - at);
-                intervals.push(interval);
-                monotony.add(bytes, at, end);
+        let mut total = 0;
+        encoding.pieces(bytes, |bytes, start, end, rank| {
+            if rank != NONE {
+                total += 1;
+            } else if end - start <= LONG {
+                total += encoding.count_piece(bytes, start, end, &mut scratch);
             } else {
-                total += encoding.count_piece(bytes, at, end, &mut scratch);
+                // A part may take the first character after it too: white space that no word follows any more.
+                let interval = Interval::new(encoding, bytes, start, next_boundary(&text, end));
+                total += interval.count_first(end - start);
+                intervals.push(interval);
+                monotony.add(bytes, start, end);
             }
             ends.push(end as u32);
             totals.push(total as u32);
-            at = end;
-        }
+        });
         ends.shrink_to_fit();
         totals.shrink_to_fit();
         Self { text, ends, totals, intervals, monotony }
@@ -69,6 +70,11 @@ impl Prefix {
     /// The number of tokens of the whole text.
     pub fn total(&self) -> usize {
         self.totals.last().map_or(0, |total| *total as usize)
+    }
+
+    /// The length in bytes of the longest piece, if it is above 256 bytes: a count may look at all of one or two.
+    pub fn longest_piece(&self) -> usize {
+        self.intervals.iter().map(|interval| interval.end() - interval.start()).max().unwrap_or(0)
     }
 
     /// Bytes of memory that it takes.
