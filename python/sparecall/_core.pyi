@@ -198,8 +198,8 @@ def tokens_truncate(
     ``keep`` and for an encoding that is not shipped. Where a text with surrogates is cut, it comes back as it is
     counted: a pair as its character, a lone one as U+FFFD.
 
-    Linear in what is kept, but for a text between one and about 128 bytes a token, which is counted up to the limit
-    first. Thread-safe; texts above 8 KiB are cut with the GIL released.
+    Linear in what is kept, whatever the length of ``text``; where that may fit, by its length, in what it takes to count
+    it up to the limit. Thread-safe; texts above 8 KiB are cut with the GIL released.
     """
 
 @final

@@ -31,8 +31,8 @@ impl Meter {
     /// Adds `text` and returns the number of tokens of all that was added so far, as [`Encoding::count`] has it.
     ///
     /// Linear in `text`, whatever came before, over the life of the meter: of a run that other characters end, what is
-    /// open is looked at once more. Open text takes 1 byte each, while it is one run 9 or up to 17, the latter for the
-    /// last 16,384 bytes only.
+    /// open is looked at once more. Takes the open text and, where that is a run, 8 bytes for each of up to 16,384
+    /// prefixes, or twice that.
     pub fn append(&mut self, encoding: &Encoding, text: &str, scratch: &mut Scratch) -> usize {
         let before = self.text.len();
         self.text.extend_from_slice(text.as_bytes());
@@ -97,7 +97,9 @@ impl Meter {
                 self.first = Growth::default();
             }
         }
-        self.second_from = 0;
+        if self.second_from > 0 {
+            (self.second, self.second_from) = (Growth::default(), 0);
+        }
         self.run = if self.text.len() > SHORT { Run::of(encoding, &self.text) } else { None };
     }
 

@@ -41,9 +41,11 @@ impl Run {
             return run.take(text, begin).then_some(run);
         }
 
-        let longer = |sample: &str| {
-            let text = [text, sample.as_bytes()].concat();
-            encoding.piece_end(&text, 0) == text.len()
+        let mut sampled = text.to_vec();
+        let mut longer = |sample: &str| {
+            sampled.truncate(text.len());
+            sampled.extend_from_slice(sample.as_bytes());
+            encoding.piece_end(&sampled, 0) == sampled.len()
         };
         if !longer("") {
             return None;
