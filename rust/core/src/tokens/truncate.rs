@@ -135,7 +135,8 @@ impl Encoding {
             }
         }
         // What a long piece has before the limit is not known: few bytes at first.
-        Some(if last <= MARGIN { at } else { limit.saturating_mul(3) }.saturating_add(MARGIN))
+        let size = if last <= MARGIN { at } else { limit.saturating_mul(3) };
+        Some(size.saturating_add(MARGIN))
     }
 }
 
