@@ -223,6 +223,19 @@ proptest! {
     }
 }
 
+/// The head and the marker are one piece with the tail, whose own prefixes do not begin with them.
+#[test]
+fn both_ends_of_one_long_word_fit_around_a_letter() {
+    for encoding in encodings() {
+        for limit in [40, 86, 100] {
+            for length in 870..905 {
+                let text = ["saB", &"a".repeat(length), "I'M"].concat();
+                truncated_agrees(encoding, &text, limit, Keep::Both, "日").expect("it fits");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_short_text_is_metered_and_summed_at_every_cut() {
     const ALPHABET: [&str; 12] = ["s", "A", "日", "\u{301}", "7", " ", "\u{3000}", "\n", "'", "/", "!", "l"];

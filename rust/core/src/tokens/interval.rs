@@ -56,12 +56,12 @@ impl Interval {
         self.entries[len].count as usize
     }
 
-    /// The number of tokens of `part`, bytes that end as the text up to `to` does; they may begin before the piece.
-    pub(super) fn count(&self, encoding: &Encoding, part: &[u8], to: usize) -> usize {
+    /// The number of tokens of `part`, which after its first `strange` bytes is the text up to `to`.
+    pub(super) fn count(&self, encoding: &Encoding, part: &[u8], strange: usize, to: usize) -> usize {
         const FIRST_LEAP: usize = 256;
-        // The prefix of the piece that ends where a prefix of the part does.
+        // The prefix of the piece that ends where a prefix of the part does, if they may have the last bytes in common.
         let whole = to - self.start;
-        let in_piece = |len: usize| (whole + len).checked_sub(part.len());
+        let in_piece = |len: usize| if len < strange { None } else { (whole + len).checked_sub(part.len()) };
         if in_piece(0) == Some(0) {
             return self.count_first(whole);
         }

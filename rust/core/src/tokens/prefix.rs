@@ -182,7 +182,7 @@ impl Prefix {
             && let Some(interval) = self.interval(to, part.len())
             && to <= view.to
         {
-            return interval.count(encoding, &part, to);
+            return interval.count(encoding, &part, view.before.len().saturating_sub(start), to);
         }
         encoding.count_piece(&part, 0, part.len(), scratch)
     }
