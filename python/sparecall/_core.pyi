@@ -189,9 +189,8 @@ def tokens_truncate(
     Characters stay whole, what they join to on a screen (a letter and its accent, a family of emoji) need not.
 
     As long as possible means: with any of the next 32 characters more, it would have too many. (One character more can
-    make it one token less; a longer text still that happened to fit is not looked for.) For ``"both"``, ``head`` is
-    what ``"head"`` gives for the marker and half of the tokens it leaves, rounded down; then ``tail`` is as long as
-    possible.
+    make it one token less; a longer text still that happened to fit is not looked for.) For ``"both"``, ``head`` is as
+    long as possible for the marker and half of the tokens it leaves, rounded down; then ``tail`` for the limit.
 
     Raises `TypeError` where ``text`` is no ``str`` or ``limit`` no ``int``, `sparecall.errors.InvalidArgument` for a
     limit below 1 and for a marker that alone has more tokens, `sparecall.errors.UnknownName` for another word in
