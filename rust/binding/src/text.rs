@@ -40,6 +40,19 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Its first and its last code point.
+    pub(crate) fn ends(&self) -> (Option<u32>, Option<u32>) {
+        fn of<T: Copy + Into<u32>>(data: &[T]) -> (Option<u32>, Option<u32>) {
+            (data.first().map(|point| (*point).into()), data.last().map(|point| (*point).into()))
+        }
+        match self {
+            Self::Ascii(text) => of(text.as_bytes()),
+            Self::Wide(PyStringData::Ucs1(data)) => of(data),
+            Self::Wide(PyStringData::Ucs2(data)) => of(data),
+            Self::Wide(PyStringData::Ucs4(data)) => of(data),
+        }
+    }
+
     /// Its UTF-8. Surrogates are read as UTF-16: a pair is its character, a lone one U+FFFD. Needs no interpreter.
     pub(crate) fn utf8(&self) -> Cow<'a, str> {
         match self {

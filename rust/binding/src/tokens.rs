@@ -1,7 +1,10 @@
 //! `sparecall.tokens`: find the encoding, read the texts, count.
 
 pub(crate) mod encoding;
+mod meter;
+mod prefix;
 mod special;
+mod truncate;
 
 use std::cell::RefCell;
 
@@ -14,8 +17,15 @@ use sparecall_core::tokens::{Encoding, MAX_TEXT, TokenizerScratch};
 use crate::error::{guard, to_python};
 use crate::text::Text;
 
+pub(crate) use meter::Meter;
+pub(crate) use prefix::Prefix;
+pub(crate) use truncate::tokens_truncate;
+
 /// Counting this many bytes takes about 500 microseconds: releasing the interpreter costs more than that below it.
 const DETACH_ABOVE: usize = 32 * 1024;
+
+/// Long pieces cost a few times as much where all their prefixes are looked at.
+const DETACH_PREFIXES_ABOVE: usize = DETACH_ABOVE / 4;
 
 thread_local! {
     static SCRATCH: RefCell<TokenizerScratch> = RefCell::default();
@@ -24,6 +34,12 @@ thread_local! {
 /// Calls `work` with what this thread keeps from one count to the next. No Python code may run in it.
 fn with_scratch<T>(work: impl FnOnce(&mut TokenizerScratch) -> T) -> T {
     SCRATCH.with_borrow_mut(work)
+}
+
+/// Runs what looks at the prefixes of `length` bytes, without the interpreter where that takes long.
+fn run<T: Send>(py: Python<'_>, encoding: &Encoding, length: usize, work: impl FnOnce() -> T + Send) -> T {
+    let short = if encoding.is_indexed() { DETACH_PREFIXES_ABOVE } else { 256 };
+    if length > short { py.detach(work) } else { work() }
 }
 
 fn find(py: Python<'_>, name: &str) -> PyResult<&'static Encoding> {

@@ -2,38 +2,55 @@
 //!
 //! [`split`] cuts the text into pieces, [`vocab`] knows the pieces that are one token, [`merge`] breaks up the
 //! others, the long ones with the help of [`longest`]. A [`Tokenizer`] adds ids and special tokens, for shipped encodings
-//! and for those of a user's [`file`](Tokenizer::read).
+//! and for those of a user's [`file`](Tokenizer::read). [`meter`], [`prefix`] and [`truncate`] count texts that grow, parts
+//! of texts, and what fits a limit.
 
 mod borders;
 mod boundaries;
+mod characters;
 mod classes;
 mod compile;
+mod endings;
 mod file;
+mod growth;
+mod interval;
 mod longest;
 mod merge;
 mod merge_list;
+mod meter;
+mod monotony;
+mod open;
 mod pairs;
 mod patterns;
 mod piece_cache;
 mod pieces;
+mod prefix;
+mod run;
 mod scan;
 mod special;
 mod split;
 mod token_list;
 mod tokenizer;
+mod truncate;
 mod unicode;
+mod view;
 mod vocab;
 
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use characters::Characters;
 pub use file::MAX_FILE;
+pub use meter::Meter;
+pub use prefix::Prefix;
 pub use special::{Allowed, Special, first_of};
 pub use split::Pattern;
 pub use tokenizer::{Tokenizer, TokenizerScratch};
+pub use truncate::{Cut, Keep};
 
 use crate::error::{Error, Result};
+use endings::Endings;
 use piece_cache::PieceCache;
 use vocab::{NONE, Vocabulary};
 
@@ -75,6 +92,8 @@ pub struct Encoding {
     name: &'static str,
     pattern: Pattern,
     vocabulary: Vocabulary,
+    /// Made when it is first asked for.
+    endings: OnceLock<Endings>,
 }
 
 /// What is needed to make a shipped encoding, and the one all threads share once it is made.
@@ -118,7 +137,7 @@ impl Encoding {
     }
 
     fn new(name: &'static str, pattern: Pattern, vocabulary: Vocabulary) -> Self {
-        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), name, pattern, vocabulary }
+        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), name, pattern, vocabulary, endings: OnceLock::new() }
     }
 
     /// The shipped encoding of that name. The first call for each expands its vocabulary (about 35 ms).
@@ -145,17 +164,28 @@ impl Encoding {
 
     /// [`Encoding::count`] with memory that other calls reuse.
     pub fn count_with(&self, text: &str, scratch: &mut Scratch) -> usize {
+        self.count_bytes(text.as_bytes(), scratch)
+    }
+
+    /// The number of tokens of a text, which is UTF-8.
+    fn count_bytes(&self, text: &[u8], scratch: &mut Scratch) -> usize {
         let (merge, cache) = scratch.of(self);
         let mut total = 0;
-        pieces::each(self.pattern, text.as_bytes(), |text, start, end| {
-            let known = if end - start <= piece_cache::LONGEST { cache.get(text, start, end) } else { None };
-            total += known.unwrap_or_else(|| self.count_piece(text, start, end, merge, cache));
+        pieces::each(self.pattern, text, |text, start, end, _| {
+            total +=
+                cache.get(text, start, end).unwrap_or_else(|| self.count_new_piece(text, start, end, merge, cache));
         });
         total
     }
 
+    /// The number of tokens of the piece `text[start..end]`.
+    fn count_piece(&self, text: &[u8], start: usize, end: usize, scratch: &mut Scratch) -> usize {
+        let (merge, cache) = scratch.of(self);
+        cache.get(text, start, end).unwrap_or_else(|| self.count_new_piece(text, start, end, merge, cache))
+    }
+
     /// The number of tokens of a piece that is not known yet.
-    fn count_piece(
+    fn count_new_piece(
         &self,
         text: &[u8],
         start: usize,
@@ -180,9 +210,7 @@ impl Encoding {
                 });
             });
         }
-        if end - start <= piece_cache::LONGEST {
-            cache.set(text, start, end, total);
-        }
+        cache.set(text, start, end, total);
         total
     }
 
@@ -202,7 +230,7 @@ impl Encoding {
         whole: impl Fn(&[u8]) -> Option<u32>,
         mut each: impl FnMut(u32),
     ) {
-        pieces::each(self.pattern, text.as_bytes(), |text, start, end| {
+        pieces::each(self.pattern, text.as_bytes(), |text, start, end, _| {
             let rank = self.vocabulary.rank(text, start, end);
             if rank != NONE {
                 each(id(rank));
@@ -227,9 +255,30 @@ impl Encoding {
         self.vocabulary.len()
     }
 
+    /// The length of the longest token in bytes: so many bytes have a token at least.
+    pub fn longest_token(&self) -> usize {
+        self.vocabulary.longest_len()
+    }
+
     /// The bytes of the token of that rank, if there is one.
     pub fn token(&self, rank: u32) -> Option<&[u8]> {
         self.vocabulary.token(rank)
+    }
+
+    /// Where the piece that begins at `start` ends.
+    #[inline]
+    fn piece_end(&self, text: &[u8], start: usize) -> usize {
+        self.pattern.piece_end(text, start)
+    }
+
+    /// Whether what [`Meter`], [`Prefix`] and [`Encoding::truncate`] need for long pieces is there; it takes about 20 ms.
+    pub fn is_indexed(&self) -> bool {
+        self.endings.get().is_some()
+    }
+
+    /// The index of the tokens by their ends, made when it is first asked for.
+    fn endings(&self) -> &Endings {
+        self.endings.get_or_init(|| Endings::new(&self.vocabulary))
     }
 }
 

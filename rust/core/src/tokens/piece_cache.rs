@@ -2,8 +2,8 @@
 //!
 //! A piece is its own key, all its bytes and their number, so what is found is never another piece's.
 
-/// The longest piece that has a place here, in bytes.
-pub(super) const LONGEST: usize = Key::<4>::LONGEST;
+/// The longest piece that has a place here, in bytes; others are never known.
+const LONGEST: usize = Key::<4>::LONGEST;
 
 /// Sets of four places: a megabyte of pieces up to 14 bytes, so that they stay in a core's own cache, and half as much of
 /// longer ones.
@@ -114,21 +114,23 @@ impl Default for PieceCache {
 }
 
 impl PieceCache {
-    /// The count of the piece `text[start..end]`, at most [`LONGEST`] bytes, if it is known.
+    /// The count of the piece `text[start..end]`, if it is known.
     #[inline]
     pub(super) fn get(&mut self, text: &[u8], start: usize, end: usize) -> Option<usize> {
         if end - start <= Key::<2>::LONGEST {
             self.short.get(Key::of(text, start, end))
-        } else {
+        } else if end - start <= LONGEST {
             self.long.get(Key::of(text, start, end))
+        } else {
+            None
         }
     }
 
-    /// Remembers it.
+    /// Remembers it, where it is no longer than [`LONGEST`].
     pub(super) fn set(&mut self, text: &[u8], start: usize, end: usize, count: usize) {
         if end - start <= Key::<2>::LONGEST {
             self.short.set(Key::of(text, start, end), count);
-        } else {
+        } else if end - start <= LONGEST {
             self.long.set(Key::of(text, start, end), count);
         }
     }

@@ -9,12 +9,12 @@ use crate::cpu;
 /// A block and as much as is read past a piece that begins in it.
 const WINDOW: usize = BLOCK + 32;
 
-/// Calls `each` with the bounds of every piece, from left to right, in a slice that it stands in: a part of the text or, for
-/// the last few, a copy with room behind it.
+/// Calls `each` with every piece from left to right: a slice that it stands in, its bounds there, and where in the text the
+/// slice begins. It is a part of the text or, for the last few pieces, a copy with room behind it.
 ///
 /// Panics where the text is longer than [`MAX_TEXT`].
 #[inline]
-pub(super) fn each(pattern: Pattern, text: &[u8], mut each: impl FnMut(&[u8], usize, usize)) {
+pub(super) fn each(pattern: Pattern, text: &[u8], mut each: impl FnMut(&[u8], usize, usize, usize)) {
     assert!(text.len() <= MAX_TEXT, "the text is longer than MAX_TEXT");
     let (level, rules) = (cpu::level(), pattern.rules());
     let by_block = can_cut(rules);
@@ -38,13 +38,13 @@ pub(super) fn each(pattern: Pattern, text: &[u8], mut each: impl FnMut(&[u8], us
             while ends != 0 {
                 let end = ends.trailing_zeros() as usize;
                 ends &= ends - 1;
-                each(window, start, end);
+                each(window, start, end, at);
                 start = end;
             }
         }
         if start == 0 {
             start = pattern.piece_end(text, at) - at;
-            each(text, at, at + start);
+            each(text, at, at + start, 0);
         }
         at += start;
     }

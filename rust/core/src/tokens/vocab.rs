@@ -150,6 +150,11 @@ impl Vocabulary {
         self.starts.len() - 1
     }
 
+    /// The length of the longest token.
+    pub(super) fn longest_len(&self) -> usize {
+        self.longest_len
+    }
+
     /// The bytes of the token of that rank.
     pub(super) fn token(&self, rank: u32) -> Option<&[u8]> {
         let bounds = self.starts.get(rank as usize..rank as usize + 2)?;
