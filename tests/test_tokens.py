@@ -58,18 +58,32 @@ def test_every_short_text_over_one_character_of_each_class_is_cut_as_tiktoken_cu
             assert _core._tokens_encode(text, encoding) == oracle.encode_ordinary(text), ascii(text)
 
 
+def real_texts() -> list[str]:
+    """Read 20 MB of what is installed here: the standard library with its tests, packages, JSON, text in many scripts."""
+    roots = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")]
+    kinds = ("*.py", "*.pyi", "*.json", "*.txt", "*.md")
+    paths = sorted({path for root in roots for kind in kinds for path in root.rglob(kind)})
+    random.Random(0).shuffle(paths)
+    texts, size = [], 0
+    for path in paths:
+        if size > 20_000_000:
+            break
+        text = path.read_bytes()[:300_000].decode(errors="replace")
+        texts.append(text)
+        size += len(text.encode())
+    return texts
+
+
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_standard_library_counts_as_tiktoken_counts_it(
+def test_real_text_counts_as_tiktoken_counts_it(
     tiktoken_encoding: Callable[[str], tiktoken.Encoding], encoding: str
 ) -> None:
-    folder = Path(sysconfig.get_path("stdlib"))
-    sources = [path.read_text("utf-8", errors="replace") for path in sorted(folder.glob("*.py"))]
-    sources += [path.read_text("utf-8", errors="replace") for path in sorted(folder.glob("encodings/cp*.py"))]
+    texts = real_texts()
     oracle = tiktoken_encoding(encoding)
-    expected = [oracle.encode_ordinary(source) for source in sources]
-    assert [_core._tokens_encode(source, encoding) for source in sources] == expected
-    assert tokens.count_many(sources, encoding) == [len(ids) for ids in expected]
-    assert sum(map(len, sources)) > 3_000_000
+    expected = [oracle.encode_ordinary(text) for text in texts]
+    assert [_core._tokens_encode(text, encoding) for text in texts] == expected
+    assert tokens.count_many(texts, encoding) == [len(ids) for ids in expected]
+    assert sum(map(len, texts)) > 15_000_000
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use sparecall_core::cpu::{self, Level};
 use sparecall_core::error::Error;
-use sparecall_core::tokens::{Encoding, Scratch};
+use sparecall_core::tokens::{Encoding, Meter, Prefix, Scratch};
 
 fn encodings() -> impl Iterator<Item = &'static Encoding> {
     Encoding::names().map(|name| Encoding::by_name(name).expect("shipped"))
@@ -61,7 +62,7 @@ proptest! {
     /// Each of these is one piece in both patterns.
     #[test]
     fn a_piece_of_any_length_merges_as_the_textbook_says(
-        piece in "[a-z]{1,400}|[ab]{1,400}|[日本語中的是]{1,150}|[一-龥ぁ-んァ-ン]{1,150}|[а-я]{1,200}|[ก-ฺเ-๎]{1,100}|[가-힣]{1,60}|_{1,400}|[!=<>(){}-]{1,400}|[😀-😏🎉\u{200d}\u{fe0f}]{1,60}",
+        piece in "[a-z]{1,400}|[ab]{1,400}|[日本語中的是]{1,150}|[一-龥ぁ-んァ-ン]{1,150}|[а-я]{1,200}|[ก-ฮ]{1,100}|[가-힣]{1,60}|_{1,400}|[!=<>(){}-]{1,400}|[😀-😏🎉\u{200d}]{1,60}",
         words in proptest::collection::vec(proptest::sample::select(WORDS.as_slice()), 1..80),
     ) {
         for piece in [piece, words.concat()] {
@@ -104,4 +105,36 @@ fn an_unknown_encoding_is_an_error_that_lists_the_known() {
         matches!(&error, Error::UnknownName { known, .. } if known == "o200k_base, o200k_harmony, cl100k_base"),
         "{error}"
     );
+}
+
+/// What the fuzz target looks at, for each of its committed texts, against the textbook.
+#[test]
+fn the_texts_of_the_fuzz_corpus_are_counted_alike_in_every_way() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/tokens");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).expect("the corpus is committed") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("readable");
+        let text = String::from_utf8_lossy(&bytes);
+        for encoding in encodings() {
+            let (ids, mut scratch) = (encoding.encode(&text), Scratch::default());
+            let spelt: Vec<u8> = ids.iter().flat_map(|id| encoding.token(*id).expect("a token")).copied().collect();
+            assert_eq!(spelt, text.as_bytes());
+            for level in Level::ALL {
+                cpu::set(level);
+                assert_eq!(encoding.encode(&text), ids, "{level:?}");
+                assert_eq!(encoding.count_with(&text, &mut scratch), ids.len(), "{level:?}");
+            }
+            let cuts = || text.char_indices().map(|(at, _)| at).step_by(1 + text.len() / 40);
+            let prefix = Prefix::new(encoding, text.as_ref().into());
+            for cut in cuts() {
+                let (head, tail) = (encoding.count(&text[..cut]), encoding.count(&text[cut..]));
+                let mut meter = Meter::default();
+                assert_eq!(meter.append(encoding, &text[..cut], &mut scratch), head, "{text:?} to {cut}");
+                assert_eq!(meter.append(encoding, &text[cut..], &mut scratch), ids.len(), "{text:?} from {cut}");
+                assert_eq!(prefix.count(encoding, cut, text.len(), &mut scratch), tail, "{text:?} from {cut}");
+            }
+        }
+        seen += 1;
+    }
+    assert!(seen > 20, "the corpus has texts");
 }
