@@ -125,7 +125,7 @@ fn the_texts_of_the_fuzz_corpus_are_counted_alike_in_every_way() {
                 assert_eq!(encoding.count_with(&text, &mut scratch), ids.len(), "{level:?}");
             }
             let cuts = || text.char_indices().map(|(at, _)| at).step_by(1 + text.len() / 40);
-            let prefix = Prefix::new(encoding, text.as_ref().into());
+            let prefix = Prefix::new(encoding, text.as_ref().into(), &mut scratch);
             for cut in cuts() {
                 let (head, tail) = (encoding.count(&text[..cut]), encoding.count(&text[cut..]));
                 let mut meter = Meter::default();

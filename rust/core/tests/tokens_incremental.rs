@@ -142,7 +142,7 @@ fn truncated_agrees(
     marker: &str,
 ) -> Result<(), TestCaseError> {
     let count = |text: &str| encoding.count(text);
-    let cut = match encoding.truncate(text, limit, keep, marker) {
+    let cut = match encoding.truncate(text, limit, keep, marker, &mut Scratch::default()) {
         Ok(cut) => cut,
         Err(Error::InvalidArgument { name: "marker", .. }) => {
             prop_assert!(count(marker) > limit);
@@ -194,7 +194,7 @@ proptest! {
         let mut scratch = Scratch::default();
         let cuts = cuts(&text, &shares);
         for encoding in encodings() {
-            let prefix = Prefix::new(encoding, text.clone().into());
+            let prefix = Prefix::new(encoding, text.clone().into(), &mut scratch);
             prop_assert_eq!(prefix.total(), encoding.count(&text));
             for (place, from) in cuts.iter().enumerate() {
                 for to in &cuts[place..] {
@@ -242,7 +242,7 @@ fn every_short_text_is_metered_and_summed_at_every_cut() {
             let parts: Vec<&str> =
                 (0..4).map(|place| ALPHABET[number / ALPHABET.len().pow(place) % ALPHABET.len()]).collect();
             let text = parts.concat();
-            let prefix = Prefix::new(encoding, text.as_str().into());
+            let prefix = Prefix::new(encoding, text.as_str().into(), &mut scratch);
             let mut meter = Meter::default();
             let bounds: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
             for (part, to) in parts.iter().zip(&bounds[1..]) {
@@ -268,7 +268,7 @@ fn a_long_open_piece_is_metered_and_summed_at_every_cut() {
             for after in ["", "x", "X", "日", " ", "\n", "'s", "/", "!", "\u{301}", "7"] {
                 let text = [" ", long, after, long, "x"].concat();
                 let mut meter = Meter::default();
-                let prefix = Prefix::new(encoding, text.as_str().into());
+                let prefix = Prefix::new(encoding, text.as_str().into(), &mut scratch);
                 for (at, character) in text.char_indices() {
                     let to = at + character.len_utf8();
                     let total = meter.append(encoding, &text[at..to], &mut scratch);

@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
             encoding.count(&text[..middle])
         );
         assert_eq!(meter.append(encoding, &text[middle..], &mut scratch), ids.len());
-        let prefix = Prefix::new(encoding, text.as_ref().into());
+        let prefix = Prefix::new(encoding, text.as_ref().into(), &mut scratch);
         let part = prefix.count(encoding, middle, text.len(), &mut scratch);
         assert_eq!(part, encoding.count(&text[middle..]));
     }

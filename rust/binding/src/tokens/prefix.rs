@@ -35,7 +35,8 @@ impl Prefix {
             let length = check_length(py, "text", &read)?;
             let encoding = find(py, encoding)?;
             let (sums, characters) = run(py, encoding, length, || {
-                let sums = tokens::Prefix::new(encoding, read.utf8().into());
+                let text = read.utf8().into();
+                let sums = with_scratch(|scratch| tokens::Prefix::new(encoding, text, &mut scratch.fast));
                 let characters = Characters::new(sums.text());
                 (sums, characters)
             });

@@ -5,7 +5,7 @@ use pyo3::types::{PyInt, PySlice, PyString};
 use sparecall_core::error::Error;
 use sparecall_core::tokens::Keep;
 
-use super::{check_length, find, run};
+use super::{check_length, find, run, with_scratch};
 use crate::error::{guard, to_python, wrong_type};
 use crate::text::Text;
 
@@ -33,7 +33,7 @@ pub(crate) fn tokens_truncate<'py>(
         };
         let cut = run(py, encoding, length + marker.len(), || {
             let text = read.utf8();
-            let cut = encoding.truncate(&text, limit, keep, marker)?;
+            let cut = with_scratch(|scratch| encoding.truncate(&text, limit, keep, marker, &mut scratch.fast))?;
             Ok(cut.map(|cut| [&text[..cut.head], marker, &text[cut.tail..]].concat()))
         });
         match cut {

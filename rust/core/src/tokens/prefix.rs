@@ -34,17 +34,16 @@ impl Prefix {
     /// Reads `text`, at most [`MAX_TEXT`] bytes, in linear time.
     ///
     /// Takes 8 bytes for each piece (a word, about) beside the text, and 16 for each byte of pieces above 256 bytes.
-    pub fn new(encoding: &Encoding, text: Box<str>) -> Self {
+    pub fn new(encoding: &Encoding, text: Box<str>, scratch: &mut Scratch) -> Self {
         assert!(text.len() <= MAX_TEXT, "the text is longer than MAX_TEXT");
         let bytes = text.as_bytes();
         let (mut ends, mut totals, mut intervals) = (Vec::new(), Vec::new(), Vec::new());
         let mut monotony = Monotony::default();
-        let mut scratch = Scratch::default();
         let mut total = 0;
         pieces::each(encoding.pattern, bytes, |slice, start, end, at| {
             let long = end - start > LONG && !encoding.vocabulary.is_token(slice, start, end);
             if !long {
-                total += encoding.count_piece(slice, start, end, &mut scratch);
+                total += encoding.count_piece(slice, start, end, scratch);
             }
             let (start, end) = (at + start, at + end);
             if long {

@@ -32,8 +32,14 @@ impl Encoding {
     /// where the text itself has no more.
     ///
     /// An error where the limit is 0 or the marker alone has more.
-    pub fn truncate(&self, text: &str, limit: usize, keep: Keep, marker: &str) -> Result<Option<Cut>> {
-        let scratch = &mut Scratch::default();
+    pub fn truncate(
+        &self,
+        text: &str,
+        limit: usize,
+        keep: Keep,
+        marker: &str,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Cut>> {
         if limit == 0 {
             let limit = "it must be at least 1".to_owned();
             return Err(Error::InvalidArgument { name: "limit", value: "0".to_owned(), limit });
@@ -64,7 +70,7 @@ impl Encoding {
         loop {
             let bad = floor(text, size.min(text.len()));
             let edge = floor(text, (bad + 4 * AHEAD).min(text.len()));
-            let prefix = Prefix::new(self, text[..edge].into());
+            let prefix = Prefix::new(self, text[..edge].into(), scratch);
             let mut fits = |to| prefix.count_between(self, "", (0, to), after, scratch) <= limit;
             if bad == text.len() || !fits(bad) {
                 let found = furthest(text, 0, bad, edge, fits);
@@ -90,7 +96,7 @@ impl Encoding {
         loop {
             let bad = floor(text, text.len().saturating_sub(size)).max(low);
             let edge = floor(text, bad.saturating_sub(4 * AHEAD)).max(low);
-            let prefix = Prefix::new(self, text[edge..].into());
+            let prefix = Prefix::new(self, text[edge..].into(), scratch);
             let end = text.len() - edge;
             let mut fits =
                 |from| counted + prefix.count_between(self, &before[open..], (from - edge, end), "", scratch) <= limit;
