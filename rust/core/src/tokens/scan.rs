@@ -96,30 +96,35 @@ fn scan_within<const N: usize, const V: usize>(vocabulary: &Vocabulary, parts: P
             return unsafe { scan_avx2::<N>(vocabulary, parts, tokens) };
         }
     }
-    scan_with::<N, [u32; N]>([NONE; N], vocabulary, parts, tokens);
+    scan_with::<N, [u32; N]>(vocabulary, parts, tokens);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn scan_avx512<const N: usize, const V: usize>(vocabulary: &Vocabulary, parts: Parts<'_>, tokens: &mut Vec<u32>) {
-    let keys = [std::arch::x86_64::_mm512_set1_epi32(-1); V];
-    scan_with::<N, _>(Vectors(keys), vocabulary, parts, tokens);
+    scan_with::<N, Vectors<V>>(vocabulary, parts, tokens);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn scan_avx2<const N: usize>(vocabulary: &Vocabulary, parts: Parts<'_>, tokens: &mut Vec<u32>) {
-    scan_with::<N, [u32; N]>([NONE; N], vocabulary, parts, tokens);
+    scan_with::<N, [u32; N]>(vocabulary, parts, tokens);
 }
 
 /// The keys of the pairs that are there, by place.
-trait Keys {
+trait Keys<const N: usize> {
+    fn new(keys: &[u32; N]) -> Self;
     fn set(&mut self, place: usize, key: u32);
     /// The lowest key; [`NONE`] where there is none.
     fn lowest(&self) -> u32;
 }
 
-impl<const N: usize> Keys for [u32; N] {
+impl<const N: usize> Keys<N> for [u32; N] {
+    #[inline(always)]
+    fn new(keys: &[u32; N]) -> Self {
+        *keys
+    }
+
     #[inline(always)]
     fn set(&mut self, place: usize, key: u32) {
         self[place] = key;
@@ -136,7 +141,16 @@ impl<const N: usize> Keys for [u32; N] {
 struct Vectors<const V: usize>([std::arch::x86_64::__m512i; V]);
 
 #[cfg(target_arch = "x86_64")]
-impl<const V: usize> Keys for Vectors<V> {
+impl<const N: usize, const V: usize> Keys<N> for Vectors<V> {
+    #[inline(always)]
+    fn new(keys: &[u32; N]) -> Self {
+        const { assert!(N == 16 * V) };
+        // SAFETY: only `scan_avx512` makes these, where the processor has F. The `V` vectors of sixteen are the `N` keys.
+        Self(std::array::from_fn(|at| unsafe {
+            std::arch::x86_64::_mm512_loadu_si512(keys.as_ptr().add(16 * at).cast())
+        }))
+    }
+
     #[inline(always)]
     fn set(&mut self, place: usize, key: u32) {
         for (at, vector) in self.0.iter_mut().enumerate() {
@@ -161,14 +175,16 @@ impl<const V: usize> Keys for Vectors<V> {
 
 /// A part is known by the place where it begins. Its key is that of it joined with the next part.
 #[inline(always)]
-fn scan_with<const N: usize, K: Keys>(mut keys: K, vocabulary: &Vocabulary, begin: Parts<'_>, tokens: &mut Vec<u32>) {
+fn scan_with<const N: usize, K: Keys<N>>(vocabulary: &Vocabulary, begin: Parts<'_>, tokens: &mut Vec<u32>) {
     let length = begin.tokens.len().min(N);
     let key = |rank: u32, place: usize| if rank == NONE { NONE } else { rank << PLACE_BITS | place as u32 };
     let mut parts = [0_u32; N];
     parts[..length].copy_from_slice(&begin.tokens[..length]);
     let mut next: [u8; N] = std::array::from_fn(|place| place as u8 + 1);
     let mut previous: [u8; N] = std::array::from_fn(|place| (place as u8).wrapping_sub(1));
-    begin.pairs(vocabulary, |place, rank| keys.set(place, key(rank, place)));
+    let mut keys = [NONE; N];
+    begin.pairs(vocabulary, |place, rank| keys[place % N] = key(rank, place));
+    let mut keys = K::new(&keys);
     let pairs = vocabulary.pairs();
     loop {
         let lowest = keys.lowest();
