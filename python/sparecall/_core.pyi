@@ -155,7 +155,7 @@ def tokens_count(text: str, encoding: str = "o200k_base") -> int:
     does: a pair is its character, a lone one U+FFFD.
 
     Linear in the text, whatever it is: a megabyte of one letter or of random ones too. ASCII text is not copied. The
-    first call for an encoding expands its vocabulary: about 35 ms, once for all threads, the GIL released. Thread-safe; texts above 32 KiB are counted with the GIL released.
+    first call for an encoding expands its vocabulary: about 45 ms, once for all threads, the GIL released. Thread-safe; texts above 32 KiB are counted with the GIL released.
 
     Raises `TypeError` where ``text`` is no ``str``, `sparecall.errors.UnknownName` for an encoding that is not in
     ``tokens_encodings()``, `sparecall.errors.InvalidArgument` for a text that may be longer than 4 GiB.
@@ -284,7 +284,7 @@ class TokenEncoding:
 def tokens_get_encoding(name: str) -> TokenEncoding:
     """Get a shipped encoding, one object for each name.
 
-    The first call for a vocabulary expands it: about 35 ms, the GIL released; ``o200k_harmony`` shares that of
+    The first call for a vocabulary expands it: about 45 ms, the GIL released; ``o200k_harmony`` shares that of
     ``o200k_base``. Raises `sparecall.errors.UnknownName` for a name that is not in ``tokens_encodings()``.
     """
 

@@ -140,7 +140,7 @@ impl Encoding {
         Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), name, pattern, vocabulary, endings: OnceLock::new() }
     }
 
-    /// The shipped encoding of that name. The first call for each expands its vocabulary (about 35 ms).
+    /// The shipped encoding of that name. The first call for each expands its vocabulary (about 45 ms).
     pub fn by_name(name: &str) -> Result<&'static Self> {
         let shipped = find(name)?;
         let make = || Ok(Self::new(shipped.name, shipped.pattern, Vocabulary::unpack(shipped.blob)?));
