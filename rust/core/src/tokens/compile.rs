@@ -54,7 +54,7 @@ pub(super) fn compile(tokens: &TokenList, merges: &MergeList) -> Option<Compiled
         bytes.extend_from_slice(tokens.token(place));
         starts.push(bytes.len() as u32);
     }
-    Some(Compiled { vocabulary: Vocabulary::index(bytes, starts, parts), places, unmade })
+    Some(Compiled { vocabulary: Vocabulary::index(bytes, starts, parts)?, places, unmade })
 }
 
 /// The last merge of a token's own bytes, where they come out as the token.

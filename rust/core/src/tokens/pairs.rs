@@ -3,8 +3,7 @@
 //! A token has one pair that it is merged from, whatever stands around it: until its last merge nothing has crossed its
 //! ends, so its bytes merge as they would alone. Other pairs that spell it never stand side by side.
 
-/// No token.
-pub(super) const NONE: u32 = u32::MAX;
+use super::vocab::{NONE, free};
 
 /// Bits of a token in an entry; a vocabulary has fewer tokens than that.
 pub(super) const TOKEN_BITS: u32 = 21;
@@ -22,8 +21,8 @@ pub(super) struct Pairs {
 }
 
 impl Pairs {
-    /// `merges` are the two parts of each token from the 256th on.
-    pub(super) fn new(merges: &[(u32, u32)]) -> Self {
+    /// `merges` are the two parts of each token from the 256th on. `None` where they crowd one place of the table.
+    pub(super) fn new(merges: &[(u32, u32)]) -> Option<Self> {
         let bits = (merges.len() * 5 / 4 + 1).next_power_of_two().trailing_zeros().max(6);
         let mut pairs = Self {
             entries: vec![FREE; 1 << bits],
@@ -36,13 +35,10 @@ impl Pairs {
             let hash = hash(*left, *right);
             let bit = (hash >> pairs.filter_shift) as usize;
             pairs.filter[bit / 64] |= 1 << (bit % 64);
-            let mut at = (hash >> pairs.shift) as usize;
-            while pairs.entries[at] != FREE {
-                at = (at + 1) & mask;
-            }
+            let at = free((hash >> pairs.shift) as usize, mask, |at| pairs.entries[at] == FREE)?;
             pairs.entries[at] = key(*left, *right) << TOKEN_BITS | token;
         }
-        pairs
+        Some(pairs)
     }
 
     /// The token that these two make, or [`NONE`].

@@ -3,8 +3,8 @@
 #![allow(clippy::inline_always)] // what is not inlined into the function with the instructions is not compiled to them
 
 use super::borders::length_of;
-use super::pairs::{NONE, TOKEN_BITS};
-use super::vocab::Vocabulary;
+use super::pairs::TOKEN_BITS;
+use super::vocab::{NONE, Vocabulary};
 use crate::cpu::{self, Level};
 
 /// The most parts that are merged at once.

@@ -74,11 +74,13 @@ impl Vocabulary {
             starts.push(u32::try_from(bytes.len()).map_err(|_| CORRUPT)?);
             merges.push((left, right));
         }
-        Ok(Self::index(bytes, starts, merges))
+        Self::index(bytes, starts, merges).ok_or(CORRUPT)
     }
 
     /// Indexes tokens: `starts` are their bounds in `bytes`, the first 256 are single bytes, `merges` are of the others.
-    pub(super) fn index(bytes: Vec<u8>, starts: Vec<u32>, merges: Vec<(u32, u32)>) -> Self {
+    ///
+    /// `None` where so many of them crowd one place of a table that a search would take long, as a file can be made to do.
+    pub(super) fn index(bytes: Vec<u8>, starts: Vec<u32>, merges: Vec<(u32, u32)>) -> Option<Self> {
         let lengths = || starts.windows(2).map(|bounds| (bounds[1] - bounds[0]) as usize);
         let shorts = lengths().filter(|length| *length <= SHORT).count();
         let middles = lengths().filter(|length| (SHORT + 1..=MIDDLE).contains(length)).count();
@@ -93,24 +95,24 @@ impl Vocabulary {
             long: vec![u64::MAX; slots(starts.len() - shorts - middles)],
             bytes,
             starts,
-            made_of: Pairs::new(&merges),
+            made_of: Pairs::new(&merges)?,
             singles: [NONE; 256],
             merges,
             longest: Longest::default(),
             borders: None,
         };
         for rank in 0..vocabulary.starts.len() as u32 - 1 {
-            vocabulary.insert(rank);
+            vocabulary.insert(rank)?;
         }
         for byte in 0..=u8::MAX {
             vocabulary.singles[usize::from(byte)] = vocabulary.rank(&[byte], 0, 1);
         }
         vocabulary.longest = Longest::new(&vocabulary);
         vocabulary.borders = Some(Borders::new(&vocabulary));
-        vocabulary
+        Some(vocabulary)
     }
 
-    fn insert(&mut self, rank: u32) {
+    fn insert(&mut self, rank: u32) -> Option<()> {
         let (start, end) = (self.starts[rank as usize] as usize, self.starts[rank as usize + 1] as usize);
         let token = &self.bytes[start..end];
         if let [first, second] = *token {
@@ -119,30 +121,22 @@ impl Vocabulary {
         if token.len() <= SHORT {
             let key = short_key(&self.bytes, start, end);
             let mask = self.short_keys.len() - 1;
-            let mut slot = spread(key) & mask;
-            while self.short_keys[slot] != 0 {
-                slot = (slot + 1) & mask;
-            }
+            let slot = free(spread(key), mask, |slot| self.short_keys[slot] == 0)?;
             self.short_keys[slot] = key;
             self.short_ranks[slot] = rank;
         } else if token.len() <= MIDDLE {
             let key = middle_key(token);
             let mask = self.middle_keys.len() - 1;
-            let mut slot = spread_middle(key) & mask;
-            while self.middle_keys[slot] != [0; 2] {
-                slot = (slot + 1) & mask;
-            }
+            let slot = free(spread_middle(key), mask, |slot| self.middle_keys[slot] == [0; 2])?;
             self.middle_keys[slot] = key;
             self.middle_ranks[slot] = rank;
         } else {
             let hash = long_hash(token);
             let mask = self.long.len() - 1;
-            let mut slot = hash as usize & mask;
-            while self.long[slot] != u64::MAX {
-                slot = (slot + 1) & mask;
-            }
+            let slot = free(hash as usize, mask, |slot| self.long[slot] == u64::MAX)?;
             self.long[slot] = hash >> 32 << 32 | u64::from(rank);
         }
+        Some(())
     }
 
     /// The number of tokens.
@@ -279,6 +273,12 @@ impl Vocabulary {
     }
 }
 
+/// The first free slot of a table from `slot` on; `None` where there is none nearby.
+pub(super) fn free(slot: usize, mask: usize, is_free: impl Fn(usize) -> bool) -> Option<usize> {
+    const NEARBY: usize = 4096;
+    (slot..slot + NEARBY).map(|slot| slot & mask).find(|slot| is_free(*slot))
+}
+
 /// The bytes `text[start..end]`, at most [`SHORT`], and above them their number: never 0.
 #[inline]
 fn short_key(text: &[u8], start: usize, end: usize) -> u64 {
@@ -368,5 +368,23 @@ mod tests {
         for damaged in [&[][..], &sound[..sound.len() / 2], &few, &blob(&[(256, 1)]), &blob(&[(1, 0xff_ffff)])] {
             assert!(matches!(Vocabulary::unpack(damaged), Err(Error::Corrupt { .. })));
         }
+    }
+
+    #[test]
+    fn tokens_made_to_crowd_one_place_are_refused() {
+        const TOKENS: usize = 5000;
+        let index = |crowded: bool| {
+            let (mut bytes, mut starts): (Vec<u8>, Vec<u32>) = ((0..=255).collect(), (0..=256).collect());
+            let numbers = (0_u64..).map(u64::to_le_bytes).map(|bytes| [bytes[0], bytes[1], bytes[2], bytes[3], 1, 1]);
+            let slot = |token: &[u8; 6]| spread(short_key(token, 0, 6)) % 8192;
+            for token in numbers.filter(|token| !crowded || slot(token) == 0).take(TOKENS) {
+                bytes.extend_from_slice(&token);
+                starts.push(bytes.len() as u32);
+            }
+            let merges = (0..TOKENS as u32).map(|n| (n % 256, n / 256)).collect();
+            Vocabulary::index(bytes, starts, merges)
+        };
+        assert!(index(false).is_some());
+        assert!(index(true).is_none());
     }
 }
