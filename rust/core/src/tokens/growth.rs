@@ -84,7 +84,7 @@ impl Growth {
                 return;
             }
         }
-        let mut token = endings.longest(vocabulary, &piece[..end]);
+        let mut token = endings.affixes.longest(vocabulary, &piece[..end]);
         self.period = vocabulary.token_len(token);
         loop {
             assert_ne!(token, NONE, "some token fits: every text has an encoding");
@@ -92,7 +92,7 @@ impl Growth {
                 self.entries.push(entry);
                 return;
             }
-            token = endings.shorter(token);
+            token = endings.affixes.shorter(token);
         }
     }
 

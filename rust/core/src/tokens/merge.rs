@@ -70,13 +70,13 @@ fn windows(vocabulary: &Vocabulary, piece: &[u8], tokens: &mut Vec<u32>) -> bool
 
 /// The tokens of the piece from left to right. A position is found dead once, so the time is linear.
 fn backtrack(vocabulary: &Vocabulary, piece: &[u8], scratch: &mut Scratch) {
-    let longest = vocabulary.longest();
+    let beginnings = vocabulary.beginnings();
     let Scratch { tokens, dead } = scratch;
     tokens.clear();
     dead.clear();
     dead.resize(piece.len() / 64 + 1, 0);
     let mut at = 0;
-    let mut next = longest.of(vocabulary, piece);
+    let mut next = beginnings.longest(vocabulary, piece);
     while at < piece.len() {
         let before = tokens.last().copied();
         let end = at + vocabulary.token_len(next);
@@ -84,10 +84,10 @@ fn backtrack(vocabulary: &Vocabulary, piece: &[u8], scratch: &mut Scratch) {
             tokens.push(next);
             at = end;
             if at < piece.len() {
-                next = longest.of(vocabulary, &piece[at..]);
+                next = beginnings.longest(vocabulary, &piece[at..]);
             }
         } else if end - at > 1 {
-            next = longest.shorter(next);
+            next = beginnings.shorter(next);
         } else {
             // Nothing may follow the last token: it is a shorter one.
             dead[at / 64] |= 1 << (at % 64);

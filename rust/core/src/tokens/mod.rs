@@ -1,10 +1,11 @@
 //! tokens: how many tokens a text has, exactly as tiktoken's `encode_ordinary` counts them.
 //!
 //! [`split`] cuts the text into pieces, [`vocab`] knows the pieces that are one token, [`merge`] breaks up the
-//! others, the long ones with the help of [`longest`]. A [`Tokenizer`] adds ids and special tokens, for shipped encodings
+//! others, the long ones with the help of [`affixes`]. A [`Tokenizer`] adds ids and special tokens, for shipped encodings
 //! and for those of a user's [`file`](Tokenizer::read). [`meter`], [`prefix`] and [`truncate`] count texts that grow, parts
 //! of texts, and what fits a limit.
 
+mod affixes;
 mod borders;
 mod boundaries;
 mod characters;
@@ -14,7 +15,6 @@ mod endings;
 mod file;
 mod growth;
 mod interval;
-mod longest;
 mod merge;
 mod merge_list;
 mod meter;

@@ -3,8 +3,8 @@
 //! `tools/vocabulary.py` writes the blobs and describes their form. A look-up compares the bytes themselves, never only
 //! a hash of them.
 
+use super::affixes::Affixes;
 use super::borders::Borders;
-use super::longest::Longest;
 use super::pairs::Pairs;
 use crate::error::{Error, Result};
 
@@ -40,7 +40,7 @@ pub(super) struct Vocabulary {
     long: Vec<u64>,
     made_of: Pairs,
     singles: [u32; 256],
-    longest: Longest,
+    beginnings: Affixes<false>,
     borders: Option<Borders>,
 }
 
@@ -98,7 +98,7 @@ impl Vocabulary {
             made_of: Pairs::new(&merges)?,
             singles: [NONE; 256],
             merges,
-            longest: Longest::default(),
+            beginnings: Affixes::default(),
             borders: None,
         };
         for rank in 0..vocabulary.starts.len() as u32 - 1 {
@@ -107,7 +107,7 @@ impl Vocabulary {
         for byte in 0..=u8::MAX {
             vocabulary.singles[usize::from(byte)] = vocabulary.rank(&[byte], 0, 1);
         }
-        vocabulary.longest = Longest::new(&vocabulary);
+        vocabulary.beginnings = Affixes::new(&vocabulary);
         vocabulary.borders = Some(Borders::new(&vocabulary));
         Some(vocabulary)
     }
@@ -168,8 +168,8 @@ impl Vocabulary {
     }
 
     /// The index of the longest token that a text begins with.
-    pub(super) fn longest(&self) -> &Longest {
-        &self.longest
+    pub(super) fn beginnings(&self) -> &Affixes<false> {
+        &self.beginnings
     }
 
     /// Where merges cannot reach across.
