@@ -151,7 +151,7 @@ GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[st
         _core.tokens_truncate,
         [(("text", 1), {}), (("text", 1, "cl100k_base"), {}), (("text", 10**30), {"encoding": "o200k_base", "keep": "both", "marker": "m"})],
     ),
-    ("Meter", _core.Meter, [((), {}), (("cl100k_base",), {}), ((), {"encoding": "o200k_base"})]),
+    ("Meter", _core.Meter, [((), {}), (("cl100k_base",), {}), ((_core.tokens_get_encoding("o200k_base"),), {}), ((), {"encoding": "o200k_base"})]),
     ("Meter.append", lambda *a: _core.Meter().append(*a), [(("text",), {})]),
     ("Meter.reset", lambda *a: _core.Meter().reset(*a), [((), {})]),
     ("Meter.copy", lambda *a: _core.Meter().copy(*a), [((), {})]),

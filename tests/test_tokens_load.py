@@ -195,6 +195,37 @@ def test_ranks_in_an_order_that_no_training_gives_are_merged_as_tiktoken_merges_
         assert ours.encode_ordinary(text) == oracle.encode_ordinary(text), ascii(text)
 
 
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_texts_that_grow_and_parts_of_texts_count_by_a_loaded_encoding(tmp_path: Path, pattern: str) -> None:
+    encoding = tokens.load_encoding(write(tmp_path / "ranks.tiktoken", ranks(3000)), pattern=pattern)
+    for text in texts(60):
+        meter, prefix = tokens.Meter(encoding), tokens.Prefix(text, encoding)
+        for at in range(0, len(text), 7):
+            assert meter.append(text[at : at + 7]) == encoding.count(text[: at + 7])
+            assert prefix.count(at, at + 20) == encoding.count(text[at : at + 20])
+        short = tokens.truncate(text, 5, encoding, keep="both", marker="~")
+        assert short == text if encoding.count(text) <= 5 else encoding.count(short) <= 5
+    assert (meter.encoding, prefix.encoding) == (encoding.name, encoding.name)
+    assert f"encoding='{encoding.name}'" in repr(meter.copy())
+
+
+def test_an_encoding_that_changes_its_text_first_counts_whole_texts_only(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    trained("qwen2", nfc=True).save(str(path))
+    encoding = tokens.load_encoding(path)
+    for use in (
+        tokens.Meter,
+        lambda encoding: tokens.Prefix("a", encoding),
+        lambda encoding: tokens.truncate("a", 1, encoding),
+    ):
+        with pytest.raises(errors.InvalidArgument, match="count whole texts with its own count"):
+            use(encoding)
+    with pytest.raises(TypeError, match="encoding must be str or Encoding, not int"):
+        tokens.Meter(5)  # type: ignore[arg-type]
+    with pytest.raises(errors.UnknownName):
+        tokens.Meter("qwen")
+
+
 def test_the_whole_of_o200k_base_loads_as_itself(tmp_path: Path) -> None:
     shipped = tokens.get_encoding("o200k_base")
     of = {token: shipped.encode_single_token(token) for token in shipped.token_byte_values()}

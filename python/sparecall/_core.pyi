@@ -158,7 +158,8 @@ def tokens_count(text: str, encoding: str = "o200k_base") -> int:
     first call for an encoding expands its vocabulary: about 45 ms, once for all threads, the GIL released. Thread-safe; texts above 32 KiB are counted with the GIL released.
 
     Raises `TypeError` where ``text`` is no ``str``, `sparecall.errors.UnknownName` for an encoding that is not in
-    ``tokens_encodings()``, `sparecall.errors.InvalidArgument` for a text that may be longer than 4 GiB.
+    ``tokens_encodings()``, `sparecall.errors.InvalidArgument` for a text that may be longer than 4 GiB and for a
+    `TokenEncoding` that `Meter` would refuse.
 
     Algorithm: byte-pair encoding (Sennrich et al., 2016) on the pieces of OpenAI's cl100k and o200k patterns, which are
     matched by hand-written scanners over the character classes of Unicode 16; pieces above 128 bytes by the
@@ -315,7 +316,7 @@ def tokens_load_encoding(
 def tokens_truncate(
     text: str,
     limit: int,
-    encoding: str = "o200k_base",
+    encoding: str | TokenEncoding = "o200k_base",
     *,
     keep: Literal["head", "tail", "both"] = "head",
     marker: str = "",
@@ -333,7 +334,7 @@ def tokens_truncate(
 
     Raises `TypeError` where ``text`` is no ``str`` or ``limit`` no ``int``, `sparecall.errors.InvalidArgument` for a
     limit below 1 and for a marker that alone has more tokens, `sparecall.errors.UnknownName` for another word in
-    ``keep`` and for an encoding that is not shipped. Where a text with surrogates is cut, it comes back as it is
+    ``keep`` and for the name of an encoding that is not shipped; a `TokenEncoding` is taken as by `Meter`. Where a text with surrogates is cut, it comes back as it is
     counted: a pair as its character, a lone one as U+FFFD.
 
     Linear in what is kept, whatever the length of ``text``; where that may fit, by its length, in what it takes to count
@@ -348,13 +349,15 @@ class Meter:
     longer change is let go; what is kept is the last word, or a run of one kind of characters (a megabyte of one
     letter, of spaces, of ideographs) at 9 bytes a byte, at most 17 where the run is of two parts.
 
-    ``encoding`` is a name out of ``tokens_encodings()``; another raises `sparecall.errors.UnknownName`. Thread-safe.
+    ``encoding`` is a name out of ``tokens_encodings()``, another raises `sparecall.errors.UnknownName`, or a
+    `TokenEncoding`; one that normalizes its text or has added tokens that are always found raises
+    `sparecall.errors.InvalidArgument`. Thread-safe.
 
     Algorithm: pieces are let go once no text that follows can change them; inside a long open piece the last token of
     each prefix gives that of the next (van Antwerpen and Neubeck, 2024).
     """
 
-    def __new__(cls, encoding: str = "o200k_base") -> Self: ...
+    def __new__(cls, encoding: str | TokenEncoding = "o200k_base") -> Self: ...
     def append(self, piece: str) -> int:
         """Add ``piece`` and return the number of tokens of everything added so far.
 
@@ -390,13 +393,14 @@ class Prefix:
     has the sum. Never changes, and is thread-safe; texts above 8 KiB are read with the GIL released.
 
     Raises `TypeError` where ``text`` is no ``str``, `sparecall.errors.UnknownName` for an encoding that is not in
-    ``tokens_encodings()``, `sparecall.errors.InvalidArgument` for a text that may be longer than 4 GiB.
+    ``tokens_encodings()``, `sparecall.errors.InvalidArgument` for a text that may be longer than 4 GiB and for a
+    `TokenEncoding` that `Meter` would refuse.
 
     Algorithm: sums over the pieces, as a scan from anywhere falls in with the text's own pieces soon; inside a long
     piece the tree of its prefixes (van Antwerpen and Neubeck, 2024), and text that repeats itself is leapt over.
     """
 
-    def __new__(cls, text: str, encoding: str = "o200k_base") -> Self: ...
+    def __new__(cls, text: str, encoding: str | TokenEncoding = "o200k_base") -> Self: ...
     def count(self, start: int | None = None, stop: int | None = None) -> int:
         """Return ``tokens_count(text[start:stop])``; the ends are those of a slice: negative ones count from the end.
 

@@ -1,5 +1,6 @@
 //! `sparecall.tokens`: find the encoding, read the texts, count.
 
+mod chosen;
 pub(crate) mod encoding;
 mod meter;
 mod prefix;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyKeyError, PyTypeError};
@@ -12,6 +13,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PySet, PyString, PyTuple};
 use sparecall_core::tokens::{MAX_FILE, Pattern, Tokenizer, TokenizerScratch};
 
+use super::chosen::Chosen;
 use super::special::{Names, Rules, disallowed};
 use super::{DETACH_ABOVE, check_length, objects, views, with_scratch};
 use crate::error::{guard, to_python, wrong_type};
@@ -31,14 +33,14 @@ pub(crate) struct TokenEncoding {
 
 enum Handle {
     Shipped(&'static Tokenizer),
-    Loaded(Box<Tokenizer>),
+    Loaded(Arc<Tokenizer>),
 }
 
 #[pymethods]
 impl TokenEncoding {
     /// The name of the encoding.
     #[getter]
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.tokenizer().name()
     }
 
@@ -261,6 +263,14 @@ impl TokenEncoding {
 }
 
 impl TokenEncoding {
+    /// What counts as it does, special tokens aside, where its text is cut as it is.
+    pub(super) fn chosen(&self) -> Option<Chosen> {
+        match &self.tokenizer {
+            Handle::Shipped(tokenizer) => tokenizer.plain().map(Chosen::Shipped),
+            Handle::Loaded(tokenizer) => tokenizer.plain().map(|_| Chosen::Loaded(Arc::clone(tokenizer))),
+        }
+    }
+
     fn tokenizer(&self) -> &Tokenizer {
         match &self.tokenizer {
             Handle::Shipped(tokenizer) => tokenizer,
@@ -399,6 +409,6 @@ pub(crate) fn tokens_load_encoding(
         });
         let tokenizer = tokenizer.map_err(|error| file::to_python(&error, &path))?;
         let tokenizer = tokenizer.map_err(|error| to_python(py, &error))?;
-        Ok(TokenEncoding { tokenizer: Handle::Loaded(Box::new(tokenizer)) })
+        Ok(TokenEncoding { tokenizer: Handle::Loaded(Arc::new(tokenizer)) })
     })
 }

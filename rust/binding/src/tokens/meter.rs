@@ -8,14 +8,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 use sparecall_core::tokens::{self, Encoding};
 
-use super::{DETACH_ABOVE, check_length, find, with_scratch};
+use super::chosen::Chosen;
+use super::{DETACH_ABOVE, check_length, with_scratch};
 use crate::error::guard;
 use crate::text::Text;
 
 /// The exact number of tokens of a text that grows at its end, at the cost of what is new.
 #[pyclass(frozen, module = "sparecall.tokens")]
 pub(crate) struct Meter {
-    encoding: &'static Encoding,
+    encoding: Chosen,
     state: Mutex<State>,
 }
 
@@ -83,9 +84,9 @@ impl Meter {
 #[pymethods]
 impl Meter {
     #[new]
-    #[pyo3(signature = (encoding = "o200k_base"))]
-    fn new(py: Python<'_>, encoding: &str) -> PyResult<Self> {
-        guard(py, || Ok(Self { encoding: find(py, encoding)?, state: Mutex::default() }))
+    #[pyo3(signature = (encoding = None), text_signature = "(encoding='o200k_base')")]
+    fn new(py: Python<'_>, encoding: Option<Chosen>) -> PyResult<Self> {
+        guard(py, || Ok(Self { encoding: Chosen::or_default(py, encoding)?, state: Mutex::default() }))
     }
 
     /// Adds `piece` and returns the number of tokens of everything added so far.
@@ -95,11 +96,11 @@ impl Meter {
             let length = check_length(py, "piece", &text)?;
             let (first, last) = text.ends();
             if length > DETACH_ABOVE {
-                return Ok(py.detach(|| self.lock().append(self.encoding, &text.utf8(), first, last)));
+                return Ok(py.detach(|| self.lock().append(&self.encoding, &text.utf8(), first, last)));
             }
             let text = text.utf8();
-            let cheap = |state: &State| state.meter.cost(self.encoding, &text) <= DETACH_ABOVE;
-            Ok(self.with(py, cheap, |state| state.append(self.encoding, &text, first, last)))
+            let cheap = |state: &State| state.meter.cost(&self.encoding, &text) <= DETACH_ABOVE;
+            Ok(self.with(py, cheap, |state| state.append(&self.encoding, &text, first, last)))
         })
     }
 
@@ -111,7 +112,7 @@ impl Meter {
 
     /// The name of the encoding.
     #[getter]
-    fn encoding(&self) -> &'static str {
+    fn encoding(&self) -> &str {
         self.encoding.name()
     }
 
@@ -123,7 +124,7 @@ impl Meter {
     /// A meter of its own that goes on from here.
     fn copy(&self, py: Python<'_>) -> Self {
         let state = self.with(py, |_| true, |state| state.clone());
-        Self { encoding: self.encoding, state: Mutex::new(state) }
+        Self { encoding: self.encoding.clone(), state: Mutex::new(state) }
     }
 
     fn __copy__(&self, py: Python<'_>) -> Self {

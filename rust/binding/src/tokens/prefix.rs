@@ -2,9 +2,10 @@
 
 use pyo3::prelude::*;
 use pyo3::types::{PySlice, PyString};
-use sparecall_core::tokens::{self, Characters, Encoding};
+use sparecall_core::tokens::{self, Characters};
 
-use super::{check_length, find, run, with_scratch};
+use super::chosen::Chosen;
+use super::{check_length, run, with_scratch};
 use crate::error::guard;
 use crate::text::Text;
 
@@ -14,7 +15,7 @@ const SLOW_PIECE: usize = 256 * 1024;
 /// The exact number of tokens of any part of a text, without counting that part anew.
 #[pyclass(frozen, module = "sparecall.tokens")]
 pub(crate) struct Prefix {
-    encoding: &'static Encoding,
+    encoding: Chosen,
     sums: tokens::Prefix,
     characters: Characters,
     /// The text where pairs of surrogates are in it: cutting one changes both halves, so such parts are counted anew.
@@ -28,15 +29,15 @@ pub(crate) struct Prefix {
 #[pymethods]
 impl Prefix {
     #[new]
-    #[pyo3(signature = (text, encoding = "o200k_base"))]
-    fn new(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: &str) -> PyResult<Self> {
+    #[pyo3(signature = (text, encoding = None), text_signature = "(text, encoding='o200k_base')")]
+    fn new(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: Option<Chosen>) -> PyResult<Self> {
         guard(py, || {
             let read = Text::of(text, "text")?;
             let length = check_length(py, "text", &read)?;
-            let encoding = find(py, encoding)?;
-            let (sums, characters) = run(py, encoding, length, || {
+            let encoding = Chosen::or_default(py, encoding)?;
+            let (sums, characters) = run(py, &encoding, length, || {
                 let text = read.utf8().into();
-                let sums = with_scratch(|scratch| tokens::Prefix::new(encoding, text, &mut scratch.fast));
+                let sums = with_scratch(|scratch| tokens::Prefix::new(&encoding, text, &mut scratch.fast));
                 let characters = Characters::new(sums.text());
                 (sums, characters)
             });
@@ -56,13 +57,13 @@ impl Prefix {
             if let Some(text) = &self.pairs {
                 let part = text.bind(py).get_item(PySlice::new(py, start.cast_signed(), stop.cast_signed(), 1))?;
                 let part = Text::of(&part, "text")?;
-                return Ok(run(py, self.encoding, part.max_utf8_len(), || {
+                return Ok(run(py, &self.encoding, part.max_utf8_len(), || {
                     with_scratch(|scratch| self.encoding.count_with(&part.utf8(), &mut scratch.fast))
                 }));
             }
             let text = self.sums.text();
             let (from, to) = (self.characters.place(text, start), self.characters.place(text, stop));
-            let work = || with_scratch(|scratch| self.sums.count(self.encoding, from, to, &mut scratch.fast));
+            let work = || with_scratch(|scratch| self.sums.count(&self.encoding, from, to, &mut scratch.fast));
             Ok(if self.slow { py.detach(work) } else { work() })
         })
     }
@@ -75,7 +76,7 @@ impl Prefix {
 
     /// The name of the encoding.
     #[getter]
-    fn encoding(&self) -> &'static str {
+    fn encoding(&self) -> &str {
         self.encoding.name()
     }
 

@@ -5,18 +5,20 @@ use pyo3::types::{PyInt, PySlice, PyString};
 use sparecall_core::error::Error;
 use sparecall_core::tokens::Keep;
 
-use super::{check_length, find, run, with_scratch};
+use super::chosen::Chosen;
+use super::{check_length, run, with_scratch};
 use crate::error::{guard, to_python, wrong_type};
 use crate::text::Text;
 
 /// Cut `text` so that it has at most `limit` tokens, with `marker` in place of what is left out.
 #[pyfunction]
-#[pyo3(signature = (text, limit, encoding = "o200k_base", *, keep = "head", marker = ""))]
+#[pyo3(signature = (text, limit, encoding = None, *, keep = "head", marker = ""),
+       text_signature = "(text, limit, encoding='o200k_base', *, keep='head', marker='')")]
 pub(crate) fn tokens_truncate<'py>(
     py: Python<'py>,
     text: &Bound<'py, PyAny>,
     limit: &Bound<'py, PyAny>,
-    encoding: &str,
+    encoding: Option<Chosen>,
     keep: &str,
     marker: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -25,13 +27,13 @@ pub(crate) fn tokens_truncate<'py>(
         let length = check_length(py, "text", &read)?;
         let limit = limit_of(py, limit)?;
         let keep = keep_named(py, keep)?;
-        let encoding = find(py, encoding)?;
+        let encoding = Chosen::or_default(py, encoding)?;
         let clipped = clip(text.cast::<PyString>()?, limit.saturating_mul(encoding.longest_token()))?;
         let (read, length) = match &clipped {
             Some(clipped) => (Text::of(clipped, "text")?, clipped.len()? * 4),
             None => (read, length),
         };
-        let cut = run(py, encoding, length + marker.len(), || {
+        let cut = run(py, &encoding, length + marker.len(), || {
             let text = read.utf8();
             let cut = with_scratch(|scratch| encoding.truncate(&text, limit, keep, marker, &mut scratch.fast))?;
             Ok(cut.map(|cut| [&text[..cut.head], marker, &text[cut.tail..]].concat()))

@@ -108,7 +108,7 @@ impl Tokenizer {
     }
 
     /// The encoding whose counts are those of the whole, where nothing else comes in between.
-    fn plain(&self) -> Option<&Encoding> {
+    pub fn plain(&self) -> Option<&Encoding> {
         let finds = |normalized| self.specials.has_always(normalized);
         match &self.engine {
             Engine::Shipped(encoding) => Some(encoding),
