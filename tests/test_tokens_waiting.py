@@ -51,6 +51,8 @@ async def test_the_number_is_that_of_count(text: str, encoding: str) -> None:
 async def test_what_is_quick_is_counted_here_and_what_is_not_elsewhere(threads: list[int]) -> None:
     here = threading.get_ident()
     await tokens.count_async(SHORT)
+    threads.clear()
+    await tokens.count_async(SHORT)
     await tokens.count_many_async([SHORT] * 10)
     assert threads == [here, here]
     threads.clear()
@@ -59,6 +61,19 @@ async def test_what_is_quick_is_counted_here_and_what_is_not_elsewhere(threads: 
     await tokens.count_many_async([SHORT] * 3000)
     assert len(threads) == 3
     assert here not in threads
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_the_first_count_of_an_encoding_expands_it_elsewhere(
+    threads: list[int], monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    monkeypatch.setattr(waiting, "_expanded", set())
+    for _ in range(2):
+        await (tokens.count_many_async([SHORT]) if many else tokens.count_async(SHORT))
+    assert [thread == threading.get_ident() for thread in threads] == [False, True]
+    with pytest.raises(UnknownName):
+        await tokens.count_async(SHORT, "gpt2")
+    assert waiting._expanded == {"o200k_base"}
 
 
 async def test_many_are_counted_in_parts(threads: list[int]) -> None:

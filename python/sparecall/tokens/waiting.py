@@ -15,6 +15,8 @@ INLINE = 32 * 1024
 """Bytes of UTF-8 that are counted at once, in less than half a millisecond: handing them to a thread costs about as much."""
 STEP = 8 * 1024
 """Bytes after which others on the loop are let in: a callback of theirs may need several turns."""
+_expanded: set[str] = set()
+"""Encodings that have been counted with here: the first count of a process expands the vocabulary, which takes 45 ms."""
 _BATCH = 4096
 """Texts of one native call: reading the list and making the answer's hold the GIL, and take a fraction of a millisecond for so many."""
 
@@ -39,12 +41,14 @@ def _size(text: str) -> int:
 async def count_async(text: str, encoding: str = "o200k_base") -> int:
     """`count`, without holding the running loop for over a millisecond. Raises what `count` does.
 
-    A text above 32 KiB is counted by a thread of the loop's executor, the GIL released. Where the wait is cancelled, the
+    A text above 32 KiB, and the first one for an encoding, is counted by a thread of the loop's executor, the GIL released. Where the wait is cancelled, the
     thread counts to its end, and the number is dropped.
     """
-    if not isinstance(text, str) or _size(text) <= INLINE:
+    if not isinstance(text, str) or (_size(text) <= INLINE and encoding in _expanded):
         return tokens_count(text, encoding)
-    return await asyncio.to_thread(tokens_count, text, encoding)
+    count = await asyncio.to_thread(tokens_count, text, encoding)
+    _expanded.add(encoding)
+    return count
 
 
 async def count_many_async(texts: Iterable[str], encoding: str = "o200k_base") -> list[int]:
@@ -54,8 +58,10 @@ async def count_many_async(texts: Iterable[str], encoding: str = "o200k_base") -
         size = 0
         for text in texts[: _BATCH + 1]:
             size += _size(text) if isinstance(text, str) else 0
-        if len(texts) > _BATCH or size > INLINE:
-            return await asyncio.to_thread(_count_in_parts, texts, encoding)
+        if len(texts) > _BATCH or size > INLINE or encoding not in _expanded:
+            counts = await asyncio.to_thread(_count_in_parts, texts, encoding)
+            _expanded.add(encoding)
+            return counts
     return tokens_count_many(texts, encoding)
 
 
