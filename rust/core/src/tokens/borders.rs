@@ -3,13 +3,14 @@
 //! Every merge makes a token, so one that crosses a border makes a token that holds the bytes on both sides of it. Runs of
 //! ideographs fall apart nearly everywhere, and their parts are short enough to be remembered.
 
-use super::vocab::Vocabulary;
+use super::unicode::{is_first, length_of};
+use super::vocab::{MULTIPLIER, Vocabulary};
 
 /// Bits of the table of character pairs: o200k sets one in twenty.
 const PAIRS: u32 = 21;
 
 /// A table over a vocabulary. It may say that a merge can cross where none does, never the reverse.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Borders {
     /// By a hash of two whole characters: some token has them side by side.
     pairs: Vec<u64>,
@@ -66,22 +67,6 @@ impl Borders {
     }
 }
 
-/// Whether a byte can be the first of a character.
-fn is_first(byte: u8) -> bool {
-    byte & 0xc0 != 0x80
-}
-
-/// How many bytes a character has, by its first.
-#[inline]
-pub(super) fn length_of(first: u8) -> usize {
-    match first {
-        ..0xc0 => 1,
-        0xc0..0xe0 => 2,
-        0xe0..0xf0 => 3,
-        _ => 4,
-    }
-}
-
 /// The bytes of a character as a number.
 #[inline]
 fn word(bytes: &[u8]) -> u32 {
@@ -90,7 +75,7 @@ fn word(bytes: &[u8]) -> u32 {
 
 #[inline]
 fn pair(left: u32, right: u32) -> usize {
-    let mixed = (u64::from(left) << 32 | u64::from(right)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (u64::from(left) << 32 | u64::from(right)).wrapping_mul(MULTIPLIER);
     (mixed >> (64 - PAIRS)) as usize
 }
 

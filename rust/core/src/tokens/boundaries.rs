@@ -4,7 +4,7 @@
 //! open begins the next block. Whatever this cannot tell, a long piece or characters outside ASCII, is left to `split`.
 
 use super::classes::{BLOCK, Classes};
-use super::split::{Contraction, Prefix, Rules, Tail, White, Word};
+use super::split::{Contraction, Prefix, Rules, Tail, White, Word, contraction};
 
 /// What of a block may be looked at.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ pub(super) fn boundaries(rules: &Rules, classes: &Classes, block: &[u8; BLOCK], 
             let at = after_letter.trailing_zeros();
             after_letter &= after_letter - 1;
             if taken >> (at - 1) & 1 == 0 {
-                taken |= up_to(contraction(block, at)) << at;
+                taken |= contracted(block, at);
             }
         }
         (upper, lower, symbol) = (upper & !taken, lower & !taken, symbol & !taken);
@@ -70,7 +70,7 @@ pub(super) fn boundaries(rules: &Rules, classes: &Classes, block: &[u8; BLOCK], 
         while candidates != 0 {
             let at = candidates.trailing_zeros();
             candidates &= candidates - 1;
-            let taken = up_to(contraction(block, at)) << at;
+            let taken = contracted(block, at);
             (upper, lower, symbol) = (upper & !taken, lower & !taken, symbol & !taken);
         }
     }
@@ -122,15 +122,11 @@ fn from(first: u64, runs: u64) -> u64 {
     (runs.wrapping_add(first) ^ runs) & runs | first
 }
 
-/// The length of the contraction (`'s`, `'t`, `'re`, `'ve`, `'m`, `'ll`, `'d`, in any case) at an apostrophe, or 0.
+/// A bit at each byte of the contraction at an apostrophe; none where none is there.
 #[inline]
-fn contraction(block: &[u8; BLOCK], at: u32) -> u32 {
-    let lower = |i: usize| block.get(at as usize + i).map_or(0, u8::to_ascii_lowercase);
-    match (lower(1), lower(2)) {
-        (b's' | b'd' | b'm' | b't', _) => 2,
-        (b'l', b'l') | (b'v' | b'r', b'e') => 3,
-        _ => 0,
-    }
+fn contracted(block: &[u8; BLOCK], at: u32) -> u64 {
+    let length = contraction(block, at as usize, true) as u32 - at;
+    up_to(length) << at
 }
 
 #[cfg(test)]

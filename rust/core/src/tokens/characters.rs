@@ -1,5 +1,7 @@
 //! From the number of a character to its place in UTF-8, in constant time: a place is kept for every 64th.
 
+use super::unicode::is_first;
+
 /// How many characters there are from one kept place to the next.
 const STRIDE: usize = 64;
 
@@ -51,7 +53,7 @@ impl Characters {
             return number;
         }
         let from = self.places[number / STRIDE] as usize;
-        let begins = text.as_bytes()[from..].iter().enumerate().filter(|(_, byte)| **byte & 0xc0 != 0x80);
+        let begins = text.as_bytes()[from..].iter().enumerate().filter(|(_, byte)| is_first(**byte));
         begins.map(|(at, _)| from + at).nth(number % STRIDE).unwrap_or(text.len())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::affixes::Affixes;
 use super::merge;
-use super::vocab::Vocabulary;
+use super::vocab::{MULTIPLIER, Vocabulary};
 
 /// Pairs remembered: 64 KiB. A pair has one place, and the last that came has it.
 const PAIRS: usize = 1 << 13;
@@ -30,7 +30,7 @@ impl Endings {
     #[inline]
     pub(super) fn stay_apart(&self, vocabulary: &Vocabulary, left: u32, right: u32) -> bool {
         let pair = u64::from(left) << 33 | u64::from(right) << 1;
-        let slot = &self.pairs[(pair.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51) as usize % PAIRS];
+        let slot = &self.pairs[(pair.wrapping_mul(MULTIPLIER) >> 51) as usize % PAIRS];
         let known = slot.load(Ordering::Relaxed);
         if known & !1 == pair {
             return known & 1 == 1;

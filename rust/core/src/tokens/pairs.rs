@@ -3,7 +3,7 @@
 //! A token has one pair that it is merged from, whatever stands around it: until its last merge nothing has crossed its
 //! ends, so its bytes merge as they would alone. Other pairs that spell it never stand side by side.
 
-use super::vocab::{NONE, free};
+use super::vocab::{MULTIPLIER, NONE, free};
 
 /// Bits of a token in an entry; a vocabulary has fewer tokens than that.
 pub(super) const TOKEN_BITS: u32 = 21;
@@ -71,5 +71,5 @@ fn key(left: u32, right: u32) -> u64 {
 
 #[inline]
 fn hash(left: u32, right: u32) -> u64 {
-    key(left, right).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    key(left, right).wrapping_mul(MULTIPLIER)
 }

@@ -2,6 +2,8 @@
 //!
 //! A piece is its own key, all its bytes and their number, so what is found is never another piece's.
 
+use super::vocab::MULTIPLIER;
+
 /// The longest piece that has a place here, in bytes; others are never known.
 const LONGEST: usize = Key::<4>::LONGEST;
 
@@ -10,8 +12,6 @@ const LONGEST: usize = Key::<4>::LONGEST;
 const SHORT_SETS: usize = 1 << 14;
 const LONG_SETS: usize = 1 << 12;
 const PLACES: usize = 4;
-
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15; // 2^64 divided by the golden ratio, odd
 
 /// A piece as `N` words: its bytes, zeros, and in the two last bytes its length and, where it is known, its count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 #![allow(clippy::inline_always)] // what is not inlined into the function with the instructions is not compiled to them
 
-use super::borders::length_of;
 use super::pairs::TOKEN_BITS;
+use super::unicode::length_of;
 use super::vocab::{NONE, Vocabulary};
 use crate::cpu::{self, Level};
 

@@ -292,7 +292,7 @@ fn white(text: &[u8], start: usize, rules: White) -> usize {
 
 /// The end of a contraction (`'s`, `'t`, `'re`, `'ve`, `'m`, `'ll`, `'d`) at `start`, or `start`.
 #[inline]
-fn contraction(text: &[u8], start: usize, ignore_case: bool) -> usize {
+pub(super) fn contraction(text: &[u8], start: usize, ignore_case: bool) -> usize {
     if text.get(start) != Some(&b'\'') {
         return start;
     }

@@ -68,6 +68,23 @@ pub(super) fn class_at(text: &[u8], at: usize) -> (u8, usize) {
     }
 }
 
+/// Whether a byte can be the first of a character.
+#[inline]
+pub(super) fn is_first(byte: u8) -> bool {
+    byte & 0xc0 != 0x80
+}
+
+/// How many bytes a character has, by its first.
+#[inline]
+pub(super) fn length_of(first: u8) -> usize {
+    match first {
+        ..0xc0 => 1,
+        0xc0..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        _ => 4,
+    }
+}
+
 /// The first byte from `at` on whose character is outside the classes of `mask`.
 #[inline]
 pub(super) fn skip(text: &[u8], mut at: usize, mask: u8) -> usize {

@@ -1,5 +1,7 @@
 //! A part of a text, with something before it and after it, read as one text without copying it.
 
+use super::unicode::is_first;
+
 use std::borrow::Cow;
 
 /// `before`, then `text[from..to]`, then `after`. Positions count from the beginning of `before`.
@@ -49,7 +51,7 @@ impl<'a> View<'a> {
 
     /// The first character boundary from `at` on, which is at most the view's length.
     pub(super) fn boundary(&self, mut at: usize) -> usize {
-        while at < self.len() && self.byte(at) & 0xc0 == 0x80 {
+        while at < self.len() && !is_first(self.byte(at)) {
             at += 1;
         }
         at

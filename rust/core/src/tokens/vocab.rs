@@ -41,7 +41,7 @@ pub(super) struct Vocabulary {
     made_of: Pairs,
     singles: [u32; 256],
     beginnings: Affixes<false>,
-    borders: Option<Borders>,
+    borders: Borders,
 }
 
 impl Vocabulary {
@@ -99,7 +99,7 @@ impl Vocabulary {
             singles: [NONE; 256],
             merges,
             beginnings: Affixes::default(),
-            borders: None,
+            borders: Borders::default(),
         };
         for rank in 0..vocabulary.starts.len() as u32 - 1 {
             vocabulary.insert(rank)?;
@@ -108,7 +108,7 @@ impl Vocabulary {
             vocabulary.singles[usize::from(byte)] = vocabulary.rank(&[byte], 0, 1);
         }
         vocabulary.beginnings = Affixes::new(&vocabulary);
-        vocabulary.borders = Some(Borders::new(&vocabulary));
+        vocabulary.borders = Borders::new(&vocabulary);
         Some(vocabulary)
     }
 
@@ -174,7 +174,7 @@ impl Vocabulary {
 
     /// Where merges cannot reach across.
     pub(super) fn borders(&self) -> &Borders {
-        self.borders.as_ref().expect("made with the rest")
+        &self.borders
     }
 
     /// The rank of a single byte, which every vocabulary has.
@@ -198,42 +198,36 @@ impl Vocabulary {
     /// The rank of `text[start..end]`, which is not empty, as a token, or `NONE`.
     #[inline]
     pub(super) fn rank(&self, text: &[u8], start: usize, end: usize) -> u32 {
-        if end - start > SHORT {
-            return if end - start <= MIDDLE {
-                self.middle_slot(&text[start..end]).map_or(NONE, |slot| self.middle_ranks[slot])
-            } else {
-                self.rank_of_long(&text[start..end])
-            };
-        }
-        let key = short_key(text, start, end);
-        let mask = self.short_keys.len() - 1;
-        let mut slot = spread(key) & mask;
-        loop {
-            match self.short_keys[slot] {
-                0 => return NONE,
-                found if found == key => return self.short_ranks[slot],
-                _ => slot = (slot + 1) & mask,
-            }
+        if end - start <= SHORT {
+            self.short_slot(text, start, end).map_or(NONE, |slot| self.short_ranks[slot])
+        } else if end - start <= MIDDLE {
+            self.middle_slot(&text[start..end]).map_or(NONE, |slot| self.middle_ranks[slot])
+        } else {
+            self.rank_of_long(&text[start..end])
         }
     }
 
     /// Whether `text[start..end]`, which is not empty, is a token.
     #[inline]
     pub(super) fn is_token(&self, text: &[u8], start: usize, end: usize) -> bool {
-        if end - start > SHORT {
-            return if end - start <= MIDDLE {
-                self.middle_slot(&text[start..end]).is_some()
-            } else {
-                self.rank_of_long(&text[start..end]) != NONE
-            };
+        if end - start <= SHORT {
+            self.short_slot(text, start, end).is_some()
+        } else if end - start <= MIDDLE {
+            self.middle_slot(&text[start..end]).is_some()
+        } else {
+            self.rank_of_long(&text[start..end]) != NONE
         }
+    }
+
+    #[inline]
+    fn short_slot(&self, text: &[u8], start: usize, end: usize) -> Option<usize> {
         let key = short_key(text, start, end);
         let mask = self.short_keys.len() - 1;
         let mut slot = spread(key) & mask;
         loop {
             match self.short_keys[slot] {
-                0 => return false,
-                found if found == key => return true,
+                0 => return None,
+                found if found == key => return Some(slot),
                 _ => slot = (slot + 1) & mask,
             }
         }
@@ -293,9 +287,10 @@ fn short_key(text: &[u8], start: usize, end: usize) -> u64 {
     word | (length as u64) << 56
 }
 
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15; // 2^64 divided by the golden ratio, odd
+/// What the tables here multiply by to spread their keys; the best-mixed bits of a product are its upper ones.
+pub(super) const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15; // 2^64 divided by the golden ratio, odd
 
-/// A slot for a key: the best-mixed bits of a product are its upper ones.
+/// A slot for a key.
 #[inline]
 fn spread(key: u64) -> usize {
     (key.wrapping_mul(MULTIPLIER) >> 40) as usize
