@@ -1,7 +1,7 @@
 //! What a cache counts.
 
-/// What happened since the cache was made. `sets` = live entries + the four ways an entry can leave.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What happened since the cache was made. `sets` = live entries + the ways an entry can leave.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stats {
     pub hits: u64,
     pub misses: u64,
@@ -9,6 +9,10 @@ pub struct Stats {
     pub sets: u64,
     /// Sets that stored nothing: heavier than the whole cache, or already expired.
     pub refused: u64,
+    /// The costs of the entries that hits returned, in dollars.
+    pub saved: f64,
+    /// The costs of the entries that were stored.
+    pub spent: f64,
     pub evicted: Evicted,
 }
 
@@ -23,15 +27,18 @@ pub struct Evicted {
     pub replaced: u64,
     /// By `delete` or `clear`.
     pub deleted: u64,
+    /// By a tag or a prefix; counted when they are met, not when it was invalidated.
+    pub invalidated: u64,
 }
 
 /// Why an entry leaves.
-#[derive(Clone, Copy)]
-pub(super) enum Reason {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
     Size,
     Expired,
     Replaced,
     Deleted,
+    Invalidated,
 }
 
 impl Evicted {
@@ -41,6 +48,7 @@ impl Evicted {
             Reason::Expired => &mut self.expired,
             Reason::Replaced => &mut self.replaced,
             Reason::Deleted => &mut self.deleted,
+            Reason::Invalidated => &mut self.invalidated,
         } += 1;
     }
 }

@@ -20,6 +20,10 @@ impl Lru {
 }
 
 impl Policy for Lru {
+    fn fresh(&self) -> Self {
+        Self::new()
+    }
+
     fn insert(&mut self, index: u32, load: Load) {
         self.order.push_newest(ALL, index);
         if index as usize == self.weights.len() {

@@ -22,6 +22,12 @@ pub type Order = Box<dyn FnOnce() -> Vec<u32> + Send>;
 
 /// The weights of all entries are at most the bound the policy was made with, at every return.
 pub trait Policy {
+    /// An empty policy with the same settings.
+    #[must_use]
+    fn fresh(&self) -> Self
+    where
+        Self: Sized;
+
     /// An entry came into the free slot `index`. Room for it was made before.
     fn insert(&mut self, index: u32, load: Load);
 
