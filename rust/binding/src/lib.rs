@@ -20,7 +20,7 @@ mod _core {
     use sparecall_core::cpu::{self, Level};
 
     #[pymodule_export]
-    use crate::cache::{BytesCache, CacheStats};
+    use crate::cache::{BytesCache, Cache, CacheStats};
     #[pymodule_export]
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
     #[pymodule_export]

@@ -56,6 +56,8 @@ pub struct Incoming<V> {
     pub cost: f64,
     /// On the caller's clock, or [`NEVER`].
     pub expires_at: u64,
+    /// Where it comes back from a file: [`Entry::memory`]. Its cost is not spent again.
+    pub memory: Option<u8>,
 }
 
 /// One entry, as a snapshot needs it.
@@ -184,55 +186,79 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         found.is_some_and(|index| self.end(index, now).is_none())
     }
 
-    /// Stores an entry under `key`, which `found` was looked up for just now, and says where: nowhere if it weighs more than
-    /// the whole cache or its end has come. What was under the key leaves in any case: it has been overtaken.
+    /// Stores an entry under the key that `found` was looked up for just now, and says where: nowhere if it weighs more than
+    /// the whole cache or its end has come. What was under the key leaves in any case: it has been overtaken. `key` is asked
+    /// for only where no entry has it yet.
+    #[inline]
     pub fn set(
         &mut self,
         found: Option<u32>,
-        (hash, key): (u32, K),
+        (hash, key): (u32, impl FnOnce() -> K),
         incoming: Incoming<V>,
-        tags: impl Iterator<Item = (u32, StoredKey)>,
+        tags: &[(u32, StoredKey)],
         now: u64,
         displaced: &mut Displaced<K, V>,
     ) -> Option<u32> {
-        self.upkeep(UPKEEP, now, displaced);
-        let mut found = found.filter(|&index| self.slots.get(index).entry.is_some());
-        if let Some((index, reason)) = found.and_then(|index| Some((index, self.end(index, || now)?))) {
-            self.remove(index, reason, displaced);
-            found = None;
-        }
-        let Incoming { value, weight, cost, expires_at } = incoming;
+        let found = if found.is_some() { self.replaceable(found, now, displaced) } else { None };
+        self.expire(UPKEEP, now, displaced);
+        self.sweep_slots(SWEEP, displaced);
+        let Incoming { value, weight, cost, expires_at, memory } = incoming;
         if weight > self.max_weight || expires_at <= now {
-            if let Some(index) = found {
-                self.remove(index, Reason::Replaced, displaced);
-            }
-            displaced.keys.push(key);
             displaced.values.push(value);
-            self.stats.refused += 1;
+            self.refuse(found, displaced);
             return None;
         }
         let load = Load { hash, weight, cost };
         let index = if let Some(index) = found {
-            displaced.keys.push(key);
-            self.replace(index, value, load, expires_at, now, displaced);
+            self.reload(index, load, now, displaced);
+            let slot = self.slots.get_mut(index);
+            slot.expires_at = expires_at;
+            if let Some((_, old)) = &mut slot.entry {
+                displaced.values.push(std::mem::replace(old, value));
+            }
             index
         } else {
             self.make_room(weight, NIL, now, displaced);
-            let index = self.slots.insert(hash, self.prefixes.era(), expires_at, (key, value));
+            let index = self.slots.insert(hash, self.prefixes.era(), expires_at, (key(), value));
             self.policy.insert(index, load);
             index
         };
         if expires_at != NEVER {
-            if self.mortal == 0 {
-                self.wheel.start(now);
-            }
-            self.mortal += 1;
-            self.wheel.insert(index, expires_at);
+            self.give_life(index, expires_at, now);
         }
-        self.tags.attach(index, tags);
-        self.set_cost(index, cost);
+        if !tags.is_empty() {
+            self.tags.attach(index, tags);
+        }
+        if cost != 0.0 || (index as usize) < self.costs.len() {
+            self.set_cost(index, cost);
+        }
+        match memory {
+            Some(memory) => self.policy.remember(index, memory),
+            None => self.stats.spent += cost,
+        }
         self.stats.sets += 1;
         Some(index)
+    }
+
+    /// What was found, if it is still to be replaced; if it is over, it leaves for that reason. Nothing that comes after can
+    /// take it before its turn: it is live, and `now` stands still.
+    fn replaceable(&mut self, found: Option<u32>, now: u64, displaced: &mut Displaced<K, V>) -> Option<u32> {
+        let index = found?;
+        match self.end(index, || now) {
+            Some(reason) => {
+                self.remove(index, reason, displaced);
+                None
+            }
+            None => Some(index),
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, found: Option<u32>, displaced: &mut Displaced<K, V>) {
+        if let Some(index) = found {
+            self.remove(index, Reason::Replaced, displaced);
+        }
+        self.stats.refused += 1;
     }
 
     /// Removes what was found and says whether it was live.
@@ -316,11 +342,6 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         self.tags.of(index)
     }
 
-    /// Gives an entry that was just set what [`Entry::memory`] said of it.
-    pub fn remember(&mut self, index: u32, memory: u8) {
-        self.policy.remember(index, memory);
-    }
-
     #[inline]
     fn may_be_dead(&self) -> bool {
         self.tags.any_dead() || self.prefixes.any()
@@ -365,15 +386,8 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         }
     }
 
-    fn replace(
-        &mut self,
-        index: u32,
-        value: V,
-        load: Load,
-        expires_at: u64,
-        now: u64,
-        displaced: &mut Displaced<K, V>,
-    ) {
+    /// Prepares an entry that stays for a new value.
+    fn reload(&mut self, index: u32, load: Load, now: u64, displaced: &mut Displaced<K, V>) {
         if load.weight > self.policy.weight(index) {
             // It weighs nothing while room is made for its new weight.
             self.policy.replace(index, Load { weight: 0, ..load });
@@ -382,13 +396,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         self.policy.replace(index, load);
         self.forget_life(index);
         self.tags.detach(index);
-        let era = self.prefixes.era();
-        let slot = self.slots.get_mut(index);
-        slot.era = era;
-        slot.expires_at = expires_at;
-        if let Some((_, old)) = &mut slot.entry {
-            displaced.values.push(std::mem::replace(old, value));
-        }
+        self.slots.get_mut(index).era = self.prefixes.era();
         self.stats.evicted.replaced += 1;
     }
 
@@ -410,28 +418,30 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         }
     }
 
+    fn give_life(&mut self, index: u32, expires_at: u64, now: u64) {
+        if self.mortal == 0 {
+            self.wheel.start(now);
+        }
+        self.mortal += 1;
+        self.wheel.insert(index, expires_at);
+    }
+
     fn set_cost(&mut self, index: u32, cost: f64) {
         if self.costs.len() <= index as usize {
-            if cost == 0.0 {
-                return;
-            }
             self.costs.resize(index as usize + 1, 0.0);
         }
         self.costs[index as usize] = cost;
-        self.stats.spent += cost;
-    }
-
-    fn upkeep(&mut self, steps: usize, now: u64, displaced: &mut Displaced<K, V>) {
-        self.expire(steps, now, displaced);
-        self.sweep_slots(SWEEP, displaced);
     }
 
     /// Lets the wheel go on.
     #[inline]
     fn expire(&mut self, steps: usize, now: u64, displaced: &mut Displaced<K, V>) {
-        if self.mortal == 0 || !self.wheel.is_due(now) {
-            return;
+        if self.mortal > 0 && self.wheel.is_due(now) {
+            self.advance(steps, now, displaced);
         }
+    }
+
+    fn advance(&mut self, steps: usize, now: u64, displaced: &mut Displaced<K, V>) {
         for _ in 0..steps {
             match self.wheel.step(now, |slot| self.slots.get(slot).expires_at) {
                 Step::Expired(slot) => self.remove(slot, Reason::Expired, displaced),
@@ -442,7 +452,14 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     }
 
     /// Lets the hand go on over the slots and removes what was invalidated.
+    #[inline]
     fn sweep_slots(&mut self, steps: usize, displaced: &mut Displaced<K, V>) {
+        if self.may_be_dead() {
+            self.turn(steps, displaced);
+        }
+    }
+
+    fn turn(&mut self, steps: usize, displaced: &mut Displaced<K, V>) {
         for _ in 0..steps {
             if !self.may_be_dead() {
                 return;

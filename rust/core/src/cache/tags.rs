@@ -36,17 +36,14 @@ impl Tags {
     }
 
     /// Gives the entry in `slot`, which has none, these tags.
-    pub(super) fn attach(&mut self, slot: u32, names: impl Iterator<Item = (u32, StoredKey)>) {
-        let mut numbers: Vec<u32> = Vec::with_capacity(names.size_hint().0);
+    pub(super) fn attach(&mut self, slot: u32, names: &[(u32, StoredKey)]) {
+        let mut numbers: Vec<u32> = Vec::with_capacity(names.len());
         for (hash, name) in names {
-            let number = self.number(hash, name);
+            let number = self.number(*hash, name);
             if !numbers.contains(&number) {
                 self.tags[number as usize].entries += 1;
                 numbers.push(number);
             }
-        }
-        if numbers.is_empty() {
-            return;
         }
         if self.held.len() <= slot as usize {
             self.held.resize_with(slot as usize + 1, Box::default);
@@ -106,13 +103,13 @@ impl Tags {
         self.names.len()
     }
 
-    fn number(&mut self, hash: u32, name: StoredKey) -> u32 {
+    fn number(&mut self, hash: u32, name: &StoredKey) -> u32 {
         let tags = &self.tags;
         let known = self.names.find(spread(hash), |&other| is(&tags[other as usize], hash, name.as_key()));
         if let Some(&number) = known {
             return number;
         }
-        let tag = Tag { name: Some(name), hash, entries: 0 };
+        let tag = Tag { name: Some(name.clone()), hash, entries: 0 };
         let number = if let Some(number) = self.free.pop() {
             self.tags[number as usize] = tag;
             number
@@ -146,11 +143,11 @@ mod tests {
     #[test]
     fn a_name_comes_back_to_life_with_a_new_entry_and_nothing_stays_of_the_old_one() {
         let mut tags = Tags::default();
-        tags.attach(3, [name("a"), name("b"), name("a")].into_iter());
-        tags.attach(5, [name("a")].into_iter());
+        tags.attach(3, &[name("a"), name("b"), name("a")]);
+        tags.attach(5, &[name("a")]);
         assert_eq!(invalidate(&mut tags, "a"), 2);
         assert_eq!(invalidate(&mut tags, "a"), 0, "nobody carries the new one yet");
-        tags.attach(4, [name("a")].into_iter());
+        tags.attach(4, &[name("a")]);
         assert_eq!([3, 4, 5].map(|slot| tags.is_dead(slot)), [true, false, true]);
         assert!(tags.any_dead());
         tags.detach(3);
@@ -168,7 +165,7 @@ mod tests {
         for round in 0..100 {
             for slot in 0..1000 {
                 tags.detach(slot);
-                tags.attach(slot, [name(&format!("{round} {slot}"))].into_iter());
+                tags.attach(slot, &[name(&format!("{round} {slot}"))]);
             }
         }
         assert!(tags.tags.len() <= 1001 && tags.len() == 1000);

@@ -1,0 +1,417 @@
+//! `Cache`: any hashable key, any value. Python code of keys, values and weighers runs unlocked, whatever it does.
+
+use std::path::PathBuf;
+
+use pyo3::exceptions::{PyKeyError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyInt, PyList};
+use pyo3::{PyTraverseError, PyVisit};
+use sparecall_core::cache::snapshot::Form;
+use sparecall_core::cache::{Displaced, Incoming, Key, StoredKey, mix};
+use sparecall_core::error::Error;
+
+use super::guarded::Guarded;
+use super::object_key::{self, ObjectKey};
+use super::plain;
+use super::save::{self, AT_ONCE};
+use super::state::{self, Options, Settings, State};
+use super::stats::CacheStats;
+use super::{pairs, tags, to_tuple};
+use crate::clock::Clock;
+use crate::error::{to_python, wrong_type};
+
+type Objects = State<ObjectKey, Py<PyAny>>;
+
+/// How many other keys a key may be asked about in one call: more come only where an `__eq__` adds keys as fast as it is
+/// asked.
+const MOST_QUESTIONS: usize = 1000;
+
+/// An in-process cache of any objects under any hashable keys, bounded by weight.
+#[pyclass(frozen, mapping, generic, module = "sparecall.cache")]
+pub(crate) struct Cache {
+    state: Guarded<Objects>,
+    settings: Settings,
+    weigher: Option<Py<PyAny>>,
+}
+
+#[pymethods]
+impl Cache {
+    #[new]
+    #[pyo3(signature = (max_weight, *, policy="adaptive", ttl=None, jitter=0.0, weigher=None, seed=None, clock=None))]
+    #[allow(clippy::too_many_arguments)] // one for each of Python's
+    fn new(
+        py: Python<'_>,
+        max_weight: &Bound<'_, PyInt>,
+        policy: &str,
+        ttl: Option<f64>,
+        jitter: f64,
+        weigher: Option<Bound<'_, PyAny>>,
+        seed: Option<u64>,
+        clock: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        if let Some(weigher) = weigher.as_ref().filter(|weigher| !weigher.is_callable()) {
+            return Err(wrong_type("weigher", "a callable of key and value that returns a weight", weigher));
+        }
+        let options = Options { policy, ttl, jitter, seed, clock };
+        let (state, settings) = options.build(py, "max_weight", max_weight)?;
+        Ok(Self { state, settings, weigher: weigher.map(Bound::unbind) })
+    }
+
+    /// The value under `key`, or `default`.
+    #[pyo3(signature = (key, default=None))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.read(py, key, &mut Displaced::new())?.or(default))
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.read(py, key, &mut Displaced::new())?.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+    }
+
+    fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let now = self.settings.clock.read(py)?;
+        self.find(key, hash(key)?, |state, found| state.cache.is_live(found, || now.nanoseconds()))
+    }
+
+    /// Stores `value` under `key` and says whether it did: not where it is too heavy or `ttl` is 0.
+    #[pyo3(signature = (key, value, *, ttl=None, weight=None, cost=None, tags=None))]
+    #[allow(clippy::too_many_arguments)] // one for each of Python's
+    fn set(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        ttl: Option<f64>,
+        weight: Option<&Bound<'_, PyAny>>,
+        cost: Option<f64>,
+        tags: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<bool> {
+        let tags = tags::parse(tags)?;
+        let given = self.given(py, key, value, (ttl, weight, cost))?;
+        self.store(py, key, given, &tags, &mut Displaced::new())
+    }
+
+    fn __setitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let given = self.given(py, key, value, (None, None, None))?;
+        self.store(py, key, given, &[], &mut Displaced::new()).map(drop)
+    }
+
+    /// Removes `key` and says whether it was there.
+    fn delete(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.remove(py, key, &mut Displaced::new())
+    }
+
+    fn __delitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.delete(py, key)? { Ok(()) } else { Err(PyKeyError::new_err(key.clone().unbind())) }
+    }
+
+    /// The values under `keys`, `None` where there is none, in one crossing.
+    fn get_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        let mut displaced = Displaced::new();
+        let keys = to_tuple(keys)?;
+        let found = keys.as_slice().iter().map(|key| self.read(py, key, &mut displaced));
+        PyList::new(py, found.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// Stores every `(key, value)` of `items`, a dict or an iterable of pairs, and returns how many were stored.
+    #[pyo3(signature = (items, *, ttl=None, weight=None, cost=None, tags=None))]
+    fn set_many(
+        &self,
+        py: Python<'_>,
+        items: &Bound<'_, PyAny>,
+        ttl: Option<f64>,
+        weight: Option<&Bound<'_, PyAny>>,
+        cost: Option<f64>,
+        tags: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<usize> {
+        let tags = tags::parse(tags)?;
+        let pairs = pairs(items)?;
+        let given = pairs.iter().map(|(key, value)| self.given(py, key, value, (ttl, weight, cost)));
+        let given = given.collect::<PyResult<Vec<_>>>()?;
+        let mut displaced = Displaced::new();
+        let mut stored = 0;
+        for ((key, _), given) in pairs.iter().zip(given) {
+            stored += usize::from(self.store(py, key, given, &tags, &mut displaced)?);
+        }
+        Ok(stored)
+    }
+
+    /// Removes every one of `keys` and returns how many were there.
+    fn delete_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let mut displaced = Displaced::new();
+        let mut removed = 0;
+        for key in to_tuple(keys)?.as_slice() {
+            removed += usize::from(self.remove(py, key, &mut displaced)?);
+        }
+        Ok(removed)
+    }
+
+    /// Invalidates every entry that carries `tag` and returns how many there were.
+    fn invalidate_tag(&self, py: Python<'_>, tag: &Bound<'_, PyAny>) -> PyResult<usize> {
+        tags::one(tag, |hash, name| self.state.with(py, |state| state.cache.invalidate_tag(hash, name)))?
+    }
+
+    /// Invalidates every entry whose key is a str that is `prefix` or goes on after it with a `/`.
+    fn invalidate_prefix(&self, py: Python<'_>, prefix: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut displaced = Displaced::new();
+        tags::prefix(prefix, |path| {
+            self.state.with(py, |state| state.cache.invalidate_prefix(path, &mut displaced))
+        })?
+    }
+
+    /// Removes entries that have expired or were invalidated, in at most `limit` steps, and returns how many.
+    #[pyo3(signature = (*, limit=1000))]
+    fn sweep(&self, py: Python<'_>, limit: usize) -> PyResult<usize> {
+        let now = self.settings.clock.read(py)?.nanoseconds();
+        let mut displaced = Displaced::new();
+        self.state.with(py, |state| state.cache.sweep(limit, now, &mut displaced))
+    }
+
+    /// Removes every entry; statistics go on.
+    fn clear(&self, py: Python<'_>) -> PyResult<()> {
+        let mut displaced = Displaced::new();
+        self.state.with(py, |state| state.cache.clear(&mut displaced))
+    }
+
+    /// What happened so far and what is held now.
+    fn stats(&self, py: Python<'_>) -> PyResult<CacheStats> {
+        self.state.with(py, |state| CacheStats::of(&state.cache))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.state.with(py, |state| state.cache.len())
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        self.state.with(py, |state| {
+            let cache = &state.cache;
+            let (policy, entries, weight) = (cache.policy().name(), cache.len(), cache.weight());
+            format!("Cache({}, policy='{policy}', entries={entries}, weight={weight})", cache.max_weight())
+        })
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // pyo3 hands paths over by value
+    /// Writes every live entry to the file `path`, in order, with the life it has left.
+    #[pyo3(signature = (path, *, encode=None))]
+    fn save(&self, py: Python<'_>, path: PathBuf, encode: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let read = |key: &ObjectKey, value: &Py<PyAny>| (key.0.clone_ref(py), value.clone_ref(py));
+        save::save(py, &self.state, &self.settings, (&path, Form::Objects), read, |(key, value), write| {
+            let mut key_bytes = Vec::new();
+            plain::encode(key.bind(py), "a key", &mut key_bytes)?;
+            let (kind, value_bytes) = plain::encode_value(value.bind(py), encode.as_ref())?;
+            write(Key { kind: Key::DIGEST, bytes: &key_bytes }, kind, &value_bytes);
+            Ok(())
+        })
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // pyo3 hands paths over by value
+    /// Adds the live entries of the file `path`, as if each had been set in its order, and returns how many.
+    #[pyo3(signature = (path, *, decode=None))]
+    fn load(&self, py: Python<'_>, path: PathBuf, decode: Option<Bound<'_, PyAny>>) -> PyResult<usize> {
+        let loaded = save::load(py, &self.settings, (&path, Form::Objects), |records| {
+            let mut loaded = Vec::new();
+            for record in records {
+                let key = plain::decode(py, record.key.bytes)?;
+                let value = plain::decode_value(py, record.value_kind, record.value, decode.as_ref())?;
+                let given = Incoming {
+                    value: value.unbind(),
+                    weight: record.weight,
+                    cost: record.cost,
+                    expires_at: record.remaining,
+                    memory: Some(record.memory),
+                };
+                loaded.push((key, given, tags::restore(py, &record.tags)?));
+                if loaded.len() % AT_ONCE == 0 {
+                    py.detach(std::thread::yield_now);
+                }
+            }
+            Ok(loaded)
+        })?;
+        let mut stored = 0;
+        for (count, (key, given, tags)) in loaded.into_iter().enumerate() {
+            stored += usize::from(self.store(py, &key, given, &tags, &mut Displaced::new())?);
+            if count % AT_ONCE == 0 {
+                py.detach(std::thread::yield_now);
+            }
+        }
+        Ok(stored)
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the signature pyo3 asks for
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Clock::Injected(clock) = &self.settings.clock {
+            visit.call(clock)?;
+        }
+        visit.call(&self.weigher)?;
+        let entries = self.state.traverse(|state| {
+            state.cache.entries().try_for_each(|(key, value)| {
+                visit.call(&key.0)?;
+                visit.call(value)
+            })
+        });
+        entries.unwrap_or(Ok(()))
+    }
+
+    fn __clear__(&self) {
+        Python::attach(|py| {
+            // It fails only where the cache is at work, and then it is no garbage.
+            let _ = self.clear(py);
+        });
+    }
+}
+
+#[inline]
+fn hash(key: &Bound<'_, PyAny>) -> PyResult<u32> {
+    Ok(mix(key.hash()? as u64))
+}
+
+impl Cache {
+    /// Looks `key` up and calls `work` with what was found, under one lock. Keys that only Python code can compare are asked
+    /// in between, unlocked, each at most once; what they answered holds for those very objects.
+    #[inline]
+    fn find<R>(
+        &self,
+        key: &Bound<'_, PyAny>,
+        hash: u32,
+        work: impl FnOnce(&mut Objects, Option<u32>) -> R,
+    ) -> PyResult<R> {
+        let py = key.py();
+        let mut question = None;
+        let mut work = Some(work);
+        let done = self.state.with(py, |state| {
+            let found = state.cache.find(hash, |held| {
+                let held = held.0.bind(py);
+                object_key::equal(held, key).unwrap_or_else(|| {
+                    question.get_or_insert_with(|| held.clone());
+                    false
+                })
+            });
+            if found.is_none() && question.is_some() { None } else { work.take().map(|work| work(state, found)) }
+        })?;
+        match (done, question, work) {
+            (None, Some(question), Some(work)) => self.ask(key, hash, question, work),
+            (done, ..) => done.ok_or_else(|| crate::error::internal(py)),
+        }
+    }
+
+    /// [`Self::find`] where `question`, a key that is held, has to be asked first.
+    #[cold]
+    fn ask<'py, R>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        hash: u32,
+        mut question: Bound<'py, PyAny>,
+        mut work: impl FnOnce(&mut Objects, Option<u32>) -> R,
+    ) -> PyResult<R> {
+        let py = key.py();
+        let mut unequal: Vec<Bound<'py, PyAny>> = Vec::new();
+        while unequal.len() < MOST_QUESTIONS {
+            let same = question.eq(key)?;
+            let looked_up = self.state.with(py, |state| {
+                let mut next = None;
+                let found = state.cache.find(hash, |held| {
+                    let held = held.0.bind(py);
+                    if held.is(&question) {
+                        return same;
+                    }
+                    if unequal.iter().any(|other| other.is(held)) {
+                        return false;
+                    }
+                    object_key::equal(held, key).unwrap_or_else(|| {
+                        next.get_or_insert_with(|| held.clone());
+                        false
+                    })
+                });
+                match next {
+                    Some(next) if found.is_none() => Err((next, work)),
+                    _ => Ok(work(state, found)),
+                }
+            })?;
+            (question, work) = match looked_up {
+                Ok(result) => return Ok(result),
+                Err((next, work)) => {
+                    unequal.push(question);
+                    (next, work)
+                }
+            };
+        }
+        Err(PyRuntimeError::new_err("comparing this key with others never ended: its __eq__ changes the cache"))
+    }
+
+    #[inline]
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        displaced: &mut Displaced<ObjectKey, Py<PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let hash = hash(key)?;
+        let now = self.settings.clock.read(py)?;
+        self.find(key, hash, |state, found| {
+            let value = state.cache.read(found, || now.nanoseconds(), displaced);
+            value.map(|value| value.bind(py).clone())
+        })
+    }
+
+    #[inline(always)] // measured: see `BytesCache`
+    #[allow(clippy::inline_always)]
+    fn given(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        (ttl, weight, cost): (Option<f64>, Option<&Bound<'_, PyAny>>, Option<f64>),
+    ) -> PyResult<Incoming<Py<PyAny>>> {
+        let weight = match (weight, &self.weigher) {
+            (Some(weight), _) => checked_weight(weight)?,
+            (None, Some(weigher)) => checked_weight(&weigher.bind(py).call1((key, value))?)?,
+            (None, None) => 1,
+        };
+        let life = self.settings.life(py, ttl)?;
+        let cost = state::cost(py, cost)?;
+        Ok(Incoming { value: value.clone().unbind(), weight, cost, expires_at: life, memory: None })
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    fn store(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        given: Incoming<Py<PyAny>>,
+        tags: &[(u32, StoredKey)],
+        displaced: &mut Displaced<ObjectKey, Py<PyAny>>,
+    ) -> PyResult<bool> {
+        let hash = hash(key)?;
+        let now = self.settings.clock.read(py)?;
+        self.find(key, hash, |state, found| {
+            state.set(found, (hash, || ObjectKey(key.clone().unbind())), given, tags, now, displaced)
+        })
+    }
+
+    fn remove(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        displaced: &mut Displaced<ObjectKey, Py<PyAny>>,
+    ) -> PyResult<bool> {
+        let hash = hash(key)?;
+        let now = self.settings.clock.read(py)?;
+        self.find(key, hash, |state, found| state.cache.delete(found, || now.nanoseconds(), displaced))
+    }
+}
+
+/// A weight as the user or the weigher gave it.
+fn checked_weight(weight: &Bound<'_, PyAny>) -> PyResult<u64> {
+    if !weight.is_instance_of::<PyInt>() {
+        return Err(wrong_type("weight", "int", weight));
+    }
+    weight.extract::<u64>().map_err(|_| {
+        let limit = "give a whole number from 0 to 2**64 - 1".to_owned();
+        to_python(weight.py(), &Error::InvalidArgument { name: "weight", value: weight.to_string(), limit })
+    })
+}

@@ -1,0 +1,119 @@
+//! What both caches are behind their lock: core's cache and the rule by which lives are given.
+
+use std::hash::{BuildHasher, RandomState};
+
+use pyo3::prelude::*;
+use pyo3::types::PyInt;
+use sparecall_core::cache::policy::{AnyPolicy, Policy};
+use sparecall_core::cache::{self, Displaced, Incoming, Jitter, NEVER, Path, StoredKey};
+use sparecall_core::error::Error;
+
+use super::guarded::{Guarded, Renew};
+use crate::clock::{self, Clock, Now};
+use crate::error::{to_python, wrong_type};
+
+pub(super) struct State<K, V> {
+    pub(super) cache: cache::Cache<K, V, AnyPolicy>,
+    jitter: Jitter,
+}
+
+impl<K: Path, V> Renew for State<K, V> {
+    fn renewed(&self) -> Self {
+        let policy = self.cache.policy().fresh();
+        Self { cache: cache::Cache::new(self.cache.max_weight(), policy), jitter: self.jitter.clone() }
+    }
+}
+
+impl<K: Path, V> State<K, V> {
+    /// Stores an entry under the key that `found` was looked up for, and says whether it did. `incoming.expires_at` is the life
+    /// that was given: in nanoseconds, or `NEVER`.
+    #[inline]
+    pub(super) fn set(
+        &mut self,
+        found: Option<u32>,
+        key: (u32, impl FnOnce() -> K),
+        mut incoming: Incoming<V>,
+        tags: &[(u32, StoredKey)],
+        now: Now,
+        displaced: &mut Displaced<K, V>,
+    ) -> bool {
+        let mortal = incoming.expires_at != NEVER;
+        let now = if mortal || self.cache.has_mortal() { now.nanoseconds() } else { 0 };
+        if mortal {
+            // A life that comes from a file has been shortened before.
+            let life = incoming.expires_at;
+            let life = if incoming.memory.is_none() { self.jitter.shorten(life) } else { life };
+            incoming.expires_at = now.saturating_add(life);
+        }
+        self.cache.set(found, key, incoming, tags, now, displaced).is_some()
+    }
+}
+
+/// What both caches are made with and keep beside the lock.
+pub(super) struct Settings {
+    /// The life of entries set without one, in nanoseconds, or `NEVER`.
+    pub(super) ttl: u64,
+    pub(super) clock: Clock,
+}
+
+/// The arguments both constructors have in common.
+pub(super) struct Options<'py> {
+    pub(super) policy: &'py str,
+    pub(super) ttl: Option<f64>,
+    pub(super) jitter: f64,
+    pub(super) seed: Option<u64>,
+    pub(super) clock: Option<Bound<'py, PyAny>>,
+}
+
+impl Options<'_> {
+    pub(super) fn build<K: Path, V>(
+        self,
+        py: Python<'_>,
+        name: &'static str,
+        max_weight: &Bound<'_, PyInt>,
+    ) -> PyResult<(Guarded<State<K, V>>, Settings)> {
+        let max_weight = max_weight.extract::<u64>().map_err(|_| {
+            let limit = "give a whole number from 0 to 2**64 - 1".to_owned();
+            to_python(py, &Error::InvalidArgument { name, value: max_weight.to_string(), limit })
+        })?;
+        let policy = AnyPolicy::from_name(self.policy, max_weight).ok_or_else(|| {
+            let known = AnyPolicy::NAMES.join(", ");
+            to_python(py, &Error::UnknownName { kind: "cache policy", name: self.policy.to_owned(), known })
+        })?;
+        if !(0.0..=1.0).contains(&self.jitter) {
+            let limit = "give the share of a life, from 0 to 1, by which chance may shorten it".to_owned();
+            let value = self.jitter.to_string();
+            return Err(to_python(py, &Error::InvalidArgument { name: "jitter", value, limit }));
+        }
+        let clock = match self.clock {
+            None => Clock::Coarse,
+            Some(clock) if clock.is_callable() => Clock::Injected(clock.unbind()),
+            Some(clock) => return Err(wrong_type("clock", "a callable that returns seconds", &clock)),
+        };
+        let ttl = self.ttl.map_or(Ok(NEVER), |seconds| clock::duration(py, "ttl", seconds))?;
+        let jitter = Jitter::new(self.jitter, self.seed.unwrap_or_else(|| RandomState::new().hash_one(0)));
+        let cache = cache::Cache::new(max_weight, policy);
+        Ok((Guarded::new(State { cache, jitter }), Settings { ttl, clock }))
+    }
+}
+
+impl Settings {
+    /// The life of an entry that is set with `ttl` seconds.
+    #[inline]
+    pub(super) fn life(&self, py: Python<'_>, ttl: Option<f64>) -> PyResult<u64> {
+        ttl.map_or(Ok(self.ttl), |seconds| clock::duration(py, "ttl", seconds))
+    }
+}
+
+/// Dollars that a miss would cost.
+#[inline]
+pub(super) fn cost(py: Python<'_>, dollars: Option<f64>) -> PyResult<f64> {
+    match dollars {
+        None => Ok(0.0),
+        Some(dollars) if dollars.is_finite() && dollars >= 0.0 => Ok(dollars),
+        Some(dollars) => {
+            let limit = "give the dollars that a miss would cost, finite and not negative".to_owned();
+            Err(to_python(py, &Error::InvalidArgument { name: "cost", value: dollars.to_string(), limit }))
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Values of a `BytesCache`: the very bytes that were given, or an LZ4 block of them.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::internal;
+
+/// Above so many bytes, (de)compression lets other threads run.
+const DETACH: usize = 1 << 18;
+
+/// An LZ4 block. It never leaves the cache.
+#[pyclass(frozen)]
+pub(super) struct Compressed {
+    block: Box<[u8]>,
+    length: usize,
+}
+
+/// A value as a slot holds it: exact `bytes`, or [`Compressed`]. Dropping one runs no Python code.
+pub(super) type Held = Py<PyAny>;
+
+/// What to hold for `value`, and how many bytes that takes. Values longer than `above` are compressed, where it helps.
+#[inline]
+pub(super) fn hold(value: &Bound<'_, PyBytes>, above: usize) -> PyResult<(Held, u64)> {
+    let length = value.as_bytes().len();
+    if length > above
+        && let Some(held) = compress(value)?
+    {
+        return Ok(held);
+    }
+    Ok((value.clone().into_any().unbind(), length as u64))
+}
+
+#[cold]
+fn compress(value: &Bound<'_, PyBytes>) -> PyResult<Option<(Held, u64)>> {
+    let (py, bytes) = (value.py(), value.as_bytes());
+    let work = || lz4_flex::block::compress(bytes);
+    let block = if bytes.len() > DETACH { py.detach(work) } else { work() };
+    // Not worth the time of every hit where it saves less than an eighth.
+    if block.len() > bytes.len() - bytes.len() / 8 {
+        return Ok(None);
+    }
+    let size = block.len() as u64;
+    let compressed = Compressed { block: block.into(), length: bytes.len() };
+    Ok(Some((Py::new(py, compressed)?.into_any(), size)))
+}
+
+/// The bytes that were given.
+#[inline]
+pub(super) fn release<'py>(py: Python<'py>, held: &Held) -> PyResult<Bound<'py, PyBytes>> {
+    match held.bind(py).cast_exact::<PyBytes>() {
+        Ok(bytes) => Ok(bytes.clone()),
+        Err(_) => decompress(held.bind(py)),
+    }
+}
+
+#[cold]
+fn decompress<'py>(held: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let py = held.py();
+    let compressed = held.cast_exact::<Compressed>()?.get();
+    PyBytes::new_with(py, compressed.length, |bytes| {
+        let mut work = || lz4_flex::block::decompress_into(&compressed.block, bytes);
+        let done = if compressed.length > DETACH { py.detach(work) } else { work() };
+        if done.is_ok_and(|length| length == compressed.length) { Ok(()) } else { Err(internal(py)) }
+    })
+}
+
+/// The kinds of value in a file.
+const PLAIN: u8 = 0;
+const LZ4: u8 = 1;
+
+/// The kind and the bytes for a file. An LZ4 block begins with the length of what it holds.
+pub(super) fn to_file(py: Python<'_>, held: &Held, work: impl FnOnce(u8, &[u8])) -> PyResult<()> {
+    if let Ok(bytes) = held.bind(py).cast_exact::<PyBytes>() {
+        work(PLAIN, bytes.as_bytes());
+    } else {
+        let Compressed { block, length } = held.bind(py).cast_exact::<Compressed>()?.get();
+        work(LZ4, &[&(*length as u64).to_le_bytes(), &block[..]].concat());
+    }
+    Ok(())
+}
+
+/// What to hold for a value from a file, and how many bytes that takes; `ValueError` where it is not what its kind says.
+pub(super) fn from_file(py: Python<'_>, kind: u8, bytes: &[u8]) -> PyResult<(Held, u64)> {
+    match (kind, bytes.split_first_chunk::<8>()) {
+        (PLAIN, _) => Ok((PyBytes::new(py, bytes).into_any().unbind(), bytes.len() as u64)),
+        // No byte of a block stands for more than 255.
+        (LZ4, Some((length, block))) if u64::from_le_bytes(*length) / 256 <= block.len() as u64 => {
+            let compressed = Compressed { block: block.into(), length: u64::from_le_bytes(*length) as usize };
+            let held = Py::new(py, compressed)?.into_any();
+            release(py, &held)?; // a forged block must not be found out by a reader
+            Ok((held, block.len() as u64))
+        }
+        _ => Err(PyValueError::new_err("unknown kind of value")),
+    }
+}
