@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::cache::snapshot::{self, Form, Record};
-use sparecall_core::cache::{Displaced, Incoming, Key, StoredKey};
+use sparecall_core::cache::{Displaced, Key, StoredKey, Terms};
 
 use super::guarded::Guarded;
 use super::save::{self, AT_ONCE};
@@ -141,9 +141,9 @@ impl BytesCache {
         let mut displaced = Displaced::new();
         let now = self.settings.clock.read(py)?;
         self.state.with(py, |state| {
-            let set = |(key, given): (Hashed<'_>, _)| {
-                let found = state.cache.find(key.0, |held| held.is(key.1));
-                state.set(found, (key.0, || StoredKey::new(key.1)), given, &tags, now, &mut displaced)
+            let set = |((hash, key), value, terms): (Hashed<'_>, _, _)| {
+                let found = state.cache.find(hash, |held| held.is(key));
+                state.set(found, (hash, || StoredKey::new(key)), value, &terms, &tags, now, &mut displaced)
             };
             given.into_iter().map(set).filter(|stored| *stored).count()
         })
@@ -267,7 +267,7 @@ impl BytesCache {
         ttl: Option<f64>,
         cost: Option<f64>,
         tags: &[(u32, StoredKey)],
-    ) -> PyResult<(Hashed<'a>, Incoming<Held>)> {
+    ) -> PyResult<(Hashed<'a>, Held, Terms)> {
         let Ok(bytes) = value.cast_exact::<PyBytes>() else {
             return Err(wrong_type("value", "exactly bytes", value));
         };
@@ -275,7 +275,7 @@ impl BytesCache {
         let cost = state::cost(py, cost)?;
         let (value, size) = value::hold(bytes, self.compress_above)?;
         let weight = weight(key.1, size, tags);
-        Ok((key, Incoming { value, weight, cost, expires_at: self.settings.life(py, ttl)?, memory: None }))
+        Ok((key, value, Terms { weight, cost, expires_at: self.settings.life(py, ttl)?, memory: None }))
     }
 
     #[inline(always)]
@@ -283,14 +283,14 @@ impl BytesCache {
     fn store(
         &self,
         py: Python<'_>,
-        ((hash, key), given): (Hashed<'_>, Incoming<Held>),
+        ((hash, key), value, terms): (Hashed<'_>, Held, Terms),
         tags: &[(u32, StoredKey)],
     ) -> PyResult<bool> {
         let now = self.settings.clock.read(py)?;
         let mut displaced = Displaced::new();
         self.state.with(py, |state| {
             let found = state.cache.find(hash, |held| held.is(key));
-            state.set(found, (hash, || StoredKey::new(key)), given, tags, now, &mut displaced)
+            state.set(found, (hash, || StoredKey::new(key)), value, &terms, tags, now, &mut displaced)
         })
     }
 
@@ -312,14 +312,13 @@ impl BytesCache {
         let key = key::parse(&object)?;
         let (value, size) = value::from_file(py, record.value_kind, record.value).map_err(|_| save::forged(py))?;
         let tags = tags::restore(py, &record.tags)?;
-        let given = Incoming {
-            value,
+        let terms = Terms {
             weight: weight(key.1, size, &tags),
             cost: record.cost,
             expires_at: record.remaining,
             memory: Some(record.memory),
         };
-        self.store(py, (key, given), &tags)
+        self.store(py, (key, value, terms), &tags)
     }
 }
 

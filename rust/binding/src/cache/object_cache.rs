@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::cache::snapshot::Form;
-use sparecall_core::cache::{Displaced, Incoming, Key, StoredKey, mix};
+use sparecall_core::cache::{Displaced, Key, StoredKey, Terms, mix};
 use sparecall_core::error::Error;
 
 use super::guarded::Guarded;
@@ -18,7 +18,7 @@ use super::state::{self, Options, Settings, State};
 use super::stats::CacheStats;
 use super::{pairs, tags, to_tuple};
 use crate::clock::Clock;
-use crate::error::{to_python, wrong_type};
+use crate::error::{internal, to_python, wrong_type};
 
 type Objects = State<ObjectKey, Py<PyAny>>;
 
@@ -91,13 +91,13 @@ impl Cache {
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         let tags = tags::parse(tags)?;
-        let given = self.given(py, key, value, (ttl, weight, cost))?;
-        self.store(py, key, given, &tags, &mut Displaced::new())
+        let terms = self.terms(py, key, value, (ttl, weight, cost))?;
+        self.store(py, key, value, &terms, &tags, &mut Displaced::new())
     }
 
     fn __setitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let given = self.given(py, key, value, (None, None, None))?;
-        self.store(py, key, given, &[], &mut Displaced::new()).map(drop)
+        let terms = self.terms(py, key, value, (None, None, None))?;
+        self.store(py, key, value, &terms, &[], &mut Displaced::new()).map(drop)
     }
 
     /// Removes `key` and says whether it was there.
@@ -130,12 +130,12 @@ impl Cache {
     ) -> PyResult<usize> {
         let tags = tags::parse(tags)?;
         let pairs = pairs(items)?;
-        let given = pairs.iter().map(|(key, value)| self.given(py, key, value, (ttl, weight, cost)));
-        let given = given.collect::<PyResult<Vec<_>>>()?;
+        let terms = pairs.iter().map(|(key, value)| self.terms(py, key, value, (ttl, weight, cost)));
+        let terms = terms.collect::<PyResult<Vec<_>>>()?;
         let mut displaced = Displaced::new();
         let mut stored = 0;
-        for ((key, _), given) in pairs.iter().zip(given) {
-            stored += usize::from(self.store(py, key, given, &tags, &mut displaced)?);
+        for ((key, value), terms) in pairs.iter().zip(&terms) {
+            stored += usize::from(self.store(py, key, value, terms, &tags, &mut displaced)?);
         }
         Ok(stored)
     }
@@ -217,14 +217,13 @@ impl Cache {
             for record in records {
                 let key = plain::decode(py, record.key.bytes)?;
                 let value = plain::decode_value(py, record.value_kind, record.value, decode.as_ref())?;
-                let given = Incoming {
-                    value: value.unbind(),
+                let terms = Terms {
                     weight: record.weight,
                     cost: record.cost,
                     expires_at: record.remaining,
                     memory: Some(record.memory),
                 };
-                loaded.push((key, given, tags::restore(py, &record.tags)?));
+                loaded.push((key, value, terms, tags::restore(py, &record.tags)?));
                 if loaded.len() % AT_ONCE == 0 {
                     py.detach(std::thread::yield_now);
                 }
@@ -232,8 +231,8 @@ impl Cache {
             Ok(loaded)
         })?;
         let mut stored = 0;
-        for (count, (key, given, tags)) in loaded.into_iter().enumerate() {
-            stored += usize::from(self.store(py, &key, given, &tags, &mut Displaced::new())?);
+        for (count, (key, value, terms, tags)) in loaded.into_iter().enumerate() {
+            stored += usize::from(self.store(py, &key, &value, &terms, &tags, &mut Displaced::new())?);
             if count % AT_ONCE == 0 {
                 py.detach(std::thread::yield_now);
             }
@@ -277,11 +276,10 @@ impl Cache {
         &self,
         key: &Bound<'_, PyAny>,
         hash: u32,
-        work: impl FnOnce(&mut Objects, Option<u32>) -> R,
+        mut work: impl FnMut(&mut Objects, Option<u32>) -> R,
     ) -> PyResult<R> {
         let py = key.py();
         let mut question = None;
-        let mut work = Some(work);
         let done = self.state.with(py, |state| {
             let found = state.cache.find(hash, |held| {
                 let held = held.0.bind(py);
@@ -290,11 +288,12 @@ impl Cache {
                     false
                 })
             });
-            if found.is_none() && question.is_some() { None } else { work.take().map(|work| work(state, found)) }
+            if found.is_none() && question.is_some() { None } else { Some(work(state, found)) }
         })?;
-        match (done, question, work) {
-            (None, Some(question), Some(work)) => self.ask(key, hash, question, work),
-            (done, ..) => done.ok_or_else(|| crate::error::internal(py)),
+        match (done, question) {
+            (Some(result), _) => Ok(result),
+            (None, Some(question)) => self.ask(key, hash, question, work),
+            (None, None) => Err(internal(py)),
         }
     }
 
@@ -305,14 +304,14 @@ impl Cache {
         key: &Bound<'py, PyAny>,
         hash: u32,
         mut question: Bound<'py, PyAny>,
-        mut work: impl FnOnce(&mut Objects, Option<u32>) -> R,
+        mut work: impl FnMut(&mut Objects, Option<u32>) -> R,
     ) -> PyResult<R> {
         let py = key.py();
         let mut unequal: Vec<Bound<'py, PyAny>> = Vec::new();
         while unequal.len() < MOST_QUESTIONS {
             let same = question.eq(key)?;
-            let looked_up = self.state.with(py, |state| {
-                let mut next = None;
+            let mut next = None;
+            let done = self.state.with(py, |state| {
                 let found = state.cache.find(hash, |held| {
                     let held = held.0.bind(py);
                     if held.is(&question) {
@@ -326,18 +325,13 @@ impl Cache {
                         false
                     })
                 });
-                match next {
-                    Some(next) if found.is_none() => Err((next, work)),
-                    _ => Ok(work(state, found)),
-                }
+                if found.is_none() && next.is_some() { None } else { Some(work(state, found)) }
             })?;
-            (question, work) = match looked_up {
-                Ok(result) => return Ok(result),
-                Err((next, work)) => {
-                    unequal.push(question);
-                    (next, work)
-                }
-            };
+            match (done, next) {
+                (Some(result), _) => return Ok(result),
+                (None, Some(next)) => unequal.push(std::mem::replace(&mut question, next)),
+                (None, None) => return Err(internal(py)),
+            }
         }
         Err(PyRuntimeError::new_err("comparing this key with others never ended: its __eq__ changes the cache"))
     }
@@ -359,13 +353,13 @@ impl Cache {
 
     #[inline(always)] // measured: see `BytesCache`
     #[allow(clippy::inline_always)]
-    fn given(
+    fn terms(
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
         (ttl, weight, cost): (Option<f64>, Option<&Bound<'_, PyAny>>, Option<f64>),
-    ) -> PyResult<Incoming<Py<PyAny>>> {
+    ) -> PyResult<Terms> {
         let weight = match (weight, &self.weigher) {
             (Some(weight), _) => checked_weight(weight)?,
             (None, Some(weigher)) => checked_weight(&weigher.bind(py).call1((key, value))?)?,
@@ -373,7 +367,7 @@ impl Cache {
         };
         let life = self.settings.life(py, ttl)?;
         let cost = state::cost(py, cost)?;
-        Ok(Incoming { value: value.clone().unbind(), weight, cost, expires_at: life, memory: None })
+        Ok(Terms { weight, cost, expires_at: life, memory: None })
     }
 
     #[inline(always)]
@@ -382,14 +376,16 @@ impl Cache {
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
-        given: Incoming<Py<PyAny>>,
+        value: &Bound<'_, PyAny>,
+        terms: &Terms,
         tags: &[(u32, StoredKey)],
         displaced: &mut Displaced<ObjectKey, Py<PyAny>>,
     ) -> PyResult<bool> {
         let hash = hash(key)?;
         let now = self.settings.clock.read(py)?;
         self.find(key, hash, |state, found| {
-            state.set(found, (hash, || ObjectKey(key.clone().unbind())), given, tags, now, displaced)
+            let (held, value) = (|| ObjectKey(key.clone().unbind()), value.clone().unbind());
+            state.set(found, (hash, held), value, terms, tags, now, displaced)
         })
     }
 

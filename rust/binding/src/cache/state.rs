@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use pyo3::prelude::*;
 use pyo3::types::PyInt;
 use sparecall_core::cache::policy::{AnyPolicy, Policy};
-use sparecall_core::cache::{self, Displaced, Incoming, Jitter, NEVER, Path, StoredKey};
+use sparecall_core::cache::{self, Displaced, Jitter, NEVER, Path, StoredKey, Terms};
 use sparecall_core::error::Error;
 
 use super::guarded::{Guarded, Renew};
@@ -25,27 +25,30 @@ impl<K: Path, V> Renew for State<K, V> {
 }
 
 impl<K: Path, V> State<K, V> {
-    /// Stores an entry under the key that `found` was looked up for, and says whether it did. `incoming.expires_at` is the life
-    /// that was given: in nanoseconds, or `NEVER`.
+    /// Stores an entry under the key that `found` was looked up for, and says whether it did. `terms.expires_at` is the life that
+    /// was given: in nanoseconds, or `NEVER`.
     #[inline]
+    #[allow(clippy::too_many_arguments)] // see core's
     pub(super) fn set(
         &mut self,
         found: Option<u32>,
         key: (u32, impl FnOnce() -> K),
-        mut incoming: Incoming<V>,
+        value: V,
+        terms: &Terms,
         tags: &[(u32, StoredKey)],
         now: Now,
         displaced: &mut Displaced<K, V>,
     ) -> bool {
-        let mortal = incoming.expires_at != NEVER;
+        let mut terms = *terms;
+        let mortal = terms.expires_at != NEVER;
         let now = if mortal || self.cache.has_mortal() { now.nanoseconds() } else { 0 };
         if mortal {
             // A life that comes from a file has been shortened before.
-            let life = incoming.expires_at;
-            let life = if incoming.memory.is_none() { self.jitter.shorten(life) } else { life };
-            incoming.expires_at = now.saturating_add(life);
+            let life = terms.expires_at;
+            let life = if terms.memory.is_none() { self.jitter.shorten(life) } else { life };
+            terms.expires_at = now.saturating_add(life);
         }
-        self.cache.set(found, key, incoming, tags, now, displaced).is_some()
+        self.cache.set(found, key, value, &terms, tags, now, displaced).is_some()
     }
 }
 

@@ -8,6 +8,7 @@ pub struct Displaced<K, V> {
 }
 
 impl<K, V> Displaced<K, V> {
+    #[inline]
     pub const fn new() -> Self {
         Self { keys: Few::new(), values: Few::new() }
     }
@@ -19,16 +20,18 @@ impl<K, V> Default for Displaced<K, V> {
     }
 }
 
-/// One is the usual case and needs no allocation.
+/// None or one is the usual case: it needs no allocation, and two words are looked at when it is dropped.
 #[derive(Debug)]
+#[allow(clippy::box_collection)] // a vector is three words and a call to drop
 pub(super) struct Few<T> {
     first: Option<T>,
-    rest: Vec<T>,
+    rest: Option<Box<Vec<T>>>,
 }
 
 impl<T> Few<T> {
+    #[inline]
     const fn new() -> Self {
-        Self { first: None, rest: Vec::new() }
+        Self { first: None, rest: None }
     }
 
     #[inline]
@@ -36,7 +39,7 @@ impl<T> Few<T> {
         if self.first.is_none() {
             self.first = Some(item);
         } else {
-            self.rest.push(item);
+            self.rest.get_or_insert_default().push(item);
         }
     }
 }

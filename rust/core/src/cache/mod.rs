@@ -47,10 +47,9 @@ pub const fn mix(hash: u64) -> u32 {
     (folded >> 32) as u32 ^ folded as u32
 }
 
-/// An entry on its way in.
-#[derive(Debug)]
-pub struct Incoming<V> {
-    pub value: V,
+/// What an entry on its way in brings beside key, value and tags.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
     pub weight: u64,
     /// Dollars that a miss would cost: finite, from 0 up.
     pub cost: f64,
@@ -190,11 +189,13 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     /// the whole cache or its end has come. What was under the key leaves in any case: it has been overtaken. `key` is asked
     /// for only where no entry has it yet.
     #[inline]
+    #[allow(clippy::too_many_arguments)] // each is a thing of its own; in one struct they would go through memory
     pub fn set(
         &mut self,
         found: Option<u32>,
         (hash, key): (u32, impl FnOnce() -> K),
-        incoming: Incoming<V>,
+        value: V,
+        terms: &Terms,
         tags: &[(u32, StoredKey)],
         now: u64,
         displaced: &mut Displaced<K, V>,
@@ -202,7 +203,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         let found = if found.is_some() { self.replaceable(found, now, displaced) } else { None };
         self.expire(UPKEEP, now, displaced);
         self.sweep_slots(SWEEP, displaced);
-        let Incoming { value, weight, cost, expires_at, memory } = incoming;
+        let &Terms { weight, cost, expires_at, memory } = terms;
         if weight > self.max_weight || expires_at <= now {
             displaced.values.push(value);
             self.refuse(found, displaced);
