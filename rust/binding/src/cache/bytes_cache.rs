@@ -109,19 +109,10 @@ impl BytesCache {
     /// The values under `keys`, `None` where there is none, in one crossing.
     fn get_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let keys = to_tuple(keys)?;
-        let parsed = keys.as_slice().iter().map(key::parse).collect::<PyResult<Vec<_>>>()?;
-        let now = self.settings.clock.read(py)?;
-        let mut displaced = Displaced::new();
-        let found = self.state.with(py, |state| {
-            let get = |(hash, key)| {
-                let held: Option<&Held> =
-                    state.cache.get(hash, |held: &StoredKey| held.is(key), || now.nanoseconds(), &mut displaced);
-                held.map(|held| held.clone_ref(py))
-            };
-            parsed.into_iter().map(get).collect::<Vec<_>>()
-        })?;
-        let values = found.iter().map(|held| held.as_ref().map(|held| value::release(py, held)).transpose());
-        PyList::new(py, values.collect::<PyResult<Vec<_>>>()?)
+        let keys = keys.as_slice();
+        keys.iter().try_for_each(key::check)?;
+        let found = keys.iter().map(|key| self.find(py, key)).collect::<PyResult<Vec<_>>>()?;
+        PyList::new(py, found)
     }
 
     /// Stores every `(key, value)` of `items`, a dict or an iterable of pairs, and returns how many were stored.
@@ -254,6 +245,7 @@ impl BytesCache {
                 state.cache.get(hash, |held| held.is(key), || now.nanoseconds(), &mut displaced);
             held.map(|held| held.clone_ref(py))
         })?;
+        displaced.settle();
         found.map(|held| value::release(py, &held)).transpose()
     }
 

@@ -29,6 +29,12 @@ pub(super) fn parse<'a>(key: &'a Bound<'_, PyAny>) -> PyResult<(u32, Key<'a>)> {
     Ok((mix(key.hash()? as u64), parsed))
 }
 
+/// Whether [`parse`] will take `key`; its error if not.
+#[inline]
+pub(super) fn check(key: &Bound<'_, PyAny>) -> PyResult<()> {
+    if key.is_exact_instance_of::<PyString>() { Ok(()) } else { parse(key).map(drop) }
+}
+
 /// The Python object for a key that is valid, as those in a file that core has checked are.
 pub(super) fn restore<'py>(py: Python<'py>, key: Key<'_>) -> PyResult<Bound<'py, PyAny>> {
     let width: u8 = match key.kind {

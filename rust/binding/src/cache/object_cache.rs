@@ -65,11 +65,11 @@ impl Cache {
         key: &Bound<'py, PyAny>,
         default: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(self.read(py, key, &mut Displaced::new())?.or(default))
+        Ok(self.read_one(py, key)?.or(default))
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.read(py, key, &mut Displaced::new())?.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+        self.read_one(py, key)?.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
     }
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -334,6 +334,14 @@ impl Cache {
             }
         }
         Err(PyRuntimeError::new_err("comparing this key with others never ended: its __eq__ changes the cache"))
+    }
+
+    #[inline]
+    fn read_one<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut displaced = Displaced::new();
+        let found = self.read(py, key, &mut displaced);
+        displaced.settle();
+        found
     }
 
     #[inline]

@@ -33,15 +33,33 @@ pub(super) fn equal(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> Option
     if let (Ok(left), Ok(right)) = (left.cast_exact::<PyString>(), right.cast_exact::<PyString>()) {
         return Some(key::text(left).ok()? == key::text(right).ok()?);
     }
+    if left.is_exact_instance_of::<PyInt>() && right.is_exact_instance_of::<PyInt>() {
+        return Some(equal_ints(left, right));
+    }
     equal_others(left, right, DEPTH)
+}
+
+/// Whether two objects of exactly the class int are equal.
+#[inline]
+fn equal_ints(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>) -> bool {
+    let (mut too_big, mut too_big_too) = (0, 0);
+    // SAFETY: both are of class int, so that no code of theirs is run and no error set; a long is written to each flag.
+    let (left_small, right_small) = unsafe {
+        (
+            ffi::PyLong_AsLongAndOverflow(left.as_ptr(), &raw mut too_big),
+            ffi::PyLong_AsLongAndOverflow(right.as_ptr(), &raw mut too_big_too),
+        )
+    };
+    match (too_big, too_big_too) {
+        (0, 0) => left_small == right_small,
+        _ => too_big == too_big_too && equal_by_python(left, right),
+    }
 }
 
 fn equal_others(left: &Bound<'_, PyAny>, right: &Bound<'_, PyAny>, depth: u32) -> Option<bool> {
     // Two of one class first, the usual case.
-    if let Ok(left) = left.cast_exact::<PyInt>()
-        && right.is_exact_instance_of::<PyInt>()
-    {
-        return Some(equal_by_python(left, right));
+    if left.is_exact_instance_of::<PyInt>() && right.is_exact_instance_of::<PyInt>() {
+        return Some(equal_ints(left, right));
     }
     if let (Ok(left), Ok(right)) = (left.cast_exact::<PyBytes>(), right.cast_exact::<PyBytes>()) {
         return Some(left.as_bytes() == right.as_bytes());
