@@ -12,7 +12,7 @@ use sparecall_core::cache::{Displaced, Key, StoredKey, Terms};
 
 use super::guarded::Guarded;
 use super::save::{self, AT_ONCE};
-use super::state::{self, Options, Settings, State};
+use super::state::{Options, Settings, State};
 use super::stats::CacheStats;
 use super::value::{self, Held};
 use super::{key, pairs, tags, to_tuple};
@@ -34,7 +34,7 @@ pub(crate) struct BytesCache {
 #[pymethods]
 impl BytesCache {
     #[new]
-    #[pyo3(signature = (max_bytes, *, policy="adaptive", ttl=None, jitter=0.0, compress_above=None, seed=None, clock=None))]
+    #[pyo3(signature = (max_bytes, *, policy="adaptive", ttl=None, jitter=0.0, second_price=0.001, compress_above=None, seed=None, clock=None))]
     #[allow(clippy::too_many_arguments)] // one for each of Python's
     fn new(
         py: Python<'_>,
@@ -42,11 +42,12 @@ impl BytesCache {
         policy: &str,
         ttl: Option<f64>,
         jitter: f64,
+        second_price: f64,
         compress_above: Option<usize>,
         seed: Option<u64>,
         clock: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let options = Options { policy, ttl, jitter, seed, clock };
+        let options = Options { policy, ttl, jitter, second_price, seed, clock };
         let (state, settings) = options.build(py, "max_bytes", max_bytes)?;
         Ok(Self { state, settings, compress_above: compress_above.unwrap_or(usize::MAX) })
     }
@@ -83,7 +84,7 @@ impl BytesCache {
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
         ttl: Option<f64>,
-        cost: Option<f64>,
+        cost: Option<&Bound<'_, PyAny>>,
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         let tags = tags::parse(tags)?;
@@ -122,7 +123,7 @@ impl BytesCache {
         py: Python<'_>,
         items: &Bound<'_, PyAny>,
         ttl: Option<f64>,
-        cost: Option<f64>,
+        cost: Option<&Bound<'_, PyAny>>,
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         let tags = tags::parse(tags)?;
@@ -155,9 +156,7 @@ impl BytesCache {
     /// Invalidates every entry whose key is `prefix` or goes on after it with a `/`.
     fn invalidate_prefix(&self, py: Python<'_>, prefix: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut displaced = Displaced::new();
-        tags::prefix(prefix, |path| {
-            self.state.with(py, |state| state.cache.invalidate_prefix(path, &mut displaced))
-        })?
+        tags::prefix(prefix, |path| self.state.with(py, |state| state.cache.invalidate_prefix(path, &mut displaced)))?
     }
 
     /// Removes entries that have expired or were invalidated, in at most `limit` steps, and returns how many.
@@ -241,8 +240,7 @@ impl BytesCache {
         let now = self.settings.clock.read(py)?;
         let mut displaced = Displaced::new();
         let found = self.state.with(py, |state| {
-            let held: Option<&Held> =
-                state.cache.get(hash, |held| held.is(key), || now.nanoseconds(), &mut displaced);
+            let held: Option<&Held> = state.cache.get(hash, |held| held.is(key), || now.nanoseconds(), &mut displaced);
             held.map(|held| held.clone_ref(py))
         })?;
         displaced.settle();
@@ -257,17 +255,16 @@ impl BytesCache {
         key: &'a Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
         ttl: Option<f64>,
-        cost: Option<f64>,
+        cost: Option<&Bound<'_, PyAny>>,
         tags: &[(u32, StoredKey)],
     ) -> PyResult<(Hashed<'a>, Held, Terms)> {
         let Ok(bytes) = value.cast_exact::<PyBytes>() else {
             return Err(wrong_type("value", "exactly bytes", value));
         };
         let key = key::parse(key)?;
-        let cost = state::cost(py, cost)?;
         let (value, size) = value::hold(bytes, self.compress_above)?;
-        let weight = weight(key.1, size, tags);
-        Ok((key, value, Terms { weight, cost, expires_at: self.settings.life(py, ttl)?, memory: None }))
+        let terms = self.settings.terms(py, weight(key.1, size, tags), ttl, cost)?;
+        Ok((key, value, terms))
     }
 
     #[inline(always)]
@@ -304,12 +301,7 @@ impl BytesCache {
         let key = key::parse(&object)?;
         let (value, size) = value::from_file(py, record.value_kind, record.value).map_err(|_| save::forged(py))?;
         let tags = tags::restore(py, &record.tags)?;
-        let terms = Terms {
-            weight: weight(key.1, size, &tags),
-            cost: record.cost,
-            expires_at: record.remaining,
-            memory: Some(record.memory),
-        };
+        let terms = self.settings.restored(weight(key.1, size, &tags), record);
         self.store(py, (key, value, terms), &tags)
     }
 }

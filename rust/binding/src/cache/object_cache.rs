@@ -14,7 +14,7 @@ use super::guarded::Guarded;
 use super::object_key::{self, ObjectKey};
 use super::plain;
 use super::save::{self, AT_ONCE};
-use super::state::{self, Options, Settings, State};
+use super::state::{Options, Settings, State};
 use super::stats::CacheStats;
 use super::{pairs, tags, to_tuple};
 use crate::clock::Clock;
@@ -37,7 +37,7 @@ pub(crate) struct Cache {
 #[pymethods]
 impl Cache {
     #[new]
-    #[pyo3(signature = (max_weight, *, policy="adaptive", ttl=None, jitter=0.0, weigher=None, seed=None, clock=None))]
+    #[pyo3(signature = (max_weight, *, policy="adaptive", ttl=None, jitter=0.0, second_price=0.001, weigher=None, seed=None, clock=None))]
     #[allow(clippy::too_many_arguments)] // one for each of Python's
     fn new(
         py: Python<'_>,
@@ -45,6 +45,7 @@ impl Cache {
         policy: &str,
         ttl: Option<f64>,
         jitter: f64,
+        second_price: f64,
         weigher: Option<Bound<'_, PyAny>>,
         seed: Option<u64>,
         clock: Option<Bound<'_, PyAny>>,
@@ -52,7 +53,7 @@ impl Cache {
         if let Some(weigher) = weigher.as_ref().filter(|weigher| !weigher.is_callable()) {
             return Err(wrong_type("weigher", "a callable of key and value that returns a weight", weigher));
         }
-        let options = Options { policy, ttl, jitter, seed, clock };
+        let options = Options { policy, ttl, jitter, second_price, seed, clock };
         let (state, settings) = options.build(py, "max_weight", max_weight)?;
         Ok(Self { state, settings, weigher: weigher.map(Bound::unbind) })
     }
@@ -87,7 +88,7 @@ impl Cache {
         value: &Bound<'_, PyAny>,
         ttl: Option<f64>,
         weight: Option<&Bound<'_, PyAny>>,
-        cost: Option<f64>,
+        cost: Option<&Bound<'_, PyAny>>,
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         let tags = tags::parse(tags)?;
@@ -125,7 +126,7 @@ impl Cache {
         items: &Bound<'_, PyAny>,
         ttl: Option<f64>,
         weight: Option<&Bound<'_, PyAny>>,
-        cost: Option<f64>,
+        cost: Option<&Bound<'_, PyAny>>,
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         let tags = tags::parse(tags)?;
@@ -158,9 +159,7 @@ impl Cache {
     /// Invalidates every entry whose key is a str that is `prefix` or goes on after it with a `/`.
     fn invalidate_prefix(&self, py: Python<'_>, prefix: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut displaced = Displaced::new();
-        tags::prefix(prefix, |path| {
-            self.state.with(py, |state| state.cache.invalidate_prefix(path, &mut displaced))
-        })?
+        tags::prefix(prefix, |path| self.state.with(py, |state| state.cache.invalidate_prefix(path, &mut displaced)))?
     }
 
     /// Removes entries that have expired or were invalidated, in at most `limit` steps, and returns how many.
@@ -217,12 +216,7 @@ impl Cache {
             for record in records {
                 let key = plain::decode(py, record.key.bytes)?;
                 let value = plain::decode_value(py, record.value_kind, record.value, decode.as_ref())?;
-                let terms = Terms {
-                    weight: record.weight,
-                    cost: record.cost,
-                    expires_at: record.remaining,
-                    memory: Some(record.memory),
-                };
+                let terms = self.settings.restored(record.weight, &record);
                 loaded.push((key, value, terms, tags::restore(py, &record.tags)?));
                 if loaded.len() % AT_ONCE == 0 {
                     py.detach(std::thread::yield_now);
@@ -366,16 +360,14 @@ impl Cache {
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
-        (ttl, weight, cost): (Option<f64>, Option<&Bound<'_, PyAny>>, Option<f64>),
+        (ttl, weight, cost): (Option<f64>, Option<&Bound<'_, PyAny>>, Option<&Bound<'_, PyAny>>),
     ) -> PyResult<Terms> {
         let weight = match (weight, &self.weigher) {
             (Some(weight), _) => checked_weight(weight)?,
             (None, Some(weigher)) => checked_weight(&weigher.bind(py).call1((key, value))?)?,
             (None, None) => 1,
         };
-        let life = self.settings.life(py, ttl)?;
-        let cost = state::cost(py, cost)?;
-        Ok(Terms { weight, cost, expires_at: life, memory: None })
+        self.settings.terms(py, weight, ttl, cost)
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use std::path::Path as FilePath;
 
 use pyo3::prelude::*;
 use sparecall_core::cache::snapshot::{Encoder, Form, Record, Snapshot};
-use sparecall_core::cache::{Key, NEVER, Path, StoredKey};
+use sparecall_core::cache::{Cost, Key, NEVER, Path, StoredKey};
 use sparecall_core::error::Error;
 
 use super::guarded::Guarded;
@@ -22,7 +22,7 @@ pub(super) struct Kept<T> {
     item: T,
     tags: Vec<StoredKey>,
     weight: u64,
-    cost: f64,
+    cost: Cost,
     remaining: u64,
     memory: u8,
 }
@@ -106,8 +106,7 @@ pub(super) fn load<R>(
 ) -> PyResult<R> {
     let bytes = py.detach(|| std::fs::read(path)).map_err(|error| file::to_python(&error, path))?;
     let wall_now = settings.clock.wall(py)?;
-    let snapshot =
-        guard(py, || py.detach(|| Snapshot::open(&bytes, form)).map_err(|error| to_python(py, &error)))?;
+    let snapshot = guard(py, || py.detach(|| Snapshot::open(&bytes, form)).map_err(|error| to_python(py, &error)))?;
     let result = each(&mut snapshot.records(wall_now));
     py.detach(|| drop(bytes));
     result

@@ -24,7 +24,7 @@ pub use lists::NIL;
 use policy::{Load, Order, Policy};
 use prefixes::Prefixes;
 use slots::{Slots, spread};
-pub use stats::{Evicted, Reason, Stats};
+pub use stats::{Cost, Evicted, Reason, Stats};
 use tags::Tags;
 use wheel::{Step, Wheel};
 
@@ -51,8 +51,9 @@ pub const fn mix(hash: u64) -> u32 {
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
     pub weight: u64,
-    /// Dollars that a miss would cost: finite, from 0 up.
-    pub cost: f64,
+    pub cost: Cost,
+    /// What the policy is to weigh: of the cost, in one number; finite, from 0 up.
+    pub worth: f64,
     /// On the caller's clock, or [`NEVER`].
     pub expires_at: u64,
     /// Where it comes back from a file: [`Entry::memory`]. Its cost is not spent again.
@@ -65,7 +66,7 @@ pub struct Entry<'a, K, V> {
     pub key: &'a K,
     pub value: &'a V,
     pub weight: u64,
-    pub cost: f64,
+    pub cost: Cost,
     pub expires_at: u64,
     /// What the policy remembers of it.
     pub memory: u8,
@@ -82,7 +83,7 @@ pub struct Cache<K, V, P> {
     tags: Tags,
     prefixes: Prefixes,
     /// By slot; shorter than the slots where the last ones cost nothing.
-    costs: Vec<f64>,
+    costs: Vec<Cost>,
     hand: u32,
     /// How far the hand has gone in all.
     steps: u64,
@@ -162,7 +163,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         }
         self.stats.hits += 1;
         if let Some(cost) = self.costs.get(index as usize) {
-            self.stats.saved += cost;
+            self.stats.saved.add(*cost);
         }
         self.policy.hit(index);
         self.slots.get(index).entry.as_ref().map(|(_, value)| value)
@@ -203,13 +204,13 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         let found = if found.is_some() { self.replaceable(found, now, displaced) } else { None };
         self.expire(UPKEEP, now, displaced);
         self.sweep_slots(SWEEP, displaced);
-        let &Terms { weight, cost, expires_at, memory } = terms;
+        let &Terms { weight, cost, worth, expires_at, memory } = terms;
         if weight > self.max_weight || expires_at <= now {
             displaced.values.push(value);
             self.refuse(found, displaced);
             return None;
         }
-        let load = Load { hash, weight, cost };
+        let load = Load { hash, weight, cost: worth };
         let index = if let Some(index) = found {
             self.reload(index, load, now, displaced);
             let slot = self.slots.get_mut(index);
@@ -230,12 +231,12 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         if !tags.is_empty() {
             self.tags.attach(index, tags);
         }
-        if cost != 0.0 || (index as usize) < self.costs.len() {
+        if cost != Cost::NONE || (index as usize) < self.costs.len() {
             self.set_cost(index, cost);
         }
         match memory {
             Some(memory) => self.policy.remember(index, memory),
-            None => self.stats.spent += cost,
+            None => self.stats.spent.add(cost),
         }
         self.stats.sets += 1;
         Some(index)
@@ -332,7 +333,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
             key,
             value,
             weight: self.policy.weight(index),
-            cost: self.costs.get(index as usize).copied().unwrap_or(0.0),
+            cost: self.costs.get(index as usize).copied().unwrap_or(Cost::NONE),
             expires_at: slot.expires_at,
             memory: self.policy.memory(index),
         })
@@ -427,9 +428,9 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         self.wheel.insert(index, expires_at);
     }
 
-    fn set_cost(&mut self, index: u32, cost: f64) {
+    fn set_cost(&mut self, index: u32, cost: Cost) {
         if self.costs.len() <= index as usize {
-            self.costs.resize(index as usize + 1, 0.0);
+            self.costs.resize(index as usize + 1, Cost::NONE);
         }
         self.costs[index as usize] = cost;
     }
