@@ -292,3 +292,20 @@ async def test_without_digest_or_scope_the_stage_only_passes_on() -> None:
     exact = Exact(BytesCache(1 << 20))
     reply = await Pipeline([exact, provider])(asking())
     assert (reply.hit, len(exact.cache), len(provider.calls)) == ("miss", 0, 1)
+
+
+async def test_an_answer_is_stored_with_the_dollars_and_seconds_it_cost() -> None:
+    clock = Clock()
+
+    class Slow(Provider):
+        async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
+            clock.now += 3
+            return await super().__call__(request, next)
+
+    pipeline = usual(Slow(), clock=clock)
+    assert await hits(pipeline, asking(), asking(), asking(stream=True)) == ["miss", "exact", "exact"]
+    stats = cache_of(pipeline).stats()
+    price = Prices().cost("gpt-4o-mini", 1000, 1000)
+    assert stats.spent == price
+    assert stats.saved == 2 * price
+    assert (stats.spent_seconds, stats.saved_seconds) == (3.0, 6.0)

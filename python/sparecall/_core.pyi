@@ -540,8 +540,11 @@ class Cache(Generic[_K, _T]):
         """Do `delete` for every key, in one crossing; return how many had a live entry."""
 
     def invalidate_tag(self, tag: str) -> int:
-        """Invalidate every entry that carries ``tag`` and return how many there are. O(1), however many: from now on none of
-        them is returned, and they leave as they are met. Entries that are set later may carry the tag again."""
+        """Invalidate every entry that carries ``tag`` and return how many there are.
+
+        O(1), however many: from now on none of them is returned, and they leave as they are met. Entries that are set later
+        may carry the tag again.
+        """
 
     def invalidate_prefix(self, prefix: str) -> None:
         """Invalidate every entry whose key is a ``str`` that equals ``prefix`` or goes on after it with a ``/``.
