@@ -37,16 +37,14 @@ impl Tags {
 
     /// Gives the entry in `slot`, which has none, these tags.
     pub(super) fn attach(&mut self, slot: u32, names: impl Iterator<Item = (u32, StoredKey)>) {
-        let mut numbers: Vec<u32> = Vec::with_capacity(names.size_hint().0);
-        for (hash, name) in names {
-            let number = self.number(hash, name);
-            if !numbers.contains(&number) {
-                self.tags[number as usize].entries += 1;
-                numbers.push(number);
-            }
-        }
+        let mut numbers: Vec<u32> = names.map(|(hash, name)| self.number(hash, name)).collect();
         if numbers.is_empty() {
             return;
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        for &number in &numbers {
+            self.tags[number as usize].entries += 1;
         }
         if self.held.len() <= slot as usize {
             self.held.resize_with(slot as usize + 1, Box::default);
@@ -165,12 +163,20 @@ mod tests {
     #[test]
     fn a_million_tags_leave_no_more_than_their_places() {
         let mut tags = Tags::default();
-        for round in 0..100 {
+        let name = |round: u32, slot: u32| {
+            (round * 1000 + slot, StoredKey::new(Key { kind: 1, bytes: format!("{round} {slot}").as_bytes() }))
+        };
+        for round in 0..1000 {
             for slot in 0..1000 {
                 tags.detach(slot);
-                tags.attach(slot, [name(&format!("{round} {slot}"))].into_iter());
+                tags.attach(slot, [name(round, slot)].into_iter());
+                if slot.is_multiple_of(2) {
+                    let (hash, dead) = name(round, slot);
+                    assert_eq!(tags.invalidate(hash, dead.as_key()), 1);
+                }
             }
         }
-        assert!(tags.tags.len() <= 1001 && tags.len() == 1000);
+        assert_eq!((tags.tags.len(), tags.len(), tags.dead), (1000, 500, 500));
+        assert!(tags.names.capacity() <= 4096 && tags.free.capacity() <= 4096);
     }
 }
