@@ -86,7 +86,10 @@ impl Prefixes {
 
     /// Forgets the prefixes that every slot has been held against after `steps`.
     pub(super) fn forget(&mut self, steps: u64) {
-        while let Some((hash, era, _)) = self.oldest.pop_front_if(|(_, _, until)| *until <= steps) {
+        while let Some(&(hash, era, until)) = self.oldest.front()
+            && until <= steps
+        {
+            self.oldest.pop_front();
             // One that was invalidated again since is forgotten later.
             if let Ok(found) = self.found.find_entry(hash, |prefix| prefix.era == era) {
                 found.remove();
