@@ -215,7 +215,7 @@ fn the_bound_holds_over_200_000_operations() {
 }
 
 #[test]
-#[ignore = "minutes; make soak"]
+#[ignore = "ten seconds and more: make soak"]
 fn the_bound_holds_over_10_million_operations() {
     soak(10_000_000, Lru::new());
 }

@@ -22,7 +22,9 @@ const fn record<'a>(key: Key<'a>, value: &'a [u8]) -> Record<'a> {
 
 fn encode(records: &[Record<'_>], form: Form, saved_at: u64) -> Vec<u8> {
     let mut encoder = Encoder::new(form, saved_at);
-    records.iter().for_each(|record| encoder.push(record));
+    for record in records {
+        encoder.push(record);
+    }
     encoder.finish()
 }
 
