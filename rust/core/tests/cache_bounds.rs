@@ -48,7 +48,6 @@ fn step(bits: u64, max_weight: u64, keys: u64) -> Step {
     let kind = bits.below(128);
     let key = bits.below(keys);
     match kind {
-        0..45 => Step::Get(key),
         45..50 => Step::IsLive(key),
         50..105 => {
             let heaviest = if bits.below(16) == 0 { max_weight + 2 } else { max_weight.min(6) + 1 };
