@@ -305,7 +305,7 @@ async def test_an_answer_is_stored_with_the_dollars_and_seconds_it_cost() -> Non
     pipeline = usual(Slow(), clock=clock)
     assert await hits(pipeline, asking(), asking(), asking(stream=True)) == ["miss", "exact", "exact"]
     stats = cache_of(pipeline).stats()
-    price = Prices().cost("gpt-4o-mini", 1000, 1000)
+    price = Prices().cost("gpt-4o", 1000, 1000)
     assert stats.spent == price
     assert stats.saved == 2 * price
     assert (stats.spent_seconds, stats.saved_seconds) == (3.0, 6.0)

@@ -205,7 +205,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         self.expire(UPKEEP, now, displaced);
         self.sweep_slots(SWEEP, displaced);
         let &Terms { weight, cost, worth, expires_at, memory } = terms;
-        if weight > self.max_weight || expires_at <= now {
+        if weight > self.max_weight || (expires_at != NEVER && expires_at <= now) {
             displaced.values.push(value);
             self.refuse(found, displaced);
             return None;
@@ -282,12 +282,12 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         if self.is_empty() {
             return;
         }
+        if self.prefixes.era() == u32::MAX {
+            self.end_eras(displaced);
+        }
         // Twice: the slots may grow while the hand goes round.
         let until = self.steps + 2 * self.slots.capacity() as u64 + SWEEP as u64;
-        if !self.prefixes.invalidate(prefix.clone(), until) {
-            self.end_eras(displaced);
-            self.prefixes.invalidate(prefix, until);
-        }
+        self.prefixes.invalidate(prefix, until);
         // Who invalidates without ever setting pays for it too.
         self.sweep_slots(16 * SWEEP, displaced);
     }

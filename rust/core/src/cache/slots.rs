@@ -17,7 +17,7 @@ pub(super) struct Slot<K, V> {
 #[derive(Debug)]
 pub(super) struct Slots<K, V> {
     table: HashTable<u32>,
-    slots: Vec<Slot<K, V>>,
+    slab: Vec<Slot<K, V>>,
     free: Vec<u32>,
 }
 
@@ -29,7 +29,7 @@ pub(super) const fn spread(hash: u32) -> u64 {
 
 impl<K, V> Slots<K, V> {
     pub(super) const fn new() -> Self {
-        Self { table: HashTable::new(), slots: Vec::new(), free: Vec::new() }
+        Self { table: HashTable::new(), slab: Vec::new(), free: Vec::new() }
     }
 
     /// Entries held.
@@ -41,13 +41,13 @@ impl<K, V> Slots<K, V> {
     /// Slots ever used.
     #[inline]
     pub(super) fn capacity(&self) -> usize {
-        self.slots.len()
+        self.slab.len()
     }
 
     #[inline]
     pub(super) fn find(&self, hash: u32, mut same: impl FnMut(&K) -> bool) -> Option<u32> {
         let is = |&index: &u32| {
-            let slot = &self.slots[index as usize];
+            let slot = &self.slab[index as usize];
             slot.hash == hash && slot.entry.as_ref().is_some_and(|(key, _)| same(key))
         };
         self.table.find(spread(hash), is).copied()
@@ -55,35 +55,35 @@ impl<K, V> Slots<K, V> {
 
     #[inline]
     pub(super) fn get(&self, index: u32) -> &Slot<K, V> {
-        &self.slots[index as usize]
+        &self.slab[index as usize]
     }
 
     pub(super) fn get_mut(&mut self, index: u32) -> &mut Slot<K, V> {
-        &mut self.slots[index as usize]
+        &mut self.slab[index as usize]
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot<K, V>> {
-        self.slots.iter_mut()
+        self.slab.iter_mut()
     }
 
     /// Adds an entry whose key is not there and returns its slot's number, at most one past the highest ever used.
     pub(super) fn insert(&mut self, hash: u32, era: u32, expires_at: u64, entry: (K, V)) -> u32 {
         let slot = Slot { hash, era, expires_at, entry: Some(entry) };
         let index = if let Some(index) = self.free.pop() {
-            self.slots[index as usize] = slot;
+            self.slab[index as usize] = slot;
             index
         } else {
-            self.slots.push(slot);
-            (self.slots.len() - 1) as u32
+            self.slab.push(slot);
+            (self.slab.len() - 1) as u32
         };
-        let slots = &self.slots;
-        self.table.insert_unique(spread(hash), index, |&other| spread(slots[other as usize].hash));
+        let slab = &self.slab;
+        self.table.insert_unique(spread(hash), index, |&other| spread(slab[other as usize].hash));
         index
     }
 
     /// Takes the entry out of a slot; `None` where it is free.
     pub(super) fn remove(&mut self, index: u32) -> Option<(K, V)> {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slab[index as usize];
         let entry = slot.entry.take()?;
         slot.expires_at = NEVER;
         if let Ok(found) = self.table.find_entry(spread(slot.hash), |&other| other == index) {
@@ -95,17 +95,17 @@ impl<K, V> Slots<K, V> {
 
     #[inline]
     pub(super) fn hash(&self, index: u32) -> u32 {
-        self.slots[index as usize].hash
+        self.slab[index as usize].hash
     }
 
     /// Every entry, in the order of slots.
     pub(super) fn entries(&self) -> impl Iterator<Item = &(K, V)> {
-        self.slots.iter().filter_map(|slot| slot.entry.as_ref())
+        self.slab.iter().filter_map(|slot| slot.entry.as_ref())
     }
 
     /// Empties everything and hands the entries over.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (K, V)> {
-        let slots = std::mem::replace(self, Self::new()).slots;
-        slots.into_iter().filter_map(|slot| slot.entry)
+        let slab = std::mem::replace(self, Self::new()).slab;
+        slab.into_iter().filter_map(|slot| slot.entry)
     }
 }

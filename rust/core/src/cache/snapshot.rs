@@ -139,7 +139,8 @@ impl<'a> Snapshot<'a> {
     fn check(&self, form: Form) -> Result<()> {
         let mut rest = Reader(self.records);
         let mut count = 0;
-        while let Some([RECORD]) = rest.array() {
+        let mut mark = rest.array();
+        while mark == Some([RECORD]) {
             let record = rest.record().ok_or(Error::Snapshot { what: "a record has no end" })?;
             let keys_are_valid = form == Form::Objects || record.key.is_valid();
             let tags_are_valid = record.tags.iter().all(|tag| tag.is_valid() && tag.kind != Key::DIGEST);
@@ -147,8 +148,9 @@ impl<'a> Snapshot<'a> {
                 return Err(Error::Snapshot { what: "a record holds what no cache would have saved" });
             }
             count += 1;
+            mark = rest.array();
         }
-        if count == self.count && rest.0.is_empty() && self.records.last() == Some(&END) {
+        if count == self.count && mark == Some([END]) && rest.0.is_empty() {
             Ok(())
         } else {
             Err(Error::Snapshot { what: "there are more or fewer records than the file says" })
