@@ -10,7 +10,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from sparecall.cache import BytesCache
-from sparecall.cached.results import MISSING, storing
+from sparecall.cached.results import MISSING, AnyCache, storing
 from sparecall.cached.tasks import TaskFlight
 from sparecall.cached.threads import ThreadFlight
 from sparecall.cached.wrapper import ASYNC, SYNC, write
@@ -27,19 +27,6 @@ S = TypeVar("S")
 C = TypeVar("C", bound="AnyCache")
 R_co = TypeVar("R_co", covariant=True)
 C_co = TypeVar("C_co", bound="AnyCache", covariant=True)
-
-
-class AnyCache(Protocol):
-    """What `cached` asks of a cache."""
-
-    def get(self, key: Any, default: Any, /) -> Any:
-        """Return the value under `key`, or `default` itself."""
-
-    def set(self, key: Any, value: Any, /, *, ttl: float | None = None) -> Any:
-        """Store `value`; called with `ttl`, and with `tags` and `cost`, only where `cached` was given them."""
-
-    def delete(self, key: Any, /) -> Any:
-        """Remove the entry of `key` and say whether there was one."""
 
 
 class Cached(Protocol[P, R_co, C_co]):

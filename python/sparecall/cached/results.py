@@ -1,20 +1,31 @@
-"""What becomes of a result: stored with the options that were given, or not at all."""
+"""What a cache must offer, and what becomes of a result: stored with the options that were given, or not at all."""
 
 from __future__ import annotations
 
-import inspect
 import math
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sparecall.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from sparecall.cached import AnyCache
-
 MISSING: Final[Any] = object()
 """What a cache returns on a miss: no result of a function can be it, so that None can be a result."""
+
+
+class AnyCache(Protocol):
+    """What `cached` asks of a cache."""
+
+    def get(self, key: Any, default: Any, /) -> Any:
+        """Return the value under `key`, or `default` itself."""
+
+    def set(self, key: Any, value: Any, /, *, ttl: float | None = None) -> Any:
+        """Store `value`; called with `ttl`, and with `tags` and `cost`, only where `cached` was given them."""
+
+    def delete(self, key: Any, /) -> Any:
+        """Remove the entry of `key` and say whether there was one."""
 
 
 class Run:
@@ -51,10 +62,11 @@ def storing(cache: AnyCache, *, ttl: Any, tags: Any, cost: Any, when: Any) -> Ca
 
 
 def _refuse_what_is_used_only_once(value: Any) -> None:
-    if inspect.isawaitable(value) or inspect.isgenerator(value) or inspect.isasyncgen(value):
-        if inspect.iscoroutine(value):
-            value.close()  # nobody will await it
-        raise TypeError(
-            f"a {type(value).__name__} can be used only once and is not cached: decorate the coroutine function itself, "
-            "mark it with inspect.markcoroutinefunction, or return a list"
-        )
+    if not isinstance(value, (Awaitable, Generator, AsyncGenerator)):
+        return
+    if isinstance(value, Coroutine):
+        value.close()  # nobody will await it
+    raise TypeError(
+        f"a {type(value).__name__} can be used only once and is not cached: decorate the coroutine function itself, "
+        "mark it with inspect.markcoroutinefunction, or return a list"
+    )

@@ -51,8 +51,8 @@ def _depends_on(run: _ThreadRun, thread: int) -> bool:
 
 def _ended(run: _ThreadRun) -> bool:
     """Waits for the end of `run`; False at once where that would never come."""
-    if run.process != os.getpid():
-        return True  # a fork left its thread behind
+    if run.process != os.getpid() or not run.gate.locked():
+        return True  # a fork left its thread behind, or it could not leave the table
     thread = get_ident()
     before = _waits.get(thread, ())
     try:
@@ -109,8 +109,8 @@ class ThreadFlight:
                         raise
                     mine.value = value
                     return value
-                # A run is taken off the table before its gate opens. One that is still there could not be (its key
-                # raised, or a fork): what it holds may be old.
+                # A run leaves the table before its gate opens. One that is still there could not (its key raised, or a
+                # fork): what it holds may be old.
                 if not self._forget(key, run):
                     if run.error is not None:
                         raise run.error
