@@ -124,7 +124,8 @@ def test_an_exception_is_freed_without_the_garbage_collector(pool: ThreadPoolExe
         calls = [pool.submit(seen) for _ in range(3)]
         waiting(2)
         go.set()
-        assert [call.result()() for call in calls] == [None] * 3
+        seen_by_all = [call.result() for call in calls]
+        assert [failure() for failure in seen_by_all] == [None] * 3
     finally:
         gc.enable()
 

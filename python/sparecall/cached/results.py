@@ -52,7 +52,8 @@ def storing(cache: AnyCache, *, ttl: Any, tags: Any, cost: Any, when: Any) -> Ca
 
     def store(key: Hashable, value: Any, run: Run) -> None:
         _refuse_what_is_used_only_once(value)
-        if run.deleted or (when is not None and not when(value)):
+        wanted = not run.deleted and (when is None or when(value))
+        if not wanted:
             return
         put(key, value, **constant, **{name: option(value) for name, option in computed.items()})
         if run.deleted:  # by another thread, after the look above and maybe before the entry was there
