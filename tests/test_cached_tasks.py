@@ -216,6 +216,8 @@ def factory(anyio_backend: Any) -> Any:
     return uvloop.new_event_loop
 
 
+# What is torn out of a closed loop complains of it, as everywhere in asyncio.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_loop_closed_in_the_middle_of_things_goes_when_the_next_one_comes(anyio_backend: Any) -> None:
     held = Held()
     loop = factory(anyio_backend)()
