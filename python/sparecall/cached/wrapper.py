@@ -100,7 +100,8 @@ def write(
         "key": f"@key = {_default_key(parameters, typed=typed) if key is None else f'@keyof({call})'}",
     }
     source = (template + _KEY).format_map(parts)
-    exec(source.replace("@", prefix), scope)  # noqa: S102  # made of nothing but the templates and the parameters' names
+    code = compile(source.replace("@", prefix), f"<cached {name}>", "exec")
+    exec(code, scope)  # noqa: S102  # made of nothing but the templates and the parameters' names
     wrapper, cache_key = scope["wrapper"], scope["cache_key"]
     return wrapper, cache_key
 
