@@ -127,7 +127,7 @@ def test_two_functions_never_share_a_key_even_if_they_share_a_name() -> None:
     assert [adder(1)(1), adder(2)(1)] == [2, 3]
 
 
-def test_the_default_keys_do_not_keep_the_function_alive() -> None:
+def test_a_decorated_function_is_freed_when_it_is_let_go_whatever_the_cache_holds() -> None:
     cache = DictCache()
 
     def function() -> int:
@@ -135,10 +135,13 @@ def test_the_default_keys_do_not_keep_the_function_alive() -> None:
 
     one = cached(cache)(function)
     one()
-    gone = weakref.ref(function)
-    del one, function
-    gc.collect()
-    assert gone() is None
+    gone = [weakref.ref(function), weakref.ref(one)]
+    gc.disable()
+    try:
+        del one, function
+        assert [reference() for reference in gone] == [None, None], "without the garbage collector"
+    finally:
+        gc.enable()
     assert "function" in repr(list(cache.entries))
 
 
@@ -287,6 +290,17 @@ def test_one_call_s_entry_can_be_deleted(kind: Any) -> None:
     called(function, 1)
     called(function, 2)
     assert calls.count == 3
+
+
+def test_a_delete_that_comes_while_the_result_is_being_stored_wins(kind: Any) -> None:
+    class Slow(DictCache):
+        def set(self, key: Any, value: Any, **options: Any) -> bool:
+            function.cache_delete()
+            return super().set(key, value, **options)
+
+    function: Any = cached(Slow())(kind(lambda: "old"))
+    assert called(function) == "old"
+    assert function.cache.entries == {}
 
 
 def test_parameters_may_have_any_name() -> None:

@@ -177,6 +177,7 @@ async def test_a_run_whose_entry_is_deleted_meanwhile_is_neither_stored_nor_join
     held.gate.set()
     assert await asyncio.gather(*old, *new) == [1, 1, 2, 2]
     assert (await held.function(), held.started, runs_of(held.function)) == (2, 2, [{}])
+    assert len(held.function.cache.options) == 1, "the old result was never in the cache"
 
 
 async def test_a_hit_does_not_leave_the_step_of_its_caller() -> None:

@@ -250,6 +250,24 @@ def test_a_key_s_comparisons_may_call_the_function_again(pool: ThreadPoolExecuto
     assert [call.result() for call in calls] == [number % 3 for number in range(60)]
 
 
+@pytest.mark.parametrize("moment", range(12))
+@pytest.mark.parametrize("act", ["cache_delete", "__call__"])
+def test_a_call_may_be_interrupted_at_any_moment_by_another_for_the_same_key(moment: int, act: str) -> None:
+    class Key:
+        looks = -1
+
+        def __hash__(self) -> int:
+            self.looks += 1
+            if self.looks == moment:
+                getattr(function, act)(self)
+            return 1
+
+    function = cached(DictCache(), key=lambda key: key)(lambda key: "value")
+    key = Key()
+    assert [function(key), function(key)] == ["value"] * 2
+    assert runs_of(function) == {}
+
+
 def test_a_key_that_stops_working_in_the_middle_leaves_no_old_result_behind() -> None:
     class Key:
         works = True

@@ -102,8 +102,8 @@ def write(
     source = (template + _KEY).format_map(parts)
     code = compile(source.replace("@", prefix), f"<cached {name}>", "exec")
     exec(code, scope)  # noqa: S102  # made of nothing but the templates and the parameters' names
-    wrapper, cache_key = scope["wrapper"], scope["cache_key"]
-    return wrapper, cache_key
+    # Taken out, or they would keep themselves alive through the scope, which is their module of globals.
+    return scope.pop("wrapper"), scope.pop("cache_key")
 
 
 def _declared(parameters: Iterable[Parameter]) -> str:
