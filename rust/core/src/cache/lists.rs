@@ -90,6 +90,11 @@ impl Lists {
         std::iter::successors(self.oldest(list), |&slot| self.newer(slot))
     }
 
+    /// Of memory, whatever the allocator adds.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(self.links.as_slice())
+    }
+
     #[inline]
     fn slot(&self, node: u32) -> Option<u32> {
         (node >= self.count).then(|| node - self.count)

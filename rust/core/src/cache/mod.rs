@@ -7,8 +7,8 @@
 #![allow(clippy::too_many_arguments)] // each is a plain fact about one entry; a struct would only rename them
 
 mod displaced;
-mod lists;
 mod key;
+mod lists;
 mod order;
 pub mod policy;
 pub mod snapshot;

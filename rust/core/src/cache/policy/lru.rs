@@ -17,6 +17,11 @@ impl Lru {
     pub fn new() -> Self {
         Self { order: Lists::new(1), weights: Vec::new(), total: 0 }
     }
+
+    /// Bytes of metadata, whatever the allocators add.
+    pub fn bytes(&self) -> usize {
+        self.order.bytes() + size_of_val(self.weights.as_slice())
+    }
 }
 
 impl Policy for Lru {

@@ -3,8 +3,15 @@
 //! A policy knows entries by the number of their slot. It keeps what it needs to know of each, its weight among it, and
 //! never sees keys or values. Numbers are small and are used again: a new one is at most one past the highest ever seen.
 
+mod adaptive;
+mod any;
+mod cost;
+mod ghosts;
 mod lru;
 
+pub use adaptive::Adaptive;
+pub use any::AnyPolicy;
+pub use cost::Cost;
 pub use lru::Lru;
 
 /// What a policy learns of an entry that comes or changes.
