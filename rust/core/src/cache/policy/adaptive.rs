@@ -21,16 +21,24 @@ const WINDOW: u8 = 0;
 const PROBATION: u8 = 1;
 const PROTECTED: u8 = 2;
 
-/// Shares of the bound: where the window begins, and what it stays within.
+/// Shares of the bound: where the window begins, and between what it stays.
 const BEGIN: f64 = 0.05;
-const LEAST: f64 = 0.01;
-const MOST_WINDOW: f64 = 0.8;
+const NARROWEST: f64 = 0.01;
+const WIDEST: f64 = 0.99;
 
 /// Of the main part, the share on probation when it is full.
 const ON_PROBATION: f64 = 0.2;
 
 /// A ghost used more often than this says nothing of the window.
 const RARE: u8 = 2;
+
+/// An entry that came back at once weighs as much as so many hits on a probation of full size. One that came back later
+/// weighs less by the cube of its rank, so that most of what is heard is near the border, and yet a use for a far larger
+/// window does not go unheard.
+const RETURN: f64 = 2.2;
+
+/// The last rank that is heard: about as many entries ago as the cache holds.
+const FAR: u8 = 5;
 
 /// A step of the window is the mean weight of an entry, but not a larger or smaller share of the cache than these give.
 const STEPS: (usize, usize) = (200, 20_000);
@@ -141,14 +149,13 @@ impl Adaptive {
     }
 
     /// Moves the window's border as the events since the last miss say.
-    fn adapt(&mut self, grow: bool) {
+    fn adapt(&mut self, growth: f64) {
         let bound = self.max_weight as f64;
         let step = self.total() as f64 / self.count.clamp(STEPS.0, STEPS.1) as f64;
-        let density = bound * ON_PROBATION / (self.totals[PROBATION as usize] as f64).max(bound * LEAST);
+        let density = bound * ON_PROBATION / (self.totals[PROBATION as usize] as f64).max(bound * NARROWEST);
         let shrinkage = f64::from(self.probation_hits) * density;
-        let growth = if grow { 2.0 } else { 0.0 };
         self.probation_hits = 0;
-        self.window = (self.window + (growth - shrinkage) * step).clamp(bound * LEAST, bound * MOST_WINDOW);
+        self.window = (self.window + (growth - shrinkage) * step).clamp(bound * NARROWEST, bound * WIDEST);
     }
 
     fn age(&mut self) {
@@ -175,7 +182,8 @@ impl Policy for Adaptive {
         self.ghosts.fit(self.count);
         self.age();
         let ghost = self.ghosts.take(load.hash);
-        self.adapt(ghost.is_some_and(|ghost| ghost.window && ghost.newest && ghost.uses <= RARE));
+        let pushed_out = ghost.filter(|ghost| ghost.window && ghost.uses <= RARE && ghost.rank <= FAR);
+        self.adapt(pushed_out.map_or(0.0, |ghost| RETURN / f64::from(ghost.rank + 1).powi(3)));
         let uses = ghost.map_or(1, |ghost| (ghost.uses + 1).min(MOST));
         if index as usize == self.weights.len() {
             self.weights.push(0);
@@ -269,7 +277,7 @@ impl Policy for Adaptive {
             // What stood in the window shows how large it was.
             1 => {
                 let weight = self.totals[WINDOW as usize] as f64;
-                self.window = self.window.max(weight).min(self.max_weight as f64 * MOST_WINDOW);
+                self.window = self.window.max(weight).min(self.max_weight as f64 * WIDEST);
             }
             2 => self.put(index, PROBATION),
             3 => self.put(index, PROTECTED),

@@ -59,6 +59,8 @@ pub struct Cost {
     ranks: Vec<Rank>,
     /// Of each list: no entry's priority is lower. Infinite where the list is empty.
     bounds: Box<[f64; LISTS]>,
+    /// The lists that were ever used lie between these: a few dozen, as a rule.
+    span: (usize, usize),
     ghosts: Ghosts,
     clock: f64,
     total: u64,
@@ -79,6 +81,7 @@ impl Cost {
             entries: Vec::new(),
             ranks: Vec::new(),
             bounds: Box::new([f64::INFINITY; LISTS]),
+            span: (LISTS, 0),
             ghosts: Ghosts::new(),
             clock: 0.0,
             total: 0,
@@ -117,7 +120,19 @@ impl Cost {
         let bound = &mut self.bounds[list as usize];
         if *bound == f64::INFINITY {
             *bound = self.clock;
+            self.span = (self.span.0.min(list.into()), self.span.1.max(usize::from(list) + 1));
         }
+    }
+
+    /// The list with the lowest bound, and the bound: infinite where nothing is left.
+    fn lowest(&self) -> (usize, f64) {
+        let mut lowest = (0, f64::INFINITY);
+        for list in self.span.0..self.span.1 {
+            if self.bounds[list] < lowest.1 {
+                lowest = (list, self.bounds[list]);
+            }
+        }
+        lowest
     }
 
     fn priority(&self, index: u32) -> f64 {
@@ -169,7 +184,7 @@ impl Policy for Cost {
     fn victim(&mut self, _coming: u64, spare: u32) -> Option<u32> {
         let mut lonely = None;
         let victim = loop {
-            let (list, bound) = lowest(&self.bounds);
+            let (list, bound) = self.lowest();
             if bound == f64::INFINITY {
                 break None;
             }
@@ -237,10 +252,4 @@ impl Default for Cost {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The list with the lowest bound, and the bound.
-fn lowest(bounds: &[f64; LISTS]) -> (usize, f64) {
-    let lowest = bounds.iter().copied().fold(f64::INFINITY, f64::min);
-    (bounds.iter().position(|&bound| bound <= lowest).unwrap_or(0), lowest)
 }

@@ -23,8 +23,8 @@ pub(super) struct Ghost {
     pub(super) uses: u8,
     /// It was pushed out of the window.
     pub(super) window: bool,
-    /// Nothing else has left its set since: it left lately, on average a fifth of the cache's entries ago.
-    pub(super) newest: bool,
+    /// How many left its set since: one for each fifth of the cache's entries that left, on average.
+    pub(super) rank: u8,
 }
 
 /// Every operation is O(1); growth is paid for by the entries that came.
@@ -59,7 +59,7 @@ impl Ghosts {
         let place = set[found];
         set.copy_within(found + 1.., found);
         set[WAYS - 1] = 0;
-        Some(Ghost { uses: (place & USES) as u8, window: place & WINDOW != 0, newest: found == 0 })
+        Some(Ghost { uses: (place & USES) as u8, window: place & WINDOW != 0, rank: found as u8 })
     }
 
     /// Remembers an entry that leaves after `uses`.
