@@ -24,6 +24,10 @@ def behind(results: Results, trace: str) -> float:
     return hits(results, trace, "adaptive") - max(hits(results, trace, oracle) for oracle in ORACLES)
 
 
+def played(results: Results, *traces: str) -> list[str]:
+    return [trace for trace in traces if trace in results]
+
+
 def bars(results: Results) -> Iterator[tuple[bool, str]]:
     """Whether each bar is reached, and what was asked with what was measured. Bars of traces that were not played are left out."""
     best = f"the best of {', '.join(ORACLES)}"
@@ -42,17 +46,17 @@ def bars(results: Results) -> Iterator[tuple[bool, str]]:
     worst_cell = min(cells, key=cells.__getitem__)
     said = f"at worst {cells[worst_cell]:+.2f} on {worst_cell[0]} at {worst_cell[1]}"
     yield cells[worst_cell] >= -2, f"adaptive within 2 points of the best at every trace and size: {said}"
-    for trace in {"scarab_recs", "corda_vault"} & set(results):
+    for trace in played(results, "scarab_recs", "corda_vault"):
         least = min(row["adaptive"][0] - row["lru"][0] for row in results[trace].values())
         yield least >= -0.5, f"adaptive at least LRU - 0.5 points at every size of {trace}: at worst {least:+.2f}"
     for rival in RIVALS:
-        played = [trace for trace, rows in results.items() if all(rival in row for row in rows.values())]
-        if played:
-            ours, theirs = (mean(hits(results, trace, name) for trace in played) for name in ("adaptive", rival))
+        both = [trace for trace, rows in results.items() if all(rival in row for row in rows.values())]
+        if both:
+            ours, theirs = (mean(hits(results, trace, name) for trace in both) for name in ("adaptive", rival))
             yield (
                 ours >= theirs,
-                f"adaptive at least {rival} on the mean of {len(played)} traces: {ours:.2f} and {theirs:.2f}",
+                f"adaptive at least {rival} on the mean of {len(both)} traces: {ours:.2f} and {theirs:.2f}",
             )
-    for trace in {"gcc_address_misscost", "adapt_size_id_bytes"} & set(results):
+    for trace in played(results, "gcc_address_misscost", "adapt_size_id_bytes"):
         least = min(row["cost"][1] - row["gdsf"][1] for row in results[trace].values())
         yield least >= 0, f"cost saves at least what GDSF does at every size of {trace}: at worst {least:+.2f} points"
