@@ -15,13 +15,13 @@
 
 use super::ghosts::{Ghosts, MOST};
 use super::{Load, Order, Policy};
-use crate::cache::lists::Lists;
+use crate::cache::lists::{Lists, NIL};
 
 const WINDOW: u8 = 0;
 const PROBATION: u8 = 1;
 const PROTECTED: u8 = 2;
 
-/// Shares of the bound: where the window begins, and between what it stays.
+/// Shares of the bound: where the window begins, and what it never leaves.
 const BEGIN: f64 = 0.05;
 const NARROWEST: f64 = 0.01;
 const WIDEST: f64 = 0.99;
@@ -46,8 +46,8 @@ const STEPS: (usize, usize) = (200, 20_000);
 /// All counts are halved each time the cache was used so often for each entry it holds.
 const AGE: u64 = 10;
 
-/// Entries whose counts are halved at a time, so that no call waits for all.
-const AGE_AT_ONCE: usize = 4096;
+/// Entries that are moved, or whose counts are halved, at a time, so that no call waits for all.
+const AT_ONCE: usize = 4096;
 
 /// A byte of an entry: uses in the low bits, then the segment.
 const USES: u8 = MOST;
@@ -98,11 +98,6 @@ impl Adaptive {
         self.lists.bytes() + size_of_val(self.weights.as_slice()) + self.states.len() + self.ghosts.bytes()
     }
 
-    /// The share of the bound that the window should have.
-    pub fn window(&self) -> f64 {
-        self.window / self.max_weight.max(1) as f64
-    }
-
     #[inline]
     fn segment(&self, index: u32) -> u8 {
         self.states[index as usize] >> SEGMENT
@@ -138,13 +133,16 @@ impl Adaptive {
         }
     }
 
-    /// While the main part has room, what the window has too much goes there unasked.
+    /// While the main part has room, what the window has too much goes there unasked, some at a time.
     fn spill(&mut self, coming: u64, spare: u32) {
-        while self.totals[WINDOW as usize] as f64 + coming as f64 > self.window
+        let mut left = AT_ONCE;
+        while left > 0
+            && self.totals[WINDOW as usize] as f64 + coming as f64 > self.window
             && (self.main() as f64) < self.max_weight as f64 - self.window
             && let Some(oldest) = self.lists.oldest_but(WINDOW.into(), spare)
         {
             self.put(oldest, PROBATION);
+            left -= 1;
         }
     }
 
@@ -164,11 +162,11 @@ impl Adaptive {
             self.ageing = Some(0);
         }
         if let Some(start) = self.ageing {
-            let end = self.states.len().min(start + AGE_AT_ONCE);
+            let end = self.states.len().min(start + AT_ONCE);
             for state in &mut self.states[start..end] {
                 *state = (*state & !USES) | ((*state & USES) >> 1);
             }
-            self.ghosts.age(AGE_AT_ONCE as f64 / self.states.len().max(AGE_AT_ONCE) as f64);
+            self.ghosts.age(AT_ONCE as f64 / self.states.len().max(AT_ONCE) as f64);
             self.ageing = (end < self.states.len()).then_some(end);
         }
     }
@@ -176,7 +174,7 @@ impl Adaptive {
 
 impl Policy for Adaptive {
     fn insert(&mut self, index: u32, load: Load) {
-        self.spill(load.weight, index);
+        self.spill(load.weight, NIL);
         self.count += 1;
         self.uses += 1;
         self.ghosts.fit(self.count);
