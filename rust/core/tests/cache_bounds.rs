@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use fixtures::{Item, Shelf, covers, text};
 use proptest::prelude::*;
-use sparecall_core::cache::policy::{Lru, Policy};
+use sparecall_core::cache::policy::{AnyPolicy, Lru, Policy};
 use sparecall_core::cache::{Cost, Key, NEVER, StoredKey};
 
 /// In nanoseconds: a few of them make a tick of the timer wheel.
@@ -191,14 +191,21 @@ fn play<P: Policy>(steps: &[u64], max_weight: u64, policy: P) {
     world.end();
 }
 
+/// The bound of the larger one.
+const WEIGHT: u64 = 300;
+
+fn any_policy(max_weight: u64) -> impl Iterator<Item = AnyPolicy> {
+    AnyPolicy::NAMES.into_iter().filter_map(move |name| AnyPolicy::new(name, max_weight))
+}
+
 /// Many steps, in a larger one.
 fn soak<P: Policy>(operations: u64, policy: P) {
-    let mut world = World::new(300, policy, 500, 211);
+    let mut world = World::new(WEIGHT, policy, 500, 211);
     let mut state = 5_u64;
     for value in 0..operations {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let bits = (state ^ (state >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        world.step(step(bits ^ (bits >> 32), 300, 500), value);
+        world.step(step(bits ^ (bits >> 32), WEIGHT, 500), value);
     }
     let evicted = world.shelf.cache.stats().evicted;
     let reasons = [evicted.size, evicted.expired, evicted.replaced, evicted.deleted, evicted.invalidated];
@@ -209,19 +216,19 @@ fn soak<P: Policy>(operations: u64, policy: P) {
 proptest! {
     #[test]
     fn whoever_leaves_the_answers_are_right(steps in prop::collection::vec(any::<u64>(), 0..300), max_weight in 0..9_u64) {
-        play(&steps, max_weight, Lru::new());
+        any_policy(max_weight).for_each(|policy| play(&steps, max_weight, policy));
     }
 }
 
 #[test]
 fn the_bound_holds_over_200_000_operations() {
-    soak(200_000, Lru::new());
+    any_policy(WEIGHT).for_each(|policy| soak(200_000, policy));
 }
 
 #[test]
 #[ignore = "ten seconds and more: make soak"]
 fn the_bound_holds_over_10_million_operations() {
-    soak(10_000_000, Lru::new());
+    any_policy(WEIGHT).for_each(|policy| soak(10_000_000, policy));
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl Options<'_> {
             let limit = "give a whole number from 0 to 2**64 - 1".to_owned();
             to_python(py, &Error::InvalidArgument { name, value: max_weight.to_string(), limit })
         })?;
-        let policy = AnyPolicy::from_name(self.policy, max_weight).ok_or_else(|| {
+        let policy = AnyPolicy::new(self.policy, max_weight).ok_or_else(|| {
             let known = AnyPolicy::NAMES.join(", ");
             to_python(py, &Error::UnknownName { kind: "cache policy", name: self.policy.to_owned(), known })
         })?;

@@ -378,10 +378,11 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         true
     }
 
-    /// Evicts until `coming`, which is at most the bound, fits.
+    /// Evicts until `coming`, which is at most the bound, fits; in the place of what `spare` weighs, if that stays.
     fn make_room(&mut self, coming: u64, spare: u32, now: u64, displaced: &mut Displaced<K, V>) {
+        let replaced = if spare == NIL { 0 } else { self.policy.weight(spare) };
         // Subtraction, because weights near u64::MAX are allowed and their sum would wrap.
-        while self.policy.total() > self.max_weight - coming || self.len() >= MAX_ENTRIES {
+        while self.policy.total() - replaced > self.max_weight - coming || self.len() >= MAX_ENTRIES {
             let Some(index) = self.policy.victim(coming, spare) else { return };
             let reason = self.end(index, || now).unwrap_or(Reason::Size);
             self.remove(index, reason, displaced);
@@ -390,12 +391,11 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
 
     /// Prepares an entry that stays for a new value.
     fn reload(&mut self, index: u32, load: Load, now: u64, displaced: &mut Displaced<K, V>) {
+        self.policy.hit(index);
         if load.weight > self.policy.weight(index) {
-            // It weighs nothing while room is made for its new weight.
-            self.policy.replace(index, Load { weight: 0, ..load });
             self.make_room(load.weight, index, now, displaced);
         }
-        self.policy.replace(index, load);
+        self.policy.reweigh(index, load);
         self.forget_life(index);
         self.tags.detach(index);
         self.slots.get_mut(index).era = self.prefixes.era();
