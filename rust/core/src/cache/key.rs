@@ -73,6 +73,9 @@ impl Iterator for Characters<'_> {
 
 /// A key that may be a path, such as `team/user/thread`, whose prefixes can be invalidated.
 pub trait Path {
+    /// Whether dropping one runs no code of the user's: such keys are not handed back when they leave, but dropped.
+    const DROPS_QUIETLY: bool = false;
+
     fn characters(&self) -> Option<Characters<'_>>;
 }
 
@@ -115,6 +118,8 @@ impl StoredKey {
 }
 
 impl Path for StoredKey {
+    const DROPS_QUIETLY: bool = true;
+
     fn characters(&self) -> Option<Characters<'_>> {
         self.as_key().characters()
     }

@@ -206,7 +206,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         self.sweep_slots(SWEEP, displaced);
         let &Terms { weight, cost, worth, expires_at, memory } = terms;
         if weight > self.max_weight || (expires_at != NEVER && expires_at <= now) {
-            displaced.values.push(value);
+            displaced.push(None, value);
             self.refuse(found, displaced);
             return None;
         }
@@ -216,7 +216,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
             let slot = self.slots.get_mut(index);
             slot.expires_at = expires_at;
             if let Some((_, old)) = &mut slot.entry {
-                displaced.values.push(std::mem::replace(old, value));
+                displaced.push(None, std::mem::replace(old, value));
             }
             index
         } else {
@@ -304,8 +304,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     pub fn clear(&mut self, displaced: &mut Displaced<K, V>) {
         self.stats.evicted.deleted += self.len() as u64;
         for (key, value) in self.slots.drain() {
-            displaced.keys.push(key);
-            displaced.values.push(value);
+            displaced.push(handed_back(key), value);
         }
         let stats = self.stats;
         *self = Self::new(self.max_weight, self.policy.fresh());
@@ -408,8 +407,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         let Some((key, value)) = self.slots.remove(index) else { return };
         self.tags.detach(index);
         self.policy.remove(index, hash);
-        displaced.keys.push(key);
-        displaced.values.push(value);
+        displaced.push(handed_back(key), value);
         self.stats.evicted.count(reason);
     }
 
@@ -484,4 +482,10 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         self.prefixes = Prefixes::default();
         self.slots.iter_mut().for_each(|slot| slot.era = 0);
     }
+}
+
+/// A key that left, unless nobody need see it dropped.
+#[inline]
+fn handed_back<K: Path>(key: K) -> Option<K> {
+    (!K::DROPS_QUIETLY).then_some(key)
 }

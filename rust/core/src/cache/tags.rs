@@ -52,8 +52,13 @@ impl Tags {
     /// Takes the tags of the entry in `slot` away.
     #[inline]
     pub(super) fn detach(&mut self, slot: u32) {
-        let Some(held) = self.held.get_mut(slot as usize).filter(|held| !held.is_empty()) else { return };
-        for number in std::mem::take(held) {
+        if (slot as usize) < self.held.len() {
+            self.take_away(slot);
+        }
+    }
+
+    fn take_away(&mut self, slot: u32) {
+        for number in std::mem::take(&mut self.held[slot as usize]) {
             let tag = &mut self.records[number as usize];
             tag.entries -= 1;
             if tag.entries == 0 {
