@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::exceptions::{PyKeyError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList};
+use pyo3::types::{PyBool, PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::cache::snapshot::Form;
 use sparecall_core::cache::{Displaced, Key, StoredKey, Terms, mix};
@@ -16,9 +16,10 @@ use super::plain;
 use super::save::{self, AT_ONCE};
 use super::state::{Options, Settings, State};
 use super::stats::CacheStats;
-use super::{pairs, tags, to_tuple};
+use super::{pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
 use crate::error::{internal, to_python, wrong_type};
+use crate::fastcall::{FastMethod, Method};
 
 type Objects = State<ObjectKey, Py<PyAny>>;
 
@@ -93,12 +94,11 @@ impl Cache {
     ) -> PyResult<bool> {
         let tags = tags::parse(tags)?;
         let terms = self.terms(py, key, value, (ttl, weight, cost))?;
-        self.store(py, key, value, &terms, &tags, &mut Displaced::new())
+        self.store_one(py, key, value, &terms, &tags)
     }
 
     fn __setitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let terms = self.terms(py, key, value, (None, None, None))?;
-        self.store(py, key, value, &terms, &[], &mut Displaced::new()).map(drop)
+        self.set_plainly(py, key, value).map(drop)
     }
 
     /// Removes `key` and says whether it was there.
@@ -113,9 +113,12 @@ impl Cache {
     /// The values under `keys`, `None` where there is none, in one crossing.
     fn get_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let mut displaced = Displaced::new();
-        let keys = to_tuple(keys)?;
-        let found = keys.as_slice().iter().map(|key| self.read(py, key, &mut displaced));
-        PyList::new(py, found.collect::<PyResult<Vec<_>>>()?)
+        let keys = to_list(keys)?;
+        let mut found = Vec::with_capacity(keys.len());
+        for key in &keys {
+            found.push(self.read(py, &key, &mut displaced)?);
+        }
+        PyList::new(py, found)
     }
 
     /// Stores every `(key, value)` of `items`, a dict or an iterable of pairs, and returns how many were stored.
@@ -257,6 +260,67 @@ impl Cache {
     }
 }
 
+/// `get` with a key, or a key and a default.
+pub(super) struct FastGet;
+
+impl FastMethod for FastGet {
+    type Class = Cache;
+
+    fn call<'py>(
+        cache: &Cache,
+        py: Python<'py>,
+        arguments: &[Borrowed<'_, 'py, PyAny>],
+    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let (key, default) = match arguments {
+            [key] => (key, None),
+            [key, default] => (key, Some(default)),
+            _ => return None,
+        };
+        Some(match cache.read_one(py, key) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Ok(default.map_or_else(|| py.None().into_bound(py), |&default| default.to_owned())),
+            Err(error) => Err(error),
+        })
+    }
+
+    fn method() -> &'static Method {
+        static GET: Method = Method::new::<FastGet>(c"get");
+        &GET
+    }
+}
+
+/// `set` with a key and a value.
+pub(super) struct FastSet;
+
+impl FastMethod for FastSet {
+    type Class = Cache;
+
+    fn call<'py>(
+        cache: &Cache,
+        py: Python<'py>,
+        arguments: &[Borrowed<'_, 'py, PyAny>],
+    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let [key, value] = arguments else { return None };
+        Some(cache.set_plainly(py, key, value).map(|stored| PyBool::new(py, stored).to_owned().into_any()))
+    }
+
+    fn method() -> &'static Method {
+        static SET: Method = Method::new::<FastSet>(c"set");
+        &SET
+    }
+}
+
+/// Drops what left, now: pyo3 would put it off in a call that it did not make itself.
+#[inline]
+fn let_go(py: Python<'_>, displaced: Displaced<ObjectKey, Py<PyAny>>) {
+    displaced.for_each(|key, value| {
+        value.drop_ref(py);
+        if let Some(ObjectKey(key)) = key {
+            key.drop_ref(py);
+        }
+    });
+}
+
 #[inline]
 fn hash(key: &Bound<'_, PyAny>) -> PyResult<u32> {
     Ok(mix(key.hash()? as u64))
@@ -331,10 +395,31 @@ impl Cache {
     }
 
     #[inline]
+    fn set_plainly(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let terms = self.terms(py, key, value, (None, None, None))?;
+        self.store_one(py, key, value, &terms, &[])
+    }
+
+    #[inline]
+    fn store_one(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        terms: &Terms,
+        tags: &[(u32, StoredKey)],
+    ) -> PyResult<bool> {
+        let mut displaced = Displaced::new();
+        let stored = self.store(py, key, value, terms, tags, &mut displaced);
+        let_go(py, displaced);
+        stored
+    }
+
+    #[inline]
     fn read_one<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut displaced = Displaced::new();
         let found = self.read(py, key, &mut displaced);
-        displaced.settle();
+        let_go(py, displaced);
         found
     }
 
@@ -384,8 +469,8 @@ impl Cache {
         let hash = hash(key)?;
         let now = self.settings.clock.read(py)?;
         self.find(key, hash, |state, found| {
-            let (held, value) = (|| ObjectKey(key.clone().unbind()), value.clone().unbind());
-            state.set(found, (hash, held), value, terms, tags, now, displaced)
+            let put = |place: &mut Option<_>| *place = Some(ObjectKey(key.clone().unbind()));
+            state.set(found, (hash, put), value.clone().unbind(), terms, tags, now, displaced)
         })
     }
 

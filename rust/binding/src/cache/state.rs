@@ -33,7 +33,7 @@ impl<K: Path, V> State<K, V> {
     pub(super) fn set(
         &mut self,
         found: Option<u32>,
-        key: (u32, impl FnOnce() -> K),
+        key: (u32, impl FnOnce(&mut Option<K>)),
         value: V,
         terms: &Terms,
         tags: &[(u32, StoredKey)],

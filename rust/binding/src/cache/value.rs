@@ -47,11 +47,8 @@ fn compress(value: &Bound<'_, PyBytes>) -> PyResult<Option<(Held, u64)>> {
 
 /// The bytes that were given.
 #[inline]
-pub(super) fn release<'py>(py: Python<'py>, held: &Held) -> PyResult<Bound<'py, PyBytes>> {
-    match held.bind(py).cast_exact::<PyBytes>() {
-        Ok(bytes) => Ok(bytes.clone()),
-        Err(_) => decompress(held.bind(py)),
-    }
+pub(super) fn release(held: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
+    if held.is_exact_instance_of::<PyBytes>() { Ok(held.cast_into_exact::<PyBytes>()?) } else { decompress(&held) }
 }
 
 #[cold]
@@ -88,7 +85,7 @@ pub(super) fn from_file(py: Python<'_>, kind: u8, bytes: &[u8]) -> PyResult<(Hel
         (LZ4, Some((length, block))) if u64::from_le_bytes(*length) / 256 <= block.len() as u64 => {
             let compressed = Compressed { block: block.into(), length: u64::from_le_bytes(*length) as usize };
             let held = Py::new(py, compressed)?.into_any();
-            release(py, &held)?; // a forged block must not be found out by a reader
+            release(held.bind(py).clone())?; // a forged block must not be found out by a reader
             Ok((held, block.len() as u64))
         }
         _ => Err(PyValueError::new_err("unknown kind of value")),

@@ -32,11 +32,15 @@ impl<K, V> Displaced<K, V> {
         self.rest.get_or_insert_default().push((key, value));
     }
 
-    /// Drops what there is: where there is nothing, without a look at each part.
+    /// Calls `work` with each value, and its key where that left too.
     #[inline]
-    pub fn settle(self) {
-        if self.value.is_none() {
-            std::mem::forget(self);
+    pub fn for_each(self, mut work: impl FnMut(Option<K>, V)) {
+        let Self { key, value, rest } = self;
+        if let Some(value) = value {
+            work(key, value);
+        }
+        if let Some(rest) = rest {
+            rest.into_iter().for_each(|(key, value)| work(key, value));
         }
     }
 }

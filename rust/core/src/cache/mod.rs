@@ -166,7 +166,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
             self.stats.saved.add(*cost);
         }
         self.policy.hit(index);
-        self.slots.get(index).entry.as_ref().map(|(_, value)| value)
+        self.slots.get(index).value.as_ref()
     }
 
     /// [`Self::find`] and [`Self::read`] in one.
@@ -187,14 +187,14 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     }
 
     /// Stores an entry under the key that `found` was looked up for just now, and says where: nowhere if it weighs more than
-    /// the whole cache or its end has come. What was under the key leaves in any case: it has been overtaken. `key` is asked
-    /// for only where no entry has it yet.
+    /// the whole cache or its end has come. What was under the key leaves in any case: it has been overtaken. `key`
+    /// writes the key into its slot, where no entry has it yet: keys are long, and are not moved about.
     #[inline]
     #[allow(clippy::too_many_arguments)] // each is a thing of its own; in one struct they would go through memory
     pub fn set(
         &mut self,
         found: Option<u32>,
-        (hash, key): (u32, impl FnOnce() -> K),
+        (hash, key): (u32, impl FnOnce(&mut Option<K>)),
         value: V,
         terms: &Terms,
         tags: &[(u32, StoredKey)],
@@ -215,13 +215,13 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
             self.reload(index, load, now, displaced);
             let slot = self.slots.get_mut(index);
             slot.expires_at = expires_at;
-            if let Some((_, old)) = &mut slot.entry {
-                displaced.push(None, std::mem::replace(old, value));
+            if let Some(old) = slot.value.replace(value) {
+                displaced.push(None, old);
             }
             index
         } else {
             self.make_room(weight, NIL, now, displaced);
-            let index = self.slots.insert(hash, self.prefixes.era(), expires_at, (key(), value));
+            let index = self.slots.insert(hash, self.prefixes.era(), expires_at, key, value);
             self.policy.insert(index, load);
             index
         };
@@ -304,7 +304,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     pub fn clear(&mut self, displaced: &mut Displaced<K, V>) {
         self.stats.evicted.deleted += self.len() as u64;
         for (key, value) in self.slots.drain() {
-            displaced.push(handed_back(key), value);
+            displaced.push(Some(key), value);
         }
         let stats = self.stats;
         *self = Self::new(self.max_weight, self.policy.fresh());
@@ -312,7 +312,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     }
 
     /// Every key and value held, in no useful order.
-    pub fn entries(&self) -> impl Iterator<Item = &(K, V)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&K, &V)> {
         self.slots.entries()
     }
 
@@ -324,7 +324,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     /// The live entry in a slot.
     pub fn entry(&self, index: u32, now: u64) -> Option<Entry<'_, K, V>> {
         let slot = self.slots.get(index);
-        let (key, value) = slot.entry.as_ref()?;
+        let (key, value) = slot.entry()?;
         if self.end(index, || now).is_some() {
             return None;
         }
@@ -362,7 +362,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
 
     fn is_dead(&self, index: u32) -> bool {
         let slot = self.slots.get(index);
-        let path = slot.entry.as_ref().filter(|_| self.prefixes.any()).and_then(|(key, _)| key.characters());
+        let path = slot.entry().filter(|_| self.prefixes.any()).and_then(|(key, _)| key.characters());
         self.tags.is_dead(index) || path.is_some_and(|path| self.prefixes.covers(&path, slot.era))
     }
 
@@ -407,7 +407,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         let Some((key, value)) = self.slots.remove(index) else { return };
         self.tags.detach(index);
         self.policy.remove(index, hash);
-        displaced.push(handed_back(key), value);
+        displaced.push(key, value);
         self.stats.evicted.count(reason);
     }
 
@@ -466,7 +466,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
             }
             self.hand = if (self.hand as usize) + 1 < self.slots.capacity() { self.hand + 1 } else { 0 };
             self.steps += 1;
-            if self.slots.get(self.hand).entry.is_some() && self.is_dead(self.hand) {
+            if self.slots.get(self.hand).value.is_some() && self.is_dead(self.hand) {
                 self.remove(self.hand, Reason::Invalidated, displaced);
             }
             self.prefixes.forget(self.steps);
@@ -482,10 +482,4 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         self.prefixes = Prefixes::default();
         self.slots.iter_mut().for_each(|slot| slot.era = 0);
     }
-}
-
-/// A key that left, unless nobody need see it dropped.
-#[inline]
-fn handed_back<K: Path>(key: K) -> Option<K> {
-    (!K::DROPS_QUIETLY).then_some(key)
 }

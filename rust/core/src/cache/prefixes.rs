@@ -120,7 +120,15 @@ mod tests {
     fn set(cache: &mut Texts, number: u32) {
         let key = StoredKey::new(text(&format!("a/{number}")));
         let terms = Terms { weight: 1, cost: Cost::NONE, worth: 0.0, expires_at: NEVER, memory: None };
-        cache.set(None, (number, || key), (), &terms, &[], 0, &mut Displaced::new());
+        cache.set(
+            None,
+            (number, |place: &mut Option<_>| *place = Some(key)),
+            (),
+            &terms,
+            &[],
+            0,
+            &mut Displaced::new(),
+        );
     }
 
     fn full(entries: u32) -> Texts {
