@@ -29,7 +29,10 @@ pub(crate) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
     fastcall::install::<bytes_cache::FastGet>(py)?;
     fastcall::install::<bytes_cache::FastSet>(py)?;
     fastcall::install::<object_cache::FastGet>(py)?;
-    fastcall::install::<object_cache::FastSet>(py)
+    fastcall::install::<object_cache::FastSet>(py)?;
+    fastcall::install_mapping::<BytesCache>(py);
+    fastcall::install_mapping::<Cache>(py);
+    Ok(())
 }
 
 /// The items of any iterable: of a list themselves, where what changes it meanwhile changes what is read.

@@ -19,7 +19,7 @@ use super::stats::CacheStats;
 use super::{pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
 use crate::error::{internal, to_python, wrong_type};
-use crate::fastcall::{FastMethod, Method};
+use crate::fastcall::{FastMapping, FastMethod, Method};
 
 type Objects = State<ObjectKey, Py<PyAny>>;
 
@@ -257,6 +257,22 @@ impl Cache {
             // It fails only where the cache is at work, and then it is no garbage.
             let _ = self.clear(py);
         });
+    }
+}
+
+impl FastMapping for Cache {
+    #[inline]
+    fn subscript<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.__getitem__(py, key)
+    }
+
+    #[inline]
+    fn assign(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.set_plainly(py, key, value).map(drop)
+    }
+
+    fn remove(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.__delitem__(py, key)
     }
 }
 
