@@ -4,6 +4,7 @@
 //! garbage collector watches: keys are hashed and compared, weighers and clocks called before, displaced objects dropped after.
 
 mod bytes_cache;
+mod fast;
 mod guarded;
 mod key;
 mod object_cache;
@@ -18,21 +19,14 @@ mod value;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::fastcall;
-
 pub(crate) use bytes_cache::BytesCache;
 pub(crate) use object_cache::Cache;
 pub(crate) use stats::CacheStats;
 
 /// Makes the methods that are called most fast.
 pub(crate) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
-    fastcall::install::<bytes_cache::FastGet>(py)?;
-    fastcall::install::<bytes_cache::FastSet>(py)?;
-    fastcall::install::<object_cache::FastGet>(py)?;
-    fastcall::install::<object_cache::FastSet>(py)?;
-    fastcall::install_mapping::<BytesCache>(py);
-    fastcall::install_mapping::<Cache>(py);
-    Ok(())
+    fast::install::<BytesCache>(py)?;
+    fast::install::<Cache>(py)
 }
 
 /// The items of any iterable: of a list themselves, where what changes it meanwhile changes what is read.
