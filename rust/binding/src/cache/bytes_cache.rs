@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
@@ -15,7 +14,7 @@ use super::save::{self, AT_ONCE};
 use super::state::{self, Options, Settings, State};
 use super::stats::CacheStats;
 use super::value::{self, Held};
-use super::{key, pairs, tags, to_tuple};
+use super::{key, key_error, pairs, tags, to_tuple};
 use crate::clock::Clock;
 use crate::error::wrong_type;
 
@@ -63,7 +62,7 @@ impl BytesCache {
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        self.find(py, key)?.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+        self.find(py, key)?.ok_or_else(|| key_error(key))
     }
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -103,7 +102,7 @@ impl BytesCache {
     }
 
     fn __delitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.delete(py, key)? { Ok(()) } else { Err(PyKeyError::new_err(key.clone().unbind())) }
+        if self.delete(py, key)? { Ok(()) } else { Err(key_error(key)) }
     }
 
     /// The values under `keys`, `None` where there is none, in one crossing.
@@ -155,9 +154,7 @@ impl BytesCache {
     /// Invalidates every entry whose key is `prefix` or goes on after it with a `/`.
     fn invalidate_prefix(&self, py: Python<'_>, prefix: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut displaced = Displaced::new();
-        tags::prefix(prefix, |path| {
-            self.state.with(py, |state| state.cache.invalidate_prefix(path, &mut displaced))
-        })?
+        tags::prefix(prefix, |path| self.state.with(py, |state| state.cache.invalidate_prefix(path, &mut displaced)))?
     }
 
     /// Removes entries that have expired or were invalidated, in at most `limit` steps, and returns how many.
@@ -211,9 +208,14 @@ impl BytesCache {
     /// Adds the live entries of the file `path`, as if each had been set in its order, and returns how many.
     fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<usize> {
         save::load(py, &self.settings, (&path, Form::Bytes), |records| {
+            let records: Vec<Record<'_>> = records.collect();
+            let is_sound = |record: &Record<'_>| value::is_sound(record.value_kind, record.value);
+            if !py.detach(|| records.iter().all(is_sound)) {
+                return Err(save::forged(py));
+            }
             let mut stored = 0;
-            for (count, record) in records.enumerate() {
-                stored += usize::from(self.restore(py, &record)?);
+            for (count, record) in records.iter().enumerate() {
+                stored += usize::from(self.restore(py, record)?);
                 if count % AT_ONCE == 0 {
                     py.detach(std::thread::yield_now);
                 }
@@ -241,8 +243,7 @@ impl BytesCache {
         let now = self.settings.clock.read(py)?;
         let mut displaced = Displaced::new();
         let found = self.state.with(py, |state| {
-            let held: Option<&Held> =
-                state.cache.get(hash, |held| held.is(key), || now.nanoseconds(), &mut displaced);
+            let held: Option<&Held> = state.cache.get(hash, |held| held.is(key), || now.nanoseconds(), &mut displaced);
             held.map(|held| held.clone_ref(py))
         })?;
         displaced.settle();
@@ -302,7 +303,7 @@ impl BytesCache {
     fn restore(&self, py: Python<'_>, record: &Record<'_>) -> PyResult<bool> {
         let object = key::restore(py, record.key)?;
         let key = key::parse(&object)?;
-        let (value, size) = value::from_file(py, record.value_kind, record.value).map_err(|_| save::forged(py))?;
+        let (value, size) = value::from_file(py, record.value_kind, record.value)?;
         let tags = tags::restore(py, &record.tags)?;
         let terms = Terms {
             weight: weight(key.1, size, &tags),

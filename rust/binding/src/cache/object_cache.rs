@@ -1,30 +1,31 @@
 //! `Cache`: any hashable key, any value. Python code of keys, values and weighers runs unlocked, whatever it does.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
-use pyo3::exceptions::{PyKeyError, PyRuntimeError};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::cache::snapshot::Form;
 use sparecall_core::cache::{Displaced, Key, StoredKey, Terms, mix};
-use sparecall_core::error::Error;
 
+use super::departure::leave;
 use super::guarded::Guarded;
 use super::object_key::{self, ObjectKey};
 use super::plain;
 use super::save::{self, AT_ONCE};
 use super::state::{self, Options, Settings, State};
 use super::stats::CacheStats;
-use super::{pairs, tags, to_tuple};
+use super::{key_error, pairs, tags, to_tuple};
 use crate::clock::Clock;
-use crate::error::{internal, to_python, wrong_type};
+use crate::error::{internal, wrong_type};
 
 type Objects = State<ObjectKey, Py<PyAny>>;
 
-/// How many other keys a key may be asked about in one call: more come only where an `__eq__` adds keys as fast as it is
-/// asked.
-const MOST_QUESTIONS: usize = 1000;
+/// How often a look-up begins again because keys to ask came meanwhile: more only where an `__eq__` adds them.
+const MOST_ROUNDS: usize = 1000;
 
 /// An in-process cache of any objects under any hashable keys, bounded by weight.
 #[pyclass(frozen, mapping, generic, module = "sparecall.cache")]
@@ -69,7 +70,7 @@ impl Cache {
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.read_one(py, key)?.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+        self.read_one(py, key)?.ok_or_else(|| key_error(key))
     }
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -106,7 +107,7 @@ impl Cache {
     }
 
     fn __delitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.delete(py, key)? { Ok(()) } else { Err(PyKeyError::new_err(key.clone().unbind())) }
+        if self.delete(py, key)? { Ok(()) } else { Err(key_error(key)) }
     }
 
     /// The values under `keys`, `None` where there is none, in one crossing.
@@ -158,9 +159,7 @@ impl Cache {
     /// Invalidates every entry whose key is a str that is `prefix` or goes on after it with a `/`.
     fn invalidate_prefix(&self, py: Python<'_>, prefix: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut displaced = Displaced::new();
-        tags::prefix(prefix, |path| {
-            self.state.with(py, |state| state.cache.invalidate_prefix(path, &mut displaced))
-        })?
+        tags::prefix(prefix, |path| self.state.with(py, |state| state.cache.invalidate_prefix(path, &mut displaced)))?
     }
 
     /// Removes entries that have expired or were invalidated, in at most `limit` steps, and returns how many.
@@ -216,6 +215,7 @@ impl Cache {
             let mut loaded = Vec::new();
             for record in records {
                 let key = plain::decode(py, record.key.bytes)?;
+                hash(&key).map_err(|_| save::forged(py))?;
                 let value = plain::decode_value(py, record.value_kind, record.value, decode.as_ref())?;
                 let terms = Terms {
                     weight: record.weight,
@@ -263,6 +263,17 @@ impl Cache {
     }
 }
 
+impl Drop for Cache {
+    fn drop(&mut self) {
+        Python::attach(|py| {
+            let mut displaced = Displaced::new();
+            if self.state.with(py, |state| state.cache.clear(&mut displaced)).is_ok() {
+                leave(displaced);
+            }
+        });
+    }
+}
+
 #[inline]
 fn hash(key: &Bound<'_, PyAny>) -> PyResult<u32> {
     Ok(mix(key.hash()? as u64))
@@ -297,40 +308,46 @@ impl Cache {
         }
     }
 
-    /// [`Self::find`] where `question`, a key that is held, has to be asked first.
+    /// [`Self::find`] where `question`, a key that is held, has to be asked first. Its answer, and those of all that stood
+    /// beside it, are there the next time; only keys that came in between make for another.
     #[cold]
     fn ask<'py, R>(
         &self,
         key: &Bound<'py, PyAny>,
         hash: u32,
-        mut question: Bound<'py, PyAny>,
+        question: Bound<'py, PyAny>,
         mut work: impl FnMut(&mut Objects, Option<u32>) -> R,
     ) -> PyResult<R> {
         let py = key.py();
-        let mut unequal: Vec<Bound<'py, PyAny>> = Vec::new();
-        while unequal.len() < MOST_QUESTIONS {
-            let same = question.eq(key)?;
-            let mut next = None;
+        let same = question.eq(key)?;
+        let mut others: HashMap<*mut ffi::PyObject, (Bound<'py, PyAny>, bool)> = HashMap::new();
+        for _ in 0..MOST_ROUNDS {
+            let mut unasked = Vec::new();
             let done = self.state.with(py, |state| {
                 let found = state.cache.find(hash, |held| {
                     let held = held.0.bind(py);
                     if held.is(&question) {
                         return same;
                     }
-                    if unequal.iter().any(|other| other.is(held)) {
-                        return false;
+                    if let Some((_, same)) = others.get(&held.as_ptr()) {
+                        return *same;
                     }
                     object_key::equal(held, key).unwrap_or_else(|| {
-                        next.get_or_insert_with(|| held.clone());
+                        unasked.push(held.clone());
                         false
                     })
                 });
-                if found.is_none() && next.is_some() { None } else { Some(work(state, found)) }
+                if found.is_none() && !unasked.is_empty() { None } else { Some(work(state, found)) }
             })?;
-            match (done, next) {
-                (Some(result), _) => return Ok(result),
-                (None, Some(next)) => unequal.push(std::mem::replace(&mut question, next)),
-                (None, None) => return Err(internal(py)),
+            if let Some(result) = done {
+                return Ok(result);
+            }
+            for other in unasked {
+                let same = other.eq(key)?;
+                others.insert(other.as_ptr(), (other, same));
+                if same {
+                    break;
+                }
             }
         }
         Err(PyRuntimeError::new_err("comparing this key with others never ended: its __eq__ changes the cache"))
@@ -411,11 +428,6 @@ impl Cache {
 
 /// A weight as the user or the weigher gave it.
 fn checked_weight(weight: &Bound<'_, PyAny>) -> PyResult<u64> {
-    if !weight.is_instance_of::<PyInt>() {
-        return Err(wrong_type("weight", "int", weight));
-    }
-    weight.extract::<u64>().map_err(|_| {
-        let limit = "give a whole number from 0 to 2**64 - 1".to_owned();
-        to_python(weight.py(), &Error::InvalidArgument { name: "weight", value: weight.to_string(), limit })
-    })
+    let Ok(number) = weight.cast::<PyInt>() else { return Err(wrong_type("weight", "int", weight)) };
+    state::whole("weight", number)
 }

@@ -38,10 +38,7 @@ pub(super) fn encode(object: &Bound<'_, PyAny>, name: &str, bytes: &mut Vec<u8>)
 }
 
 /// The kind and the bytes of a value.
-pub(super) fn encode_value(
-    value: &Bound<'_, PyAny>,
-    encode: Option<&Bound<'_, PyAny>>,
-) -> PyResult<(u8, Vec<u8>)> {
+pub(super) fn encode_value(value: &Bound<'_, PyAny>, encode: Option<&Bound<'_, PyAny>>) -> PyResult<(u8, Vec<u8>)> {
     let mut bytes = Vec::new();
     let Some(encode) = encode else {
         self::encode(value, "a value", &mut bytes)?;
@@ -75,9 +72,10 @@ pub(super) fn decode_value<'py>(
             let what = "its values were saved with encode=: give load the decode= that goes with it";
             Err(to_python(py, &Error::Snapshot { what }))
         }
-        (PLAIN, Some(_)) => {
-            Err(to_python(py, &Error::Snapshot { what: "its values were saved without encode=: load it without decode=" }))
-        }
+        (PLAIN, Some(_)) => Err(to_python(
+            py,
+            &Error::Snapshot { what: "its values were saved without encode=: load it without decode=" },
+        )),
         _ => Err(save::forged(py)),
     }
 }

@@ -106,8 +106,7 @@ pub(super) fn load<R>(
 ) -> PyResult<R> {
     let bytes = py.detach(|| std::fs::read(path)).map_err(|error| file::to_python(&error, path))?;
     let wall_now = settings.clock.wall(py)?;
-    let snapshot =
-        guard(py, || py.detach(|| Snapshot::open(&bytes, form)).map_err(|error| to_python(py, &error)))?;
+    let snapshot = guard(py, || py.detach(|| Snapshot::open(&bytes, form)).map_err(|error| to_python(py, &error)))?;
     let result = each(&mut snapshot.records(wall_now));
     py.detach(|| drop(bytes));
     result

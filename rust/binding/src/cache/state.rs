@@ -75,10 +75,7 @@ impl Options<'_> {
         name: &'static str,
         max_weight: &Bound<'_, PyInt>,
     ) -> PyResult<(Guarded<State<K, V>>, Settings)> {
-        let max_weight = max_weight.extract::<u64>().map_err(|_| {
-            let limit = "give a whole number from 0 to 2**64 - 1".to_owned();
-            to_python(py, &Error::InvalidArgument { name, value: max_weight.to_string(), limit })
-        })?;
+        let max_weight = whole(name, max_weight)?;
         let policy = AnyPolicy::from_name(self.policy, max_weight).ok_or_else(|| {
             let known = AnyPolicy::NAMES.join(", ");
             to_python(py, &Error::UnknownName { kind: "cache policy", name: self.policy.to_owned(), known })
@@ -106,6 +103,17 @@ impl Settings {
     pub(super) fn life(&self, py: Python<'_>, ttl: Option<f64>) -> PyResult<u64> {
         ttl.map_or(Ok(self.ttl), |seconds| clock::duration(py, "ttl", seconds))
     }
+}
+
+/// A weight, or the bound of all of them.
+#[inline]
+pub(super) fn whole(name: &'static str, number: &Bound<'_, PyInt>) -> PyResult<u64> {
+    number.extract::<u64>().map_err(|_| {
+        // Not as Python would write it: it refuses to above 4300 digits.
+        let value = number.extract::<i128>().map_or("out of all bounds".to_owned(), |number| number.to_string());
+        let limit = "give a whole number from 0 to 2**64 - 1".to_owned();
+        to_python(number.py(), &Error::InvalidArgument { name, value, limit })
+    })
 }
 
 /// Dollars that a miss would cost.

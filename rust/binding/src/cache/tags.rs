@@ -49,7 +49,5 @@ pub(super) fn weight(tags: &[(u32, StoredKey)]) -> u64 {
 
 /// The tags of an entry in a file.
 pub(super) fn restore(py: Python<'_>, tags: &[Key<'_>]) -> PyResult<Vec<(u32, StoredKey)>> {
-    tags.iter()
-        .map(|&tag| one(&key::restore(py, tag)?, |hash, name| (hash, StoredKey::new(name))))
-        .collect()
+    tags.iter().map(|&tag| one(&key::restore(py, tag)?, |hash, name| (hash, StoredKey::new(name)))).collect()
 }

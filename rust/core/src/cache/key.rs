@@ -23,7 +23,9 @@ impl<'a> Key<'a> {
             Self::TEXT_2 => self.bytes.len().is_multiple_of(2),
             Self::TEXT_4 => {
                 self.bytes.len().is_multiple_of(4)
-                    && self.characters().is_some_and(|mut characters| characters.all(|character| character <= 0x10_FFFF))
+                    && self
+                        .characters()
+                        .is_some_and(|mut characters| characters.all(|character| character <= 0x10_FFFF))
             }
             _ => false,
         }

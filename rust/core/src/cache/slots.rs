@@ -58,6 +58,11 @@ impl<K, V> Slots<K, V> {
         &self.slots[index as usize]
     }
 
+    /// The slot of a number that may be out of date.
+    pub(super) fn get_any(&self, index: u32) -> Option<&Slot<K, V>> {
+        self.slots.get(index as usize)
+    }
+
     pub(super) fn get_mut(&mut self, index: u32) -> &mut Slot<K, V> {
         &mut self.slots[index as usize]
     }

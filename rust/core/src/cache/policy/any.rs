@@ -20,16 +20,60 @@ impl AnyPolicy {
 }
 
 impl Policy for AnyPolicy {
-    fn fresh(&self) -> Self { match self { Self::Lru(p) => Self::Lru(p.fresh()) } }
-    fn insert(&mut self, index: u32, load: Load) { match self { Self::Lru(p) => p.insert(index, load) } }
+    fn fresh(&self) -> Self {
+        match self {
+            Self::Lru(p) => Self::Lru(p.fresh()),
+        }
+    }
+    fn insert(&mut self, index: u32, load: Load) {
+        match self {
+            Self::Lru(p) => p.insert(index, load),
+        }
+    }
     #[inline]
-    fn hit(&mut self, index: u32) { match self { Self::Lru(p) => p.hit(index) } }
-    fn replace(&mut self, index: u32, load: Load) { match self { Self::Lru(p) => p.replace(index, load) } }
-    fn remove(&mut self, index: u32, hash: u32) { match self { Self::Lru(p) => p.remove(index, hash) } }
-    fn victim(&mut self, coming: u64, spare: u32) -> Option<u32> { match self { Self::Lru(p) => p.victim(coming, spare) } }
-    fn weight(&self, index: u32) -> u64 { match self { Self::Lru(p) => p.weight(index) } }
-    fn total(&self) -> u64 { match self { Self::Lru(p) => p.total() } }
-    fn order(&self) -> Order { match self { Self::Lru(p) => p.order() } }
-    fn memory(&self, index: u32) -> u8 { match self { Self::Lru(p) => p.memory(index) } }
-    fn remember(&mut self, index: u32, memory: u8) { match self { Self::Lru(p) => p.remember(index, memory) } }
+    fn hit(&mut self, index: u32) {
+        match self {
+            Self::Lru(p) => p.hit(index),
+        }
+    }
+    fn replace(&mut self, index: u32, load: Load) {
+        match self {
+            Self::Lru(p) => p.replace(index, load),
+        }
+    }
+    fn remove(&mut self, index: u32, hash: u32) {
+        match self {
+            Self::Lru(p) => p.remove(index, hash),
+        }
+    }
+    fn victim(&mut self, coming: u64, spare: u32) -> Option<u32> {
+        match self {
+            Self::Lru(p) => p.victim(coming, spare),
+        }
+    }
+    fn weight(&self, index: u32) -> u64 {
+        match self {
+            Self::Lru(p) => p.weight(index),
+        }
+    }
+    fn total(&self) -> u64 {
+        match self {
+            Self::Lru(p) => p.total(),
+        }
+    }
+    fn order(&self) -> Order {
+        match self {
+            Self::Lru(p) => p.order(),
+        }
+    }
+    fn memory(&self, index: u32) -> u8 {
+        match self {
+            Self::Lru(p) => p.memory(index),
+        }
+    }
+    fn remember(&mut self, index: u32, memory: u8) {
+        match self {
+            Self::Lru(p) => p.remember(index, memory),
+        }
+    }
 }
