@@ -138,19 +138,18 @@ impl<'a> Snapshot<'a> {
     fn check(&self, form: Form) -> Result<()> {
         let mut rest = Reader(self.records);
         let mut count = 0;
-        while let Some([RECORD]) = rest.array() {
+        loop {
+            match rest.array() {
+                Some([RECORD]) => count += 1,
+                Some([END]) if count == self.count && rest.0.is_empty() => return Ok(()),
+                _ => return Err(Error::Snapshot { what: "there are more or fewer records than the file says" }),
+            }
             let record = rest.record().ok_or(Error::Snapshot { what: "a record has no end" })?;
             let keys_are_valid = form == Form::Objects || record.key.is_valid();
             let tags_are_valid = record.tags.iter().all(|tag| tag.is_valid() && tag.kind != Key::DIGEST);
             if !(keys_are_valid && tags_are_valid && record.cost.is_finite() && record.cost >= 0.0) {
                 return Err(Error::Snapshot { what: "a record holds what no cache would have saved" });
             }
-            count += 1;
-        }
-        if count == self.count && rest.0.is_empty() && self.records.last() == Some(&END) {
-            Ok(())
-        } else {
-            Err(Error::Snapshot { what: "there are more or fewer records than the file says" })
         }
     }
 
