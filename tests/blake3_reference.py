@@ -18,7 +18,7 @@ CHUNK_START, CHUNK_END, ROOT = 1, 2, 8
 def blake3(data: bytes) -> bytes:
     assert len(data) <= 1024
     blocks = [data[at : at + 64] for at in range(0, len(data), 64)] or [b""]
-    state = START
+    state: tuple[int, ...] = START
     for number, block in enumerate(blocks):
         flags = CHUNK_START * (number == 0) | (CHUNK_END | ROOT) * (number == len(blocks) - 1)
         state = compress(state, struct.unpack("<16I", block.ljust(64, b"\0")), len(block), flags)
