@@ -27,6 +27,11 @@ sys.unraisablehook = lambda raised: unraisable.append(raised.exc_type)
 
 def uses(cache):
     '''Every method, one after the other, as often as asked for.'''
+    def save():
+        try:
+            cache.save(FOLDER + '/inner', encode=lambda value: b'')
+        except TypeError as error:
+            assert 'a key holds an object of class Key' in str(error), error
     count = itertools.count()
     calls = [
         lambda: cache.get('a'), lambda: cache.set('a', 1), lambda: cache.set('b', 2, ttl=0.001, tags=['t']),
@@ -35,11 +40,6 @@ def uses(cache):
         lambda: cache.invalidate_tag('t'), lambda: cache.invalidate_prefix('b'), lambda: cache.sweep(),
         lambda: cache.clear(), lambda: gc.collect(), save,
     ]
-    def save():
-        try:
-            cache.save(FOLDER + '/inner', encode=lambda value: b'')
-        except TypeError as error:
-            assert 'a key holds an object of class Key' in str(error), error
     def use():
         number = next(count)
         calls[number % len(calls)]()
