@@ -184,12 +184,15 @@ def test_file_trouble_is_an_os_error_that_names_the_file(kind: Any, tmp_path: Pa
         cache.save(tmp_path / "taken")
     with pytest.raises(IsADirectoryError, match="taken"):
         cache.load(tmp_path / "taken")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="below"):
+        cache.save(tmp_path / "file" / "below")
     with pytest.raises((OSError, ValueError), match=r"NUL|null"):
         cache.save(f"{tmp_path}/a\0b")
     for path in (5, None):
         with pytest.raises(TypeError):
             cache.save(path)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "taken"]
 
 
 FULL = """
