@@ -454,6 +454,7 @@ class Cache(Generic[_K, _T]):
         policy: str = "adaptive",
         ttl: float | None = None,
         jitter: float = 0.0,
+        second_price: float = 0.001,
         weigher: Callable[[_K, _T], int] | None = None,
         seed: int | None = None,
         clock: Callable[[], float] | None = None,
@@ -462,7 +463,7 @@ class Cache(Generic[_K, _T]):
 
         ``policy``: who leaves when room is needed. ``"adaptive"``: whoever is least likely to be asked for again, by recency
         and frequency, in shares that follow the load. ``"lru"``: the least recently used. ``"cost"``: whoever saves least for
-        its weight, by the ``cost`` given to `set`. ``ttl``: the life of an entry in seconds where `set` gives none; ``None`` or
+        its weight, by the ``cost`` given to `set`, in which a second counts as ``second_price`` dollars. ``ttl``: the life of an entry in seconds where `set` gives none; ``None`` or
         ``inf`` for no end. ``jitter``: the share of each life, from 0 to 1, by which chance may shorten it. ``weigher``: gives
         the weight of an entry where `set` gives none; without one it is 1. ``seed``: for the chance of ``jitter``; ``None`` for
         another one each time. ``clock``: returns seconds, for tests and simulations; `save` and `load` then use it as the time
@@ -494,13 +495,14 @@ class Cache(Generic[_K, _T]):
         *,
         ttl: float | None = None,
         weight: int | None = None,
-        cost: float | None = None,
+        cost: float | tuple[float, float] | None = None,
         tags: Iterable[str] | None = None,
     ) -> bool:
         """Store ``value`` and say whether it was stored.
 
         ``ttl``: its life in seconds (``None``: the cache's own, ``inf``: no end). ``weight``: ``None`` asks the weigher.
-        ``cost``: dollars that a miss would cost, for the policy ``"cost"`` and for the statistics. ``tags``: names by which
+        ``cost``: dollars, or dollars and seconds, that a miss would cost, for the policy ``"cost"`` and for the
+        statistics. ``tags``: names by which
         `invalidate_tag` finds it.
 
         An entry heavier than the whole cache is refused, and so is one with a ``ttl`` of 0; an older value under ``key`` is
@@ -526,7 +528,7 @@ class Cache(Generic[_K, _T]):
         *,
         ttl: float | None = None,
         weight: int | None = None,
-        cost: float | None = None,
+        cost: float | tuple[float, float] | None = None,
         tags: Iterable[str] | None = None,
     ) -> int:
         """Do `set` for every pair with the same options, in one crossing; return how many were stored.
@@ -538,8 +540,11 @@ class Cache(Generic[_K, _T]):
         """Do `delete` for every key, in one crossing; return how many had a live entry."""
 
     def invalidate_tag(self, tag: str) -> int:
-        """Invalidate every entry that carries ``tag`` and return how many there are. O(1), however many: from now on none of
-        them is returned, and they leave as they are met. Entries that are set later may carry the tag again."""
+        """Invalidate every entry that carries ``tag`` and return how many there are.
+
+        O(1), however many: from now on none of them is returned, and they leave as they are met. Entries that are set later
+        may carry the tag again.
+        """
 
     def invalidate_prefix(self, prefix: str) -> None:
         """Invalidate every entry whose key is a ``str`` that equals ``prefix`` or goes on after it with a ``/``.
@@ -608,6 +613,7 @@ class BytesCache:
         policy: str = "adaptive",
         ttl: float | None = None,
         jitter: float = 0.0,
+        second_price: float = 0.001,
         compress_above: int | None = None,
         seed: int | None = None,
         clock: Callable[[], float] | None = None,
@@ -640,7 +646,7 @@ class BytesCache:
         value: bytes,
         *,
         ttl: float | None = None,
-        cost: float | None = None,
+        cost: float | tuple[float, float] | None = None,
         tags: Iterable[str] | None = None,
     ) -> bool:
         """Store ``value`` and say whether it was stored: `Cache.set`, whose weight is here always the entry's own."""
@@ -662,7 +668,7 @@ class BytesCache:
         items: dict[str | bytes, bytes] | dict[str, bytes] | dict[bytes, bytes] | Iterable[tuple[str | bytes, bytes]],
         *,
         ttl: float | None = None,
-        cost: float | None = None,
+        cost: float | tuple[float, float] | None = None,
         tags: Iterable[str] | None = None,
     ) -> int:
         """Do `set` for every pair with the same options, in one crossing; return how many were stored.
@@ -717,8 +723,14 @@ class CacheStats:
     def saved(self) -> float:
         """Dollars that hits spared: the costs of the entries they returned."""
     @property
+    def saved_seconds(self) -> float:
+        """Seconds of waiting that hits spared."""
+    @property
     def spent(self) -> float:
         """Dollars that misses cost: the costs of the entries that were stored; those that `load` brought back left out."""
+    @property
+    def spent_seconds(self) -> float:
+        """Seconds that misses took."""
     @property
     def dollar_hit_ratio(self) -> float:
         """Dollars saved among all dollars, from 0 to 1; 0 where no cost was given."""

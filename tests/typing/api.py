@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import assert_type
 
 import sparecall
 from sparecall import digest, pipeline, tokens
 from sparecall.cache import BytesCache, Cache, CacheStats
+from sparecall.cached import cached
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
 
 assert_type(sparecall.__version__, str)
@@ -70,3 +72,40 @@ assert_type(encoding.decode((1, 2)), str)
 assert_type(encoding.decode_with_offsets([1]), tuple[str, list[int]])
 
 assert_type(sparecall.open({}), pipeline.Pipeline)
+
+
+@cached(cache, key=lambda name, size=1: name, ttl=lambda value: len(value), when=bool)
+def shout(name: str, size: int = 1) -> bytes:
+    return name.encode() * size
+
+
+@cached(cache, key=str, ttl=60)
+async def shout_async(name: str) -> bytes:
+    return name.encode()
+
+
+class Client:
+    @cached(cache, key=lambda self, name: name)
+    def fetch(self, name: str) -> bytes:
+        return name.encode()
+
+    @cached(cache, key=lambda self, name: name, tags=("a",), cost=0.1)
+    async def fetch_async(self, name: str) -> bytes:
+        return name.encode()
+
+
+async def cached_functions() -> None:
+    assert_type(shout("a", size=2), bytes)
+    shout(1)  # type: ignore[arg-type]
+    shout("a", width=2)  # type: ignore[call-arg]
+    assert_type(await shout_async("a"), bytes)
+    assert_type(shout.cache, BytesCache)
+    assert_type(shout.__wrapped__("a"), bytes)
+    assert_type(shout.cache_key("a"), Hashable)
+    assert_type(shout.cache_delete("a"), bool)
+    shout.cache_delete(1)  # type: ignore[arg-type]
+    assert_type(Client().fetch("a"), bytes)
+    assert_type(await Client().fetch_async("a"), bytes)
+    Client().fetch(1)  # type: ignore[arg-type]
+    assert_type(Client.fetch.cache_delete(Client(), "a"), bool)
+    cached({})  # type: ignore[type-var]

@@ -18,11 +18,29 @@ mod value;
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+use crate::fastcall;
 
 pub(crate) use bytes_cache::BytesCache;
 pub(crate) use object_cache::Cache;
 pub(crate) use stats::CacheStats;
+
+/// Makes the methods that are called most fast.
+pub(crate) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
+    fastcall::install::<bytes_cache::FastGet>(py)?;
+    fastcall::install::<bytes_cache::FastSet>(py)?;
+    fastcall::install::<object_cache::FastGet>(py)?;
+    fastcall::install::<object_cache::FastSet>(py)
+}
+
+/// The items of any iterable: of a list themselves, where what changes it meanwhile changes what is read.
+fn to_list<'py>(items: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+    match items.cast_exact::<PyList>() {
+        Ok(items) => Ok(items.clone()),
+        Err(_) => Ok(items.py().get_type::<PyList>().call1((items,))?.cast_into()?),
+    }
+}
 
 /// The items of any iterable, where nothing can change them any more.
 fn to_tuple<'py>(items: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {

@@ -4,6 +4,7 @@ mod cache;
 mod clock;
 mod digest;
 mod error;
+mod fastcall;
 mod file;
 mod metrics;
 mod text;
@@ -61,9 +62,8 @@ mod _core {
     }
 
     #[pymodule_init]
-    #[allow(clippy::unnecessary_wraps)] // the signature pyo3 asks for
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::error::silence_panics();
-        Ok(())
+        crate::cache::install_fast_methods(module.py())
     }
 }

@@ -4,19 +4,20 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt, PyList};
+use pyo3::types::{PyBool, PyBytes, PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::cache::snapshot::{self, Form, Record};
 use sparecall_core::cache::{Displaced, Key, StoredKey, Terms};
 
 use super::guarded::Guarded;
 use super::save::{self, AT_ONCE};
-use super::state::{self, Options, Settings, State};
+use super::state::{Options, Settings, State};
 use super::stats::CacheStats;
 use super::value::{self, Held};
-use super::{key, key_error, pairs, tags, to_tuple};
+use super::{key, key_error, pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
 use crate::error::wrong_type;
+use crate::fastcall::{FastMethod, Method};
 
 /// What an entry weighs beside its key and its value.
 const ENTRY_WEIGHT: u64 = 64;
@@ -33,7 +34,7 @@ pub(crate) struct BytesCache {
 #[pymethods]
 impl BytesCache {
     #[new]
-    #[pyo3(signature = (max_bytes, *, policy="adaptive", ttl=None, jitter=0.0, compress_above=None, seed=None, clock=None))]
+    #[pyo3(signature = (max_bytes, *, policy="adaptive", ttl=None, jitter=0.0, second_price=0.001, compress_above=None, seed=None, clock=None))]
     #[allow(clippy::too_many_arguments)] // one for each of Python's
     fn new(
         py: Python<'_>,
@@ -41,11 +42,12 @@ impl BytesCache {
         policy: &str,
         ttl: Option<f64>,
         jitter: f64,
+        second_price: f64,
         compress_above: Option<usize>,
         seed: Option<u64>,
         clock: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let options = Options { policy, ttl, jitter, seed, clock };
+        let options = Options { policy, ttl, jitter, second_price, seed, clock };
         let (state, settings) = options.build(py, "max_bytes", max_bytes)?;
         Ok(Self { state, settings, compress_above: compress_above.unwrap_or(usize::MAX) })
     }
@@ -82,7 +84,7 @@ impl BytesCache {
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
         ttl: Option<f64>,
-        cost: Option<f64>,
+        cost: Option<&Bound<'_, PyAny>>,
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         let tags = tags::parse(tags)?;
@@ -91,8 +93,7 @@ impl BytesCache {
     }
 
     fn __setitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let given = self.given(py, key, value, None, None, &[])?;
-        self.store(py, given, &[]).map(drop)
+        self.set_plainly(py, key, value).map(drop)
     }
 
     /// Removes `key` and says whether it was there.
@@ -107,10 +108,12 @@ impl BytesCache {
 
     /// The values under `keys`, `None` where there is none, in one crossing.
     fn get_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        let keys = to_tuple(keys)?;
-        let keys = keys.as_slice();
-        keys.iter().try_for_each(key::check)?;
-        let found = keys.iter().map(|key| self.find(py, key)).collect::<PyResult<Vec<_>>>()?;
+        let keys = to_list(keys)?;
+        keys.iter().try_for_each(|key| key::check(&key))?;
+        let mut found = Vec::with_capacity(keys.len());
+        for key in &keys {
+            found.push(self.find(py, &key)?);
+        }
         PyList::new(py, found)
     }
 
@@ -121,7 +124,7 @@ impl BytesCache {
         py: Python<'_>,
         items: &Bound<'_, PyAny>,
         ttl: Option<f64>,
-        cost: Option<f64>,
+        cost: Option<&Bound<'_, PyAny>>,
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         let tags = tags::parse(tags)?;
@@ -133,7 +136,15 @@ impl BytesCache {
         self.state.with(py, |state| {
             let set = |((hash, key), value, terms): (Hashed<'_>, _, _)| {
                 let found = state.cache.find(hash, |held| held.is(key));
-                state.set(found, (hash, || StoredKey::new(key)), value, &terms, &tags, now, &mut displaced)
+                state.set(
+                    found,
+                    (hash, |place: &mut _| StoredKey::put(place, key)),
+                    value,
+                    &terms,
+                    &tags,
+                    now,
+                    &mut displaced,
+                )
             };
             given.into_iter().map(set).filter(|stored| *stored).count()
         })
@@ -234,20 +245,86 @@ impl BytesCache {
     }
 }
 
+/// `get` with a key, or a key and a default.
+pub(super) struct FastGet;
+
+impl FastMethod for FastGet {
+    type Class = BytesCache;
+
+    fn call<'py>(
+        cache: &BytesCache,
+        py: Python<'py>,
+        arguments: &[Borrowed<'_, 'py, PyAny>],
+    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let (key, default) = match arguments {
+            [key] => (key, None),
+            [key, default] => (key, Some(default)),
+            _ => return None,
+        };
+        Some(match cache.find(py, key) {
+            Ok(Some(value)) => Ok(value.into_any()),
+            Ok(None) => Ok(default.map_or_else(|| py.None().into_bound(py), |&default| default.to_owned())),
+            Err(error) => Err(error),
+        })
+    }
+
+    fn method() -> &'static Method {
+        static GET: Method = Method::new::<FastGet>(c"get");
+        &GET
+    }
+}
+
+/// `set` with a key and a value.
+pub(super) struct FastSet;
+
+impl FastMethod for FastSet {
+    type Class = BytesCache;
+
+    fn call<'py>(
+        cache: &BytesCache,
+        py: Python<'py>,
+        arguments: &[Borrowed<'_, 'py, PyAny>],
+    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let [key, value] = arguments else { return None };
+        Some(cache.set_plainly(py, key, value).map(|stored| PyBool::new(py, stored).to_owned().into_any()))
+    }
+
+    fn method() -> &'static Method {
+        static SET: Method = Method::new::<FastSet>(c"set");
+        &SET
+    }
+}
+
+/// Drops what left, now: pyo3 would put it off in a call that it did not make itself.
+#[inline]
+fn let_go(py: Python<'_>, displaced: Displaced<StoredKey, Held>) {
+    displaced.for_each(|_key, value| value.drop_ref(py));
+}
+
 type Hashed<'a> = (u32, Key<'a>);
 
 impl BytesCache {
     #[inline]
+    fn set_plainly(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let given = self.given(py, key, value, None, None, &[])?;
+        self.store(py, given, &[])
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
     fn find<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let (hash, key) = key::parse(key)?;
         let now = self.settings.clock.read(py)?;
         let mut displaced = Displaced::new();
         let found = self.state.with(py, |state| {
             let held: Option<&Held> = state.cache.get(hash, |held| held.is(key), || now.nanoseconds(), &mut displaced);
-            held.map(|held| held.clone_ref(py))
+            held.map(|held| held.bind(py).clone())
         })?;
-        displaced.settle();
-        found.map(|held| value::release(py, &held)).transpose()
+        let_go(py, displaced);
+        match found {
+            Some(held) => value::release(held).map(Some),
+            None => Ok(None),
+        }
     }
 
     #[inline(always)] // measured: entries in memory between one function and the next cost a set 20 ns
@@ -258,17 +335,16 @@ impl BytesCache {
         key: &'a Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
         ttl: Option<f64>,
-        cost: Option<f64>,
+        cost: Option<&Bound<'_, PyAny>>,
         tags: &[(u32, StoredKey)],
     ) -> PyResult<(Hashed<'a>, Held, Terms)> {
         let Ok(bytes) = value.cast_exact::<PyBytes>() else {
             return Err(wrong_type("value", "exactly bytes", value));
         };
         let key = key::parse(key)?;
-        let cost = state::cost(py, cost)?;
         let (value, size) = value::hold(bytes, self.compress_above)?;
-        let weight = weight(key.1, size, tags);
-        Ok((key, value, Terms { weight, cost, expires_at: self.settings.life(py, ttl)?, memory: None }))
+        let terms = self.settings.terms(py, weight(key.1, size, tags), ttl, cost)?;
+        Ok((key, value, terms))
     }
 
     #[inline(always)]
@@ -281,10 +357,20 @@ impl BytesCache {
     ) -> PyResult<bool> {
         let now = self.settings.clock.read(py)?;
         let mut displaced = Displaced::new();
-        self.state.with(py, |state| {
+        let stored = self.state.with(py, |state| {
             let found = state.cache.find(hash, |held| held.is(key));
-            state.set(found, (hash, || StoredKey::new(key)), value, &terms, tags, now, &mut displaced)
-        })
+            state.set(
+                found,
+                (hash, |place: &mut _| StoredKey::put(place, key)),
+                value,
+                &terms,
+                tags,
+                now,
+                &mut displaced,
+            )
+        });
+        let_go(py, displaced);
+        stored
     }
 
     fn remove(&self, py: Python<'_>, keys: &[Hashed<'_>]) -> PyResult<usize> {
@@ -305,12 +391,7 @@ impl BytesCache {
         let key = key::parse(&object)?;
         let (value, size) = value::from_file(py, record.value_kind, record.value)?;
         let tags = tags::restore(py, &record.tags)?;
-        let terms = Terms {
-            weight: weight(key.1, size, &tags),
-            cost: record.cost,
-            expires_at: record.remaining,
-            memory: Some(record.memory),
-        };
+        let terms = self.settings.restored(weight(key.1, size, &tags), record);
         self.store(py, (key, value, terms), &tags)
     }
 }

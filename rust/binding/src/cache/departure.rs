@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use pyo3::prelude::*;
 use sparecall_core::cache::Displaced;
 
+use super::object_cache::Cache;
 use super::object_key::ObjectKey;
 
 type Entries = Displaced<ObjectKey, Py<PyAny>>;
@@ -17,8 +18,19 @@ thread_local! {
     static WAITING: RefCell<Vec<Entries>> = const { RefCell::new(Vec::new()) };
 }
 
+impl Drop for Cache {
+    fn drop(&mut self) {
+        Python::attach(|py| {
+            let mut displaced = Displaced::new();
+            if self.state.with(py, |state| state.cache.clear(&mut displaced)).is_ok() {
+                leave(displaced);
+            }
+        });
+    }
+}
+
 /// Drops `entries`, now or a little later.
-pub(super) fn leave(entries: Entries) {
+fn leave(entries: Entries) {
     let deep = DEEP.get();
     if deep == DEPTH {
         WAITING.with_borrow_mut(|waiting| waiting.push(entries));

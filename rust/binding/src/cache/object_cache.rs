@@ -6,21 +6,21 @@ use std::path::PathBuf;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList};
+use pyo3::types::{PyBool, PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::cache::snapshot::Form;
 use sparecall_core::cache::{Displaced, Key, StoredKey, Terms, mix};
 
-use super::departure::leave;
 use super::guarded::Guarded;
 use super::object_key::{self, ObjectKey};
 use super::plain;
 use super::save::{self, AT_ONCE};
 use super::state::{self, Options, Settings, State};
 use super::stats::CacheStats;
-use super::{key_error, pairs, tags, to_tuple};
+use super::{key_error, pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
 use crate::error::{internal, wrong_type};
+use crate::fastcall::{FastMethod, Method};
 
 type Objects = State<ObjectKey, Py<PyAny>>;
 
@@ -30,7 +30,7 @@ const MOST_ROUNDS: usize = 1000;
 /// An in-process cache of any objects under any hashable keys, bounded by weight.
 #[pyclass(frozen, mapping, generic, module = "sparecall.cache")]
 pub(crate) struct Cache {
-    state: Guarded<Objects>,
+    pub(super) state: Guarded<Objects>,
     settings: Settings,
     weigher: Option<Py<PyAny>>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Cache {
 #[pymethods]
 impl Cache {
     #[new]
-    #[pyo3(signature = (max_weight, *, policy="adaptive", ttl=None, jitter=0.0, weigher=None, seed=None, clock=None))]
+    #[pyo3(signature = (max_weight, *, policy="adaptive", ttl=None, jitter=0.0, second_price=0.001, weigher=None, seed=None, clock=None))]
     #[allow(clippy::too_many_arguments)] // one for each of Python's
     fn new(
         py: Python<'_>,
@@ -46,6 +46,7 @@ impl Cache {
         policy: &str,
         ttl: Option<f64>,
         jitter: f64,
+        second_price: f64,
         weigher: Option<Bound<'_, PyAny>>,
         seed: Option<u64>,
         clock: Option<Bound<'_, PyAny>>,
@@ -53,7 +54,7 @@ impl Cache {
         if let Some(weigher) = weigher.as_ref().filter(|weigher| !weigher.is_callable()) {
             return Err(wrong_type("weigher", "a callable of key and value that returns a weight", weigher));
         }
-        let options = Options { policy, ttl, jitter, seed, clock };
+        let options = Options { policy, ttl, jitter, second_price, seed, clock };
         let (state, settings) = options.build(py, "max_weight", max_weight)?;
         Ok(Self { state, settings, weigher: weigher.map(Bound::unbind) })
     }
@@ -88,17 +89,16 @@ impl Cache {
         value: &Bound<'_, PyAny>,
         ttl: Option<f64>,
         weight: Option<&Bound<'_, PyAny>>,
-        cost: Option<f64>,
+        cost: Option<&Bound<'_, PyAny>>,
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
         let tags = tags::parse(tags)?;
         let terms = self.terms(py, key, value, (ttl, weight, cost))?;
-        self.store(py, key, value, &terms, &tags, &mut Displaced::new())
+        self.store_one(py, key, value, &terms, &tags)
     }
 
     fn __setitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let terms = self.terms(py, key, value, (None, None, None))?;
-        self.store(py, key, value, &terms, &[], &mut Displaced::new()).map(drop)
+        self.set_plainly(py, key, value).map(drop)
     }
 
     /// Removes `key` and says whether it was there.
@@ -113,9 +113,12 @@ impl Cache {
     /// The values under `keys`, `None` where there is none, in one crossing.
     fn get_many<'py>(&self, py: Python<'py>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let mut displaced = Displaced::new();
-        let keys = to_tuple(keys)?;
-        let found = keys.as_slice().iter().map(|key| self.read(py, key, &mut displaced));
-        PyList::new(py, found.collect::<PyResult<Vec<_>>>()?)
+        let keys = to_list(keys)?;
+        let mut found = Vec::with_capacity(keys.len());
+        for key in &keys {
+            found.push(self.read(py, &key, &mut displaced)?);
+        }
+        PyList::new(py, found)
     }
 
     /// Stores every `(key, value)` of `items`, a dict or an iterable of pairs, and returns how many were stored.
@@ -126,7 +129,7 @@ impl Cache {
         items: &Bound<'_, PyAny>,
         ttl: Option<f64>,
         weight: Option<&Bound<'_, PyAny>>,
-        cost: Option<f64>,
+        cost: Option<&Bound<'_, PyAny>>,
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         let tags = tags::parse(tags)?;
@@ -217,12 +220,7 @@ impl Cache {
                 let key = plain::decode(py, record.key.bytes)?;
                 hash(&key).map_err(|_| save::forged(py))?;
                 let value = plain::decode_value(py, record.value_kind, record.value, decode.as_ref())?;
-                let terms = Terms {
-                    weight: record.weight,
-                    cost: record.cost,
-                    expires_at: record.remaining,
-                    memory: Some(record.memory),
-                };
+                let terms = self.settings.restored(record.weight, &record);
                 loaded.push((key, value, terms, tags::restore(py, &record.tags)?));
                 if loaded.len() % AT_ONCE == 0 {
                     py.detach(std::thread::yield_now);
@@ -263,15 +261,65 @@ impl Cache {
     }
 }
 
-impl Drop for Cache {
-    fn drop(&mut self) {
-        Python::attach(|py| {
-            let mut displaced = Displaced::new();
-            if self.state.with(py, |state| state.cache.clear(&mut displaced)).is_ok() {
-                leave(displaced);
-            }
-        });
+/// `get` with a key, or a key and a default.
+pub(super) struct FastGet;
+
+impl FastMethod for FastGet {
+    type Class = Cache;
+
+    fn call<'py>(
+        cache: &Cache,
+        py: Python<'py>,
+        arguments: &[Borrowed<'_, 'py, PyAny>],
+    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let (key, default) = match arguments {
+            [key] => (key, None),
+            [key, default] => (key, Some(default)),
+            _ => return None,
+        };
+        Some(match cache.read_one(py, key) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Ok(default.map_or_else(|| py.None().into_bound(py), |&default| default.to_owned())),
+            Err(error) => Err(error),
+        })
     }
+
+    fn method() -> &'static Method {
+        static GET: Method = Method::new::<FastGet>(c"get");
+        &GET
+    }
+}
+
+/// `set` with a key and a value.
+pub(super) struct FastSet;
+
+impl FastMethod for FastSet {
+    type Class = Cache;
+
+    fn call<'py>(
+        cache: &Cache,
+        py: Python<'py>,
+        arguments: &[Borrowed<'_, 'py, PyAny>],
+    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let [key, value] = arguments else { return None };
+        Some(cache.set_plainly(py, key, value).map(|stored| PyBool::new(py, stored).to_owned().into_any()))
+    }
+
+    fn method() -> &'static Method {
+        static SET: Method = Method::new::<FastSet>(c"set");
+        &SET
+    }
+}
+
+/// Drops what left, now: pyo3 would put it off in a call that it did not make itself.
+#[inline]
+fn let_go(py: Python<'_>, displaced: Displaced<ObjectKey, Py<PyAny>>) {
+    displaced.for_each(|key, value| {
+        value.drop_ref(py);
+        if let Some(ObjectKey(key)) = key {
+            key.drop_ref(py);
+        }
+    });
 }
 
 #[inline]
@@ -354,10 +402,31 @@ impl Cache {
     }
 
     #[inline]
+    fn set_plainly(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let terms = self.terms(py, key, value, (None, None, None))?;
+        self.store_one(py, key, value, &terms, &[])
+    }
+
+    #[inline]
+    fn store_one(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        terms: &Terms,
+        tags: &[(u32, StoredKey)],
+    ) -> PyResult<bool> {
+        let mut displaced = Displaced::new();
+        let stored = self.store(py, key, value, terms, tags, &mut displaced);
+        let_go(py, displaced);
+        stored
+    }
+
+    #[inline]
     fn read_one<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut displaced = Displaced::new();
         let found = self.read(py, key, &mut displaced);
-        displaced.settle();
+        let_go(py, displaced);
         found
     }
 
@@ -383,16 +452,14 @@ impl Cache {
         py: Python<'_>,
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
-        (ttl, weight, cost): (Option<f64>, Option<&Bound<'_, PyAny>>, Option<f64>),
+        (ttl, weight, cost): (Option<f64>, Option<&Bound<'_, PyAny>>, Option<&Bound<'_, PyAny>>),
     ) -> PyResult<Terms> {
         let weight = match (weight, &self.weigher) {
-            (Some(weight), _) => checked_weight(weight)?,
-            (None, Some(weigher)) => checked_weight(&weigher.bind(py).call1((key, value))?)?,
+            (Some(weight), _) => state::weight(weight)?,
+            (None, Some(weigher)) => state::weight(&weigher.bind(py).call1((key, value))?)?,
             (None, None) => 1,
         };
-        let life = self.settings.life(py, ttl)?;
-        let cost = state::cost(py, cost)?;
-        Ok(Terms { weight, cost, expires_at: life, memory: None })
+        self.settings.terms(py, weight, ttl, cost)
     }
 
     #[inline(always)]
@@ -409,8 +476,8 @@ impl Cache {
         let hash = hash(key)?;
         let now = self.settings.clock.read(py)?;
         self.find(key, hash, |state, found| {
-            let (held, value) = (|| ObjectKey(key.clone().unbind()), value.clone().unbind());
-            state.set(found, (hash, held), value, terms, tags, now, displaced)
+            let put = |place: &mut Option<_>| *place = Some(ObjectKey(key.clone().unbind()));
+            state.set(found, (hash, put), value.clone().unbind(), terms, tags, now, displaced)
         })
     }
 
@@ -424,10 +491,4 @@ impl Cache {
         let now = self.settings.clock.read(py)?;
         self.find(key, hash, |state, found| state.cache.delete(found, || now.nanoseconds(), displaced))
     }
-}
-
-/// A weight as the user or the weigher gave it.
-fn checked_weight(weight: &Bound<'_, PyAny>) -> PyResult<u64> {
-    let Ok(number) = weight.cast::<PyInt>() else { return Err(wrong_type("weight", "int", weight)) };
-    state::whole("weight", number)
 }

@@ -4,7 +4,7 @@ use std::path::Path as FilePath;
 
 use pyo3::prelude::*;
 use sparecall_core::cache::snapshot::{Encoder, Form, Record, Snapshot};
-use sparecall_core::cache::{Key, NEVER, Path, StoredKey};
+use sparecall_core::cache::{Cost, Key, NEVER, Path, StoredKey};
 use sparecall_core::error::Error;
 
 use super::guarded::Guarded;
@@ -22,7 +22,7 @@ pub(super) struct Kept<T> {
     item: T,
     tags: Vec<StoredKey>,
     weight: u64,
-    cost: f64,
+    cost: Cost,
     remaining: u64,
     memory: u8,
 }

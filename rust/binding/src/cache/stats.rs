@@ -55,13 +55,25 @@ impl CacheStats {
     /// Dollars that hits spared: the costs of the entries they returned.
     #[getter]
     fn saved(&self) -> f64 {
-        self.stats.saved
+        self.stats.saved.dollars
+    }
+
+    /// Seconds of waiting that hits spared.
+    #[getter]
+    fn saved_seconds(&self) -> f64 {
+        self.stats.saved.seconds
     }
 
     /// Dollars that misses cost: the costs of the entries that were stored.
     #[getter]
     fn spent(&self) -> f64 {
-        self.stats.spent
+        self.stats.spent.dollars
+    }
+
+    /// Seconds that misses took.
+    #[getter]
+    fn spent_seconds(&self) -> f64 {
+        self.stats.spent.seconds
     }
 
     /// Hits among all reads, from 0 to 1; 0 where there was none.
@@ -73,7 +85,7 @@ impl CacheStats {
     /// Dollars saved among all dollars, from 0 to 1; 0 where no cost was given.
     #[getter]
     fn dollar_hit_ratio(&self) -> f64 {
-        share(self.stats.saved, self.stats.spent)
+        share(self.stats.saved.dollars, self.stats.spent.dollars)
     }
 
     /// Entries that left, by reason.
@@ -92,8 +104,10 @@ impl CacheStats {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let Stats { hits, misses, sets, refused, saved, spent, .. } = self.stats;
         Ok(format!(
-            "CacheStats(hits={hits}, misses={misses}, sets={sets}, refused={refused}, saved={saved:?}, spent={spent:?}, \
+            "CacheStats(hits={hits}, misses={misses}, sets={sets}, refused={refused}, saved={:?}, spent={:?}, \
              evictions={}, entries={}, weight={}, max_weight={})",
+            saved.dollars,
+            spent.dollars,
             self.evictions(py)?,
             self.entries,
             self.weight,

@@ -46,11 +46,8 @@ fn compress(value: &Bound<'_, PyBytes>) -> PyResult<Option<(Held, u64)>> {
 
 /// The bytes that were given.
 #[inline]
-pub(super) fn release<'py>(py: Python<'py>, held: &Held) -> PyResult<Bound<'py, PyBytes>> {
-    match held.bind(py).cast_exact::<PyBytes>() {
-        Ok(bytes) => Ok(bytes.clone()),
-        Err(_) => decompress(held.bind(py)),
-    }
+pub(super) fn release(held: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
+    if held.is_exact_instance_of::<PyBytes>() { Ok(held.cast_into_exact::<PyBytes>()?) } else { decompress(&held) }
 }
 
 #[cold]

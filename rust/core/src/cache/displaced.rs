@@ -1,23 +1,46 @@
 //! Where keys and values go that leave the cache.
 
-/// Keys and values that left the cache, to be dropped where the caller likes.
+/// Keys and values that left the cache, to be dropped where the caller likes. One entry is the usual case: it needs no
+/// allocation.
 #[derive(Debug)]
+#[allow(clippy::box_collection)] // a vector would be three words, and a call to drop
 pub struct Displaced<K, V> {
-    pub(super) keys: Few<K>,
-    pub(super) values: Few<V>,
+    key: Option<K>,
+    value: Option<V>,
+    rest: Option<Box<Vec<(Option<K>, V)>>>,
 }
 
 impl<K, V> Displaced<K, V> {
     #[inline]
     pub const fn new() -> Self {
-        Self { keys: Few::new(), values: Few::new() }
+        Self { key: None, value: None, rest: None }
     }
 
-    /// Drops what there is: where there is nothing, without a look at each part.
+    /// Takes a value, and its key where that left too.
     #[inline]
-    pub fn settle(self) {
-        if self.values.first.is_none() && self.keys.first.is_none() {
-            std::mem::forget(self);
+    pub(super) fn push(&mut self, key: Option<K>, value: V) {
+        if self.value.is_none() {
+            self.key = key;
+            self.value = Some(value);
+        } else {
+            self.push_more(key, value);
+        }
+    }
+
+    #[cold]
+    fn push_more(&mut self, key: Option<K>, value: V) {
+        self.rest.get_or_insert_default().push((key, value));
+    }
+
+    /// Calls `work` with each value, and its key where that left too.
+    #[inline]
+    pub fn for_each(self, mut work: impl FnMut(Option<K>, V)) {
+        let Self { key, value, rest } = self;
+        if let Some(value) = value {
+            work(key, value);
+        }
+        if let Some(rest) = rest {
+            rest.into_iter().for_each(|(key, value)| work(key, value));
         }
     }
 }
@@ -25,29 +48,5 @@ impl<K, V> Displaced<K, V> {
 impl<K, V> Default for Displaced<K, V> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// None or one is the usual case: it needs no allocation, and two words are looked at when it is dropped.
-#[derive(Debug)]
-#[allow(clippy::box_collection)] // a vector is three words and a call to drop
-pub(super) struct Few<T> {
-    first: Option<T>,
-    rest: Option<Box<Vec<T>>>,
-}
-
-impl<T> Few<T> {
-    #[inline]
-    const fn new() -> Self {
-        Self { first: None, rest: None }
-    }
-
-    #[inline]
-    pub(super) fn push(&mut self, item: T) {
-        if self.first.is_none() {
-            self.first = Some(item);
-        } else {
-            self.rest.get_or_insert_default().push(item);
-        }
     }
 }

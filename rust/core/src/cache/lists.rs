@@ -50,13 +50,6 @@ impl Lists {
         self.put(slot, Link { older: newest, newer: list });
     }
 
-    /// Adds `slot`, which is in no list, at the oldest end.
-    #[inline]
-    pub(super) fn push_oldest(&mut self, list: u32, slot: u32) {
-        let oldest = self.links[list as usize].newer;
-        self.put(slot, Link { older: list, newer: oldest });
-    }
-
     #[inline]
     fn put(&mut self, slot: u32, link: Link) {
         let node = slot + self.count;
@@ -88,6 +81,11 @@ impl Lists {
     /// The slots of `list`, oldest first.
     pub(super) fn oldest_first(&self, list: u32) -> impl Iterator<Item = u32> {
         std::iter::successors(self.oldest(list), |&slot| self.newer(slot))
+    }
+
+    /// Of memory, whatever the allocator adds.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(self.links.as_slice())
     }
 
     #[inline]

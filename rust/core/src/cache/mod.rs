@@ -24,7 +24,7 @@ pub use lists::NIL;
 use policy::{Load, Order, Policy};
 use prefixes::Prefixes;
 use slots::{Slots, spread};
-pub use stats::{Evicted, Reason, Stats};
+pub use stats::{Cost, Evicted, Reason, Stats};
 use tags::Tags;
 use wheel::{Step, Wheel};
 
@@ -51,8 +51,9 @@ pub const fn mix(hash: u64) -> u32 {
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
     pub weight: u64,
-    /// Dollars that a miss would cost: finite, from 0 up.
-    pub cost: f64,
+    pub cost: Cost,
+    /// What the policy is to weigh: of the cost, in one number; finite, from 0 up.
+    pub worth: f64,
     /// On the caller's clock, or [`NEVER`].
     pub expires_at: u64,
     /// Where it comes back from a file: [`Entry::memory`]. Its cost is not spent again.
@@ -65,7 +66,7 @@ pub struct Entry<'a, K, V> {
     pub key: &'a K,
     pub value: &'a V,
     pub weight: u64,
-    pub cost: f64,
+    pub cost: Cost,
     pub expires_at: u64,
     /// What the policy remembers of it.
     pub memory: u8,
@@ -82,7 +83,7 @@ pub struct Cache<K, V, P> {
     tags: Tags,
     prefixes: Prefixes,
     /// By slot; shorter than the slots where the last ones cost nothing.
-    costs: Vec<f64>,
+    costs: Vec<Cost>,
     hand: u32,
     /// How far the hand has gone in all.
     steps: u64,
@@ -162,10 +163,10 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         }
         self.stats.hits += 1;
         if let Some(cost) = self.costs.get(index as usize) {
-            self.stats.saved += cost;
+            self.stats.saved.add(*cost);
         }
         self.policy.hit(index);
-        self.slots.get(index).entry.as_ref().map(|(_, value)| value)
+        self.slots.get(index).value.as_ref()
     }
 
     /// [`Self::find`] and [`Self::read`] in one.
@@ -186,14 +187,14 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     }
 
     /// Stores an entry under the key that `found` was looked up for just now, and says where: nowhere if it weighs more than
-    /// the whole cache or its end has come. What was under the key leaves in any case: it has been overtaken. `key` is asked
-    /// for only where no entry has it yet.
+    /// the whole cache or its end has come. What was under the key leaves in any case: it has been overtaken. `key`
+    /// writes the key into its slot, where no entry has it yet: keys are long, and are not moved about.
     #[inline]
     #[allow(clippy::too_many_arguments)] // each is a thing of its own; in one struct they would go through memory
     pub fn set(
         &mut self,
         found: Option<u32>,
-        (hash, key): (u32, impl FnOnce() -> K),
+        (hash, key): (u32, impl FnOnce(&mut Option<K>)),
         value: V,
         terms: &Terms,
         tags: &[(u32, StoredKey)],
@@ -203,24 +204,24 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         let found = if found.is_some() { self.replaceable(found, now, displaced) } else { None };
         self.expire(UPKEEP, now, displaced);
         self.sweep_slots(SWEEP, displaced);
-        let &Terms { weight, cost, expires_at, memory } = terms;
-        if weight > self.max_weight || expires_at <= now {
-            displaced.values.push(value);
+        let &Terms { weight, cost, worth, expires_at, memory } = terms;
+        if weight > self.max_weight || (expires_at != NEVER && expires_at <= now) {
+            displaced.push(None, value);
             self.refuse(found, displaced);
             return None;
         }
-        let load = Load { hash, weight, cost };
+        let load = Load { hash, weight, cost: worth };
         let index = if let Some(index) = found {
             self.reload(index, load, now, displaced);
             let slot = self.slots.get_mut(index);
             slot.expires_at = expires_at;
-            if let Some((_, old)) = &mut slot.entry {
-                displaced.values.push(std::mem::replace(old, value));
+            if let Some(old) = slot.value.replace(value) {
+                displaced.push(None, old);
             }
             index
         } else {
             self.make_room(weight, NIL, now, displaced);
-            let index = self.slots.insert(hash, self.prefixes.era(), expires_at, (key(), value));
+            let index = self.slots.insert(hash, self.prefixes.era(), expires_at, key, value);
             self.policy.insert(index, load);
             index
         };
@@ -230,12 +231,12 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         if !tags.is_empty() {
             self.tags.attach(index, tags);
         }
-        if cost != 0.0 || (index as usize) < self.costs.len() {
+        if cost != Cost::NONE || (index as usize) < self.costs.len() {
             self.set_cost(index, cost);
         }
         match memory {
             Some(memory) => self.policy.remember(index, memory),
-            None => self.stats.spent += cost,
+            None => self.stats.spent.add(cost),
         }
         self.stats.sets += 1;
         Some(index)
@@ -281,12 +282,12 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         if self.is_empty() {
             return;
         }
+        if self.prefixes.era() == u32::MAX {
+            self.end_eras(displaced);
+        }
         // Twice: the slots may grow while the hand goes round.
         let until = self.steps + 2 * self.slots.capacity() as u64 + SWEEP as u64;
-        if !self.prefixes.invalidate(prefix.clone(), until) {
-            self.end_eras(displaced);
-            self.prefixes.invalidate(prefix, until);
-        }
+        self.prefixes.invalidate(prefix, until);
         // Who invalidates without ever setting pays for it too.
         self.sweep_slots(16 * SWEEP, displaced);
     }
@@ -303,8 +304,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     pub fn clear(&mut self, displaced: &mut Displaced<K, V>) {
         self.stats.evicted.deleted += self.len() as u64;
         for (key, value) in self.slots.drain() {
-            displaced.keys.push(key);
-            displaced.values.push(value);
+            displaced.push(Some(key), value);
         }
         let stats = self.stats;
         *self = Self::new(self.max_weight, self.policy.fresh());
@@ -312,7 +312,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     }
 
     /// Every key and value held, in no useful order.
-    pub fn entries(&self) -> impl Iterator<Item = &(K, V)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&K, &V)> {
         self.slots.entries()
     }
 
@@ -324,7 +324,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
     /// The live entry in a slot; `None` too where `clear` took the slot away since its number was read.
     pub fn entry(&self, index: u32, now: u64) -> Option<Entry<'_, K, V>> {
         let slot = self.slots.get_any(index)?;
-        let (key, value) = slot.entry.as_ref()?;
+        let (key, value) = slot.entry()?;
         if self.end(index, || now).is_some() {
             return None;
         }
@@ -332,7 +332,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
             key,
             value,
             weight: self.policy.weight(index),
-            cost: self.costs.get(index as usize).copied().unwrap_or(0.0),
+            cost: self.costs.get(index as usize).copied().unwrap_or(Cost::NONE),
             expires_at: slot.expires_at,
             memory: self.policy.memory(index),
         })
@@ -362,7 +362,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
 
     fn is_dead(&self, index: u32) -> bool {
         let slot = self.slots.get(index);
-        let path = slot.entry.as_ref().filter(|_| self.prefixes.any()).and_then(|(key, _)| key.characters());
+        let path = slot.entry().filter(|_| self.prefixes.any()).and_then(|(key, _)| key.characters());
         self.tags.is_dead(index) || path.is_some_and(|path| self.prefixes.covers(&path, slot.era))
     }
 
@@ -377,10 +377,11 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         true
     }
 
-    /// Evicts until `coming`, which is at most the bound, fits.
+    /// Evicts until `coming`, which is at most the bound, fits; in the place of what `spare` weighs, if that stays.
     fn make_room(&mut self, coming: u64, spare: u32, now: u64, displaced: &mut Displaced<K, V>) {
+        let replaced = if spare == NIL { 0 } else { self.policy.weight(spare) };
         // Subtraction, because weights near u64::MAX are allowed and their sum would wrap.
-        while self.policy.total() > self.max_weight - coming || self.len() >= MAX_ENTRIES {
+        while self.policy.total() - replaced > self.max_weight - coming || self.len() >= MAX_ENTRIES {
             let Some(index) = self.policy.victim(coming, spare) else { return };
             let reason = self.end(index, || now).unwrap_or(Reason::Size);
             self.remove(index, reason, displaced);
@@ -389,12 +390,11 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
 
     /// Prepares an entry that stays for a new value.
     fn reload(&mut self, index: u32, load: Load, now: u64, displaced: &mut Displaced<K, V>) {
+        self.policy.hit(index);
         if load.weight > self.policy.weight(index) {
-            // It weighs nothing while room is made for its new weight.
-            self.policy.replace(index, Load { weight: 0, ..load });
             self.make_room(load.weight, index, now, displaced);
         }
-        self.policy.replace(index, load);
+        self.policy.reweigh(index, load);
         self.forget_life(index);
         self.tags.detach(index);
         self.slots.get_mut(index).era = self.prefixes.era();
@@ -407,8 +407,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         let Some((key, value)) = self.slots.remove(index) else { return };
         self.tags.detach(index);
         self.policy.remove(index, hash);
-        displaced.keys.push(key);
-        displaced.values.push(value);
+        displaced.push(key, value);
         self.stats.evicted.count(reason);
     }
 
@@ -427,9 +426,9 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         self.wheel.insert(index, expires_at);
     }
 
-    fn set_cost(&mut self, index: u32, cost: f64) {
+    fn set_cost(&mut self, index: u32, cost: Cost) {
         if self.costs.len() <= index as usize {
-            self.costs.resize(index as usize + 1, 0.0);
+            self.costs.resize(index as usize + 1, Cost::NONE);
         }
         self.costs[index as usize] = cost;
     }
@@ -467,7 +466,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
             }
             self.hand = if (self.hand as usize) + 1 < self.slots.capacity() { self.hand + 1 } else { 0 };
             self.steps += 1;
-            if self.slots.get(self.hand).entry.is_some() && self.is_dead(self.hand) {
+            if self.slots.get(self.hand).value.is_some() && self.is_dead(self.hand) {
                 self.remove(self.hand, Reason::Invalidated, displaced);
             }
             self.prefixes.forget(self.steps);

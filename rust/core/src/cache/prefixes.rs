@@ -41,11 +41,10 @@ impl Prefixes {
         self.era
     }
 
-    /// Invalidates `prefix`, to be forgotten when the cache has made `until` steps. Returns false where no more eras are left:
-    /// then the caller removes what matches itself.
-    pub(super) fn invalidate(&mut self, prefix: Characters<'_>, until: u64) -> bool {
-        let Some(era) = self.era.checked_add(1) else { return false };
-        self.era = era;
+    /// Invalidates `prefix`, to be forgotten when the cache has made `until` steps. The era must not be the last one.
+    pub(super) fn invalidate(&mut self, prefix: Characters<'_>, until: u64) {
+        self.era += 1;
+        let era = self.era;
         let mut characters: Vec<u32> = prefix.collect();
         let beneath = characters.last() == Some(&SEPARATOR);
         if beneath {
@@ -61,7 +60,6 @@ impl Prefixes {
                 self.found.insert_unique(hash, prefix, |other| other.hash);
             }
         }
-        true
     }
 
     /// Whether a prefix of `path` was invalidated after `era`.
@@ -77,9 +75,10 @@ impl Prefixes {
     }
 
     fn has(&self, hash: u64, path: &Characters<'_>, length: usize, whole: bool, era: u32) -> bool {
-        // Two may have one hash: the same path with and without a separator at its end.
+        // Two may have one hash: the same path with and without a separator at its end. The table shows others too.
         self.found.iter_hash(hash).any(|prefix| {
-            era < prefix.era
+            prefix.hash == hash
+                && era < prefix.era
                 && !(whole && prefix.beneath)
                 && path.clone().take(length).eq(prefix.characters.iter().copied())
         })
@@ -87,7 +86,10 @@ impl Prefixes {
 
     /// Forgets the prefixes that every slot has been held against after `steps`.
     pub(super) fn forget(&mut self, steps: u64) {
-        while let Some((hash, era, _)) = self.oldest.pop_front_if(|(_, _, until)| *until <= steps) {
+        while let Some(&(hash, era, until)) = self.oldest.front()
+            && until <= steps
+        {
+            self.oldest.pop_front();
             // One that was invalidated again since is forgotten later.
             if let Ok(found) = self.found.find_entry(hash, |prefix| prefix.era == era) {
                 found.remove();
@@ -102,4 +104,92 @@ const START: u64 = 0xcbf2_9ce4_8422_2325;
 const fn step(hash: u64, character: u32) -> u64 {
     let wide = (hash ^ character as u64) as u128 * 0x9E37_79B9_7F4A_7C15_u128;
     (wide >> 64) as u64 ^ wide as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::policy::Lru;
+    use super::super::{Cache, Cost, Displaced, Key, NEVER, StoredKey, Terms};
+
+    type Texts = Cache<StoredKey, (), Lru>;
+
+    const fn text(text: &str) -> Key<'_> {
+        Key { kind: Key::TEXT_1, bytes: text.as_bytes() }
+    }
+
+    fn set(cache: &mut Texts, number: u32) {
+        let key = StoredKey::new(text(&format!("a/{number}")));
+        let terms = Terms { weight: 1, cost: Cost::NONE, worth: 0.0, expires_at: NEVER, memory: None };
+        cache.set(
+            None,
+            (number, |place: &mut Option<_>| *place = Some(key)),
+            (),
+            &terms,
+            &[],
+            0,
+            &mut Displaced::new(),
+        );
+    }
+
+    fn full(entries: u32) -> Texts {
+        let mut cache = Cache::new(u64::MAX, Lru::new());
+        (0..entries).for_each(|number| set(&mut cache, number));
+        cache
+    }
+
+    fn invalidate(cache: &mut Texts, prefix: &str) {
+        cache.invalidate_prefix(text(prefix).characters().expect("a text"), &mut Displaced::new());
+    }
+
+    fn live(cache: &Texts) -> usize {
+        (0..cache.slots.capacity() as u32).filter(|&slot| cache.entry(slot, 0).is_some()).count()
+    }
+
+    #[test]
+    fn the_last_era_is_followed_by_the_first_and_nothing_comes_back_to_life() {
+        let mut cache = full(1000);
+        cache.prefixes.era = u32::MAX - 1;
+        invalidate(&mut cache, "b");
+        assert!(cache.prefixes.any(), "the hand is still on its way, and has not been everywhere for the next one");
+        invalidate(&mut cache, "a");
+        assert_eq!((cache.prefixes.era, live(&cache)), (1, 0));
+        for number in 1000..2000 {
+            set(&mut cache, number);
+            assert_eq!(live(&cache), number as usize - 999);
+        }
+        assert!(!cache.prefixes.any());
+        assert_eq!(cache.len(), 1000);
+    }
+
+    #[test]
+    fn a_prefix_is_forgotten_when_no_slot_can_hold_what_it_covers_whatever_grows_meanwhile() {
+        for entries in 1..200 {
+            for hand in [0, entries / 2, entries - 1] {
+                let mut cache = full(entries);
+                cache.hand = hand;
+                invalidate(&mut cache, "a");
+                for number in 0.. {
+                    set(&mut cache, entries + number);
+                    if !cache.prefixes.any() {
+                        break;
+                    }
+                }
+                assert_eq!(cache.len(), live(&cache));
+                assert!(cache.prefixes.found.is_empty());
+                let numbers =
+                    cache.entries().filter_map(|(key, ())| std::str::from_utf8(&key.as_key().bytes[2..]).ok());
+                assert!(numbers.flat_map(str::parse).all(|number: u32| number >= entries), "{entries} from {hand}");
+            }
+        }
+    }
+
+    #[test]
+    fn prefixes_invalidated_without_a_set_in_between_are_forgotten_too() {
+        let mut cache = full(1000);
+        for number in 0..10_000 {
+            invalidate(&mut cache, &format!("b/{}", number % 5000));
+            assert!(cache.prefixes.oldest.len() <= 1000 / 16 && cache.prefixes.found.len() <= 1000 / 16);
+        }
+        assert_eq!(live(&cache), 1000);
+    }
 }

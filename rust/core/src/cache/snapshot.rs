@@ -3,11 +3,11 @@
 //! Layout, all integers little endian. Head: magic (8 bytes), version (u32), form (u8), wall-clock time of saving (u64).
 //! Then records, those that leave first first, and a byte 0. Tail: how many records (u64), BLAKE3-256 of everything before.
 //! A record: a byte 1, kind of key (u8), kind of value (u8), what the policy remembers (u8), number of tags (u32),
-//! length of key (u64), length of value (u64), weight (u64), cost (f64), remaining life (u64, [`NEVER`] for no end), key,
-//! value; of each tag: kind (u8), length (u64), name. Remaining lives and a wall clock, since a monotonic clock does not
+//! length of key (u64), length of value (u64), weight (u64), cost in dollars and in seconds (f64), remaining life (u64,
+//! [`NEVER`] for no end), key, value; of each tag: kind (u8), length (u64), name. Remaining lives and a wall clock, since a monotonic clock does not
 //! survive a restart.
 
-use super::{Key, NEVER};
+use super::{Cost, Key, NEVER};
 use crate::error::{Error, Result};
 
 /// What every such file begins with.
@@ -34,7 +34,7 @@ pub struct Record<'a> {
     pub value: &'a [u8],
     pub memory: u8,
     pub weight: u64,
-    pub cost: f64,
+    pub cost: Cost,
     /// Life left when the file was saved, in the caller's unit of time, or [`NEVER`].
     pub remaining: u64,
     pub tags: Vec<Key<'a>>,
@@ -63,7 +63,8 @@ impl Encoder {
         let buffer = &mut self.buffer;
         buffer.extend_from_slice(&[RECORD, key.kind, *value_kind, *memory]);
         buffer.extend_from_slice(&(tags.len() as u32).to_le_bytes());
-        for number in [key.bytes.len() as u64, value.len() as u64, *weight, cost.to_bits(), *remaining] {
+        let cost = [cost.dollars.to_bits(), cost.seconds.to_bits()];
+        for number in [key.bytes.len() as u64, value.len() as u64, *weight, cost[0], cost[1], *remaining] {
             buffer.extend_from_slice(&number.to_le_bytes());
         }
         buffer.extend_from_slice(key.bytes);
@@ -138,18 +139,21 @@ impl<'a> Snapshot<'a> {
     fn check(&self, form: Form) -> Result<()> {
         let mut rest = Reader(self.records);
         let mut count = 0;
-        loop {
-            match rest.array() {
-                Some([RECORD]) => count += 1,
-                Some([END]) if count == self.count && rest.0.is_empty() => return Ok(()),
-                _ => return Err(Error::Snapshot { what: "there are more or fewer records than the file says" }),
-            }
+        let mut mark = rest.array();
+        while mark == Some([RECORD]) {
             let record = rest.record().ok_or(Error::Snapshot { what: "a record has no end" })?;
             let keys_are_valid = form == Form::Objects || record.key.is_valid();
             let tags_are_valid = record.tags.iter().all(|tag| tag.is_valid() && tag.kind != Key::DIGEST);
-            if !(keys_are_valid && tags_are_valid && record.cost.is_finite() && record.cost >= 0.0) {
+            if !(keys_are_valid && tags_are_valid && record.cost.is_valid()) {
                 return Err(Error::Snapshot { what: "a record holds what no cache would have saved" });
             }
+            count += 1;
+            mark = rest.array();
+        }
+        if count == self.count && mark == Some([END]) && rest.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Snapshot { what: "there are more or fewer records than the file says" })
         }
     }
 
@@ -195,7 +199,9 @@ impl<'a> Reader<'a> {
         let [kind, value_kind, memory] = self.array()?;
         let tag_count = u32::from_le_bytes(self.array()?);
         let (key_len, value_len) = (self.u64()?, self.u64()?);
-        let (weight, cost, remaining) = (self.u64()?, f64::from_bits(self.u64()?), self.u64()?);
+        let weight = self.u64()?;
+        let cost = Cost { dollars: f64::from_bits(self.u64()?), seconds: f64::from_bits(self.u64()?) };
+        let remaining = self.u64()?;
         let key = Key { kind, bytes: self.bytes(key_len)? };
         let value = self.bytes(value_len)?;
         let tags = (0..tag_count).map(|_| self.tag()).collect::<Option<_>>()?;

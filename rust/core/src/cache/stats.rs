@@ -1,5 +1,26 @@
 //! What a cache counts.
 
+/// What a miss costs. Both numbers are finite, from 0 up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Cost {
+    pub dollars: f64,
+    pub seconds: f64,
+}
+
+impl Cost {
+    pub const NONE: Self = Self { dollars: 0.0, seconds: 0.0 };
+
+    pub fn is_valid(self) -> bool {
+        [self.dollars, self.seconds].iter().all(|number| number.is_finite() && *number >= 0.0)
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, other: Self) {
+        self.dollars += other.dollars;
+        self.seconds += other.seconds;
+    }
+}
+
 /// What happened since the cache was made. `sets` = live entries + the ways an entry can leave.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stats {
@@ -9,10 +30,10 @@ pub struct Stats {
     pub sets: u64,
     /// Sets that stored nothing: heavier than the whole cache, or already expired.
     pub refused: u64,
-    /// The costs of the entries that hits returned, in dollars.
-    pub saved: f64,
-    /// The costs of the entries that were stored.
-    pub spent: f64,
+    /// The costs of the entries that hits returned.
+    pub saved: Cost,
+    /// The costs of the entries that were stored, those from a file left out.
+    pub spent: Cost,
     pub evicted: Evicted,
 }
 

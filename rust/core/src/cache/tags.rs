@@ -19,7 +19,7 @@ struct Tag {
 
 #[derive(Debug, Default)]
 pub(super) struct Tags {
-    tags: Vec<Tag>,
+    records: Vec<Tag>,
     /// Numbers of living tags, by name.
     names: HashTable<u32>,
     free: Vec<u32>,
@@ -37,13 +37,11 @@ impl Tags {
 
     /// Gives the entry in `slot`, which has none, these tags.
     pub(super) fn attach(&mut self, slot: u32, names: &[(u32, StoredKey)]) {
-        let mut numbers: Vec<u32> = Vec::with_capacity(names.len());
-        for (hash, name) in names {
-            let number = self.number(*hash, name);
-            if !numbers.contains(&number) {
-                self.tags[number as usize].entries += 1;
-                numbers.push(number);
-            }
+        let mut numbers: Vec<u32> = names.iter().map(|(hash, name)| self.number(*hash, name)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        for &number in &numbers {
+            self.records[number as usize].entries += 1;
         }
         if self.held.len() <= slot as usize {
             self.held.resize_with(slot as usize + 1, Box::default);
@@ -54,9 +52,14 @@ impl Tags {
     /// Takes the tags of the entry in `slot` away.
     #[inline]
     pub(super) fn detach(&mut self, slot: u32) {
-        let Some(held) = self.held.get_mut(slot as usize).filter(|held| !held.is_empty()) else { return };
-        for number in std::mem::take(held) {
-            let tag = &mut self.tags[number as usize];
+        if (slot as usize) < self.held.len() {
+            self.take_away(slot);
+        }
+    }
+
+    fn take_away(&mut self, slot: u32) {
+        for number in std::mem::take(&mut self.held[slot as usize]) {
+            let tag = &mut self.records[number as usize];
             tag.entries -= 1;
             if tag.entries == 0 {
                 if tag.name.take().is_some() {
@@ -75,17 +78,17 @@ impl Tags {
     /// Whether a tag of the entry in `slot` was invalidated since it came.
     pub(super) fn is_dead(&self, slot: u32) -> bool {
         let held = self.held.get(slot as usize).map_or(&[][..], |held| held);
-        held.iter().any(|&number| self.tags[number as usize].name.is_none())
+        held.iter().any(|&number| self.records[number as usize].name.is_none())
     }
 
     /// Invalidates a tag and says how many entries carry it.
     pub(super) fn invalidate(&mut self, hash: u32, name: Key<'_>) -> usize {
-        let tags = &self.tags;
-        let Ok(found) = self.names.find_entry(spread(hash), |&other| is(&tags[other as usize], hash, name)) else {
+        let records = &self.records;
+        let Ok(found) = self.names.find_entry(spread(hash), |&other| is(&records[other as usize], hash, name)) else {
             return 0;
         };
         let (number, _) = found.remove();
-        let tag = &mut self.tags[number as usize];
+        let tag = &mut self.records[number as usize];
         tag.name = None;
         self.dead += 1;
         tag.entries as usize
@@ -94,7 +97,7 @@ impl Tags {
     /// The names of the tags of the entry in `slot`, the dead ones left out.
     pub(super) fn of(&self, slot: u32) -> impl Iterator<Item = Key<'_>> {
         let held = self.held.get(slot as usize).map_or(&[][..], |held| held);
-        held.iter().filter_map(|&number| self.tags[number as usize].name.as_ref().map(StoredKey::as_key))
+        held.iter().filter_map(|&number| self.records[number as usize].name.as_ref().map(StoredKey::as_key))
     }
 
     /// Names known now.
@@ -104,21 +107,21 @@ impl Tags {
     }
 
     fn number(&mut self, hash: u32, name: &StoredKey) -> u32 {
-        let tags = &self.tags;
-        let known = self.names.find(spread(hash), |&other| is(&tags[other as usize], hash, name.as_key()));
+        let records = &self.records;
+        let known = self.names.find(spread(hash), |&other| is(&records[other as usize], hash, name.as_key()));
         if let Some(&number) = known {
             return number;
         }
         let tag = Tag { name: Some(name.clone()), hash, entries: 0 };
         let number = if let Some(number) = self.free.pop() {
-            self.tags[number as usize] = tag;
+            self.records[number as usize] = tag;
             number
         } else {
-            self.tags.push(tag);
-            (self.tags.len() - 1) as u32
+            self.records.push(tag);
+            (self.records.len() - 1) as u32
         };
-        let tags = &self.tags;
-        self.names.insert_unique(spread(hash), number, |&other| spread(tags[other as usize].hash));
+        let records = &self.records;
+        self.names.insert_unique(spread(hash), number, |&other| spread(records[other as usize].hash));
         number
     }
 }
@@ -156,18 +159,26 @@ mod tests {
         assert!(!tags.any_dead());
         assert_eq!(tags.of(4).count(), 1);
         tags.detach(4);
-        assert_eq!((tags.len(), tags.free.len()), (0, tags.tags.len()));
+        assert_eq!((tags.len(), tags.free.len()), (0, tags.records.len()));
     }
 
     #[test]
     fn a_million_tags_leave_no_more_than_their_places() {
         let mut tags = Tags::default();
-        for round in 0..100 {
+        let name = |round: u32, slot: u32| {
+            (round * 1000 + slot, StoredKey::new(Key { kind: 1, bytes: format!("{round} {slot}").as_bytes() }))
+        };
+        for round in 0..1000 {
             for slot in 0..1000 {
                 tags.detach(slot);
-                tags.attach(slot, &[name(&format!("{round} {slot}"))]);
+                tags.attach(slot, &[name(round, slot)]);
+                if slot.is_multiple_of(2) {
+                    let (hash, dead) = name(round, slot);
+                    assert_eq!(tags.invalidate(hash, dead.as_key()), 1);
+                }
             }
         }
-        assert!(tags.tags.len() <= 1001 && tags.len() == 1000);
+        assert_eq!((tags.records.len(), tags.len(), tags.dead), (1000, 500, 500));
+        assert!(tags.names.capacity() <= 4096 && tags.free.capacity() <= 4096);
     }
 }

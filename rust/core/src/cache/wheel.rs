@@ -45,7 +45,7 @@ impl Wheel {
     /// Adds `slot`, which is in no bucket.
     pub(super) fn insert(&mut self, slot: u32, expires_at: u64) {
         let tick = tick_of(expires_at).max(self.tick);
-        let differing = 63 - (tick ^ self.tick | 1).leading_zeros();
+        let differing = (tick ^ self.tick | 1).ilog2();
         let level = differing / GROUP_BITS;
         let group = group_of(tick, level);
         self.filled[level as usize] |= 1 << group;

@@ -17,6 +17,11 @@ impl Lru {
     pub fn new() -> Self {
         Self { order: Lists::new(1), weights: Vec::new(), total: 0 }
     }
+
+    /// Bytes of metadata, whatever the allocators add.
+    pub fn bytes(&self) -> usize {
+        self.order.bytes() + size_of_val(self.weights.as_slice())
+    }
 }
 
 impl Policy for Lru {
@@ -39,8 +44,7 @@ impl Policy for Lru {
         self.order.touch(ALL, index);
     }
 
-    fn replace(&mut self, index: u32, load: Load) {
-        self.order.touch(ALL, index);
+    fn reweigh(&mut self, index: u32, load: Load) {
         let weight = &mut self.weights[index as usize];
         self.total = self.total - *weight + load.weight;
         *weight = load.weight;

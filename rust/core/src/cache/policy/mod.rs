@@ -3,10 +3,15 @@
 //! A policy knows entries by the number of their slot. It keeps what it needs to know of each, its weight among it, and
 //! never sees keys or values. Numbers are small and are used again: a new one is at most one past the highest ever seen.
 
+mod adaptive;
 mod any;
+mod cost;
+mod ghosts;
 mod lru;
 
+pub use adaptive::Adaptive;
 pub use any::AnyPolicy;
+pub use cost::Cost;
 pub use lru::Lru;
 
 /// What a policy learns of an entry that comes or changes.
@@ -36,8 +41,8 @@ pub trait Policy {
     /// The entry was read.
     fn hit(&mut self, index: u32);
 
-    /// The entry was overwritten, which is a use of it too: here are its new weight and cost.
-    fn replace(&mut self, index: u32, load: Load);
+    /// The entry was overwritten, after [`Self::hit`]: here are its new weight and cost. Room for them was made before.
+    fn reweigh(&mut self, index: u32, load: Load);
 
     /// The entry left, whatever the reason.
     fn remove(&mut self, index: u32, hash: u32);
