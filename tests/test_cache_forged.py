@@ -25,12 +25,14 @@ FIVE = INT + struct.pack("<q", 5)
 
 def record(
     key: bytes = b"key", value: bytes = b"value", *, kind: int = NARROW, value_kind: int = PLAIN, memory: int = 0,
-    weight: int = 1, cost: float = 0.0, remaining: int = NEVER, tags: tuple[tuple[int, bytes], ...] = (),
+    weight: int = 1, cost: float = 0.0, seconds: float = 0.0, remaining: int = NEVER, tags: tuple[tuple[int, bytes], ...] = (),
     tag_count: int | None = None,
 ) -> bytes:  # fmt: skip
     """A record as the notes on the format have it."""
     count = len(tags) if tag_count is None else tag_count
-    head = struct.pack("<BBBBIQQQdQ", 1, kind, value_kind, memory, count, len(key), len(value), weight, cost, remaining)
+    head = struct.pack(
+        "<BBBBIQQQddQ", 1, kind, value_kind, memory, count, len(key), len(value), weight, cost, seconds, remaining
+    )
     return head + key + value + b"".join(struct.pack("<BQ", tag, len(name)) + name for tag, name in tags)
 
 
@@ -52,10 +54,12 @@ def text(content: str) -> bytes:
 def test_a_file_written_by_the_notes_on_the_format_is_the_one_a_cache_writes(tmp_path: Path) -> None:
     clock = Clock()
     cache = BytesCache(BIG, policy="lru", clock=clock)
-    cache.set("key", b"value", ttl=2, cost=0.5, tags=["tag", "Ω"])
+    cache.set("key", b"value", ttl=2, cost=(0.5, 1.5), tags=["tag", "Ω"])
     cache.set(bytes(16), b"")
     cache.save(tmp_path / "saved")
-    first = record(weight=64 + 8 + 2 * 32 + 5, cost=0.5, remaining=2 * 10**9, tags=((1, b"tag"), (2, b"\xa9\x03")))
+    first = record(
+        weight=64 + 8 + 2 * 32 + 5, cost=0.5, seconds=1.5, remaining=2 * 10**9, tags=((1, b"tag"), (2, b"\xa9\x03"))
+    )
     second = record(bytes(16), b"", kind=DIGEST, weight=80)
     assert (tmp_path / "saved").read_bytes() == snapshot(BYTES, first, second)
 
@@ -81,6 +85,8 @@ FORGED_BYTES = {
     "a negative cost": record(cost=-1.0),
     "a cost that is no number": record(cost=float("nan")),
     "an endless cost": record(cost=FOREVER),
+    "a wait of negative length": record(seconds=-1.0),
+    "a wait of no length": record(seconds=float("nan")),
     "a tag that is a digest": record(tags=((DIGEST, bytes(16)),)),
     "half a tag": record(tags=((WIDE, b"abc"),)),
     "more tags than there are": record(tag_count=2**32 - 1),

@@ -10,6 +10,7 @@ mod key;
 mod object_cache;
 mod object_key;
 mod plain;
+mod question;
 mod save;
 mod state;
 mod stats;
@@ -31,7 +32,10 @@ pub(crate) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
     fastcall::install::<bytes_cache::FastGet>(py)?;
     fastcall::install::<bytes_cache::FastSet>(py)?;
     fastcall::install::<object_cache::FastGet>(py)?;
-    fastcall::install::<object_cache::FastSet>(py)
+    fastcall::install::<object_cache::FastSet>(py)?;
+    fastcall::install_mapping::<BytesCache>(py);
+    fastcall::install_mapping::<Cache>(py);
+    Ok(())
 }
 
 /// The items of any iterable: of a list themselves, where what changes it meanwhile changes what is read.

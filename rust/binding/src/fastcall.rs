@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::PyClass;
@@ -103,6 +103,79 @@ where
     M::method().install(&py.get_type::<M::Class>())
 }
 
+/// What `object[key]` and `object[key] = value` do: as pyo3's `__getitem__` and `__setitem__`, in their place.
+pub(crate) trait FastMapping: PyClass<Frozen = True> + PyTypeInfo + Sync {
+    fn subscript<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>;
+
+    fn assign(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()>;
+
+    fn remove(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()>;
+}
+
+/// Puts the functions of a mapping in the place of pyo3's. Done once, when the module is made.
+pub(crate) fn install_mapping<T: FastMapping>(py: Python<'_>) {
+    let class = py.get_type::<T>();
+    // SAFETY: classes of pyo3 are heap types, and final ones: no other class has copied these slots.
+    let mapping = unsafe { &mut (*class.as_type_ptr().cast::<ffi::PyHeapTypeObject>()).as_mapping };
+    mapping.mp_subscript = Some(subscript::<T>);
+    mapping.mp_ass_subscript = Some(assign::<T>);
+}
+
+/// # Safety
+/// The interpreter's: `this` is of the class `T`, and `key` an object.
+unsafe extern "C" fn subscript<T: FastMapping>(
+    this: *mut ffi::PyObject,
+    key: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: Python calls slots with the interpreter attached.
+    let py = unsafe { Python::assume_attached() };
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: by this function's contract.
+        let (this, key) = unsafe { (Borrowed::from_ptr(py, this).cast_unchecked::<T>(), Borrowed::from_ptr(py, key)) };
+        this.get().subscript(py, &key)
+    }));
+    to_pointer(py, done)
+}
+
+/// # Safety
+/// The interpreter's: `this` is of the class `T`, `key` an object, and `value` an object or null, which asks for removal.
+unsafe extern "C" fn assign<T: FastMapping>(
+    this: *mut ffi::PyObject,
+    key: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> c_int {
+    // SAFETY: Python calls slots with the interpreter attached.
+    let py = unsafe { Python::assume_attached() };
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: by this function's contract.
+        let (this, key) = unsafe { (Borrowed::from_ptr(py, this).cast_unchecked::<T>(), Borrowed::from_ptr(py, key)) };
+        if value.is_null() {
+            return Python::attach(|py| this.get().remove(py, &key));
+        }
+        // SAFETY: by this function's contract.
+        let value = unsafe { Borrowed::from_ptr(py, value) };
+        this.get().assign(py, &key, &value)
+    }));
+    match done.unwrap_or_else(|_| Err(internal(py))) {
+        Ok(()) => 0,
+        Err(error) => {
+            error.restore(py);
+            -1
+        }
+    }
+}
+
+#[inline]
+fn to_pointer(py: Python<'_>, done: std::thread::Result<PyResult<Bound<'_, PyAny>>>) -> *mut ffi::PyObject {
+    match done.unwrap_or_else(|_| Err(internal(py))) {
+        Ok(result) => result.into_ptr(),
+        Err(error) => {
+            error.restore(py);
+            std::ptr::null_mut()
+        }
+    }
+}
+
 /// One call.
 ///
 /// # Safety
@@ -130,11 +203,5 @@ unsafe extern "C" fn call<M: FastMethod>(
         // SAFETY: by this function's contract.
         unsafe { M::method().call_general(py, this, arguments, count, names) }
     }));
-    match done.unwrap_or_else(|_| Err(internal(py))) {
-        Ok(result) => result.into_ptr(),
-        Err(error) => {
-            error.restore(py);
-            std::ptr::null_mut()
-        }
-    }
+    to_pointer(py, done)
 }

@@ -17,7 +17,7 @@ use super::value::{self, Held};
 use super::{key, key_error, pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
 use crate::error::wrong_type;
-use crate::fastcall::{FastMethod, Method};
+use crate::fastcall::{FastMapping, FastMethod, Method};
 
 /// What an entry weighs beside its key and its value.
 const ENTRY_WEIGHT: u64 = 64;
@@ -242,6 +242,22 @@ impl BytesCache {
             Clock::Coarse => Ok(()),
             Clock::Injected(clock) => visit.call(clock),
         }
+    }
+}
+
+impl FastMapping for BytesCache {
+    #[inline]
+    fn subscript<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.__getitem__(py, key).map(Bound::into_any)
+    }
+
+    #[inline]
+    fn assign(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.set_plainly(py, key, value).map(drop)
+    }
+
+    fn remove(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.__delitem__(py, key)
     }
 }
 

@@ -1,10 +1,7 @@
 //! `Cache`: any hashable key, any value. Python code of keys, values and weighers runs unlocked, whatever it does.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
-use pyo3::exceptions::PyRuntimeError;
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
@@ -20,12 +17,9 @@ use super::stats::CacheStats;
 use super::{key_error, pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
 use crate::error::{internal, wrong_type};
-use crate::fastcall::{FastMethod, Method};
+use crate::fastcall::{FastMapping, FastMethod, Method};
 
-type Objects = State<ObjectKey, Py<PyAny>>;
-
-/// How often a look-up begins again because keys to ask came meanwhile: more only where an `__eq__` adds them.
-const MOST_ROUNDS: usize = 1000;
+pub(super) type Objects = State<ObjectKey, Py<PyAny>>;
 
 /// An in-process cache of any objects under any hashable keys, bounded by weight.
 #[pyclass(frozen, mapping, generic, module = "sparecall.cache")]
@@ -261,6 +255,22 @@ impl Cache {
     }
 }
 
+impl FastMapping for Cache {
+    #[inline]
+    fn subscript<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.__getitem__(py, key)
+    }
+
+    #[inline]
+    fn assign(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.set_plainly(py, key, value).map(drop)
+    }
+
+    fn remove(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.__delitem__(py, key)
+    }
+}
+
 /// `get` with a key, or a key and a default.
 pub(super) struct FastGet;
 
@@ -354,51 +364,6 @@ impl Cache {
             (None, Some(question)) => self.ask(key, hash, question, work),
             (None, None) => Err(internal(py)),
         }
-    }
-
-    /// [`Self::find`] where `question`, a key that is held, has to be asked first. Its answer, and those of all that stood
-    /// beside it, are there the next time; only keys that came in between make for another.
-    #[cold]
-    fn ask<'py, R>(
-        &self,
-        key: &Bound<'py, PyAny>,
-        hash: u32,
-        question: Bound<'py, PyAny>,
-        mut work: impl FnMut(&mut Objects, Option<u32>) -> R,
-    ) -> PyResult<R> {
-        let py = key.py();
-        let same = question.eq(key)?;
-        let mut others: HashMap<*mut ffi::PyObject, (Bound<'py, PyAny>, bool)> = HashMap::new();
-        for _ in 0..MOST_ROUNDS {
-            let mut unasked = Vec::new();
-            let done = self.state.with(py, |state| {
-                let found = state.cache.find(hash, |held| {
-                    let held = held.0.bind(py);
-                    if held.is(&question) {
-                        return same;
-                    }
-                    if let Some((_, same)) = others.get(&held.as_ptr()) {
-                        return *same;
-                    }
-                    object_key::equal(held, key).unwrap_or_else(|| {
-                        unasked.push(held.clone());
-                        false
-                    })
-                });
-                if found.is_none() && !unasked.is_empty() { None } else { Some(work(state, found)) }
-            })?;
-            if let Some(result) = done {
-                return Ok(result);
-            }
-            for other in unasked {
-                let same = other.eq(key)?;
-                others.insert(other.as_ptr(), (other, same));
-                if same {
-                    break;
-                }
-            }
-        }
-        Err(PyRuntimeError::new_err("comparing this key with others never ended: its __eq__ changes the cache"))
     }
 
     #[inline]
