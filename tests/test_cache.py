@@ -212,7 +212,7 @@ def test_a_bound_outside_its_range_is_refused(kind: Any, bound: int) -> None:
 @both
 def test_an_unknown_policy_names_the_known_ones(kind: Any) -> None:
     for policy in ("random", "", "LRU", "lru "):
-        with pytest.raises(errors.UnknownName, match="unknown cache policy .*known: ") as caught:
+        with pytest.raises(errors.UnknownName, match=r"unknown cache policy .*known: ") as caught:
             kind(BIG, policy=policy)
         assert all(name in str(caught.value) for name in POLICIES)
 

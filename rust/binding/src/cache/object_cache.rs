@@ -361,7 +361,7 @@ impl Cache {
         })?;
         match (done, question) {
             (Some(result), _) => Ok(result),
-            (None, Some(question)) => self.ask(key, hash, question, work),
+            (None, Some(question)) => self.ask(key, hash, &question, work),
             (None, None) => Err(internal(py)),
         }
     }

@@ -20,7 +20,7 @@ impl Cache {
         &self,
         key: &Bound<'py, PyAny>,
         hash: u32,
-        question: Bound<'py, PyAny>,
+        question: &Bound<'py, PyAny>,
         mut work: impl FnMut(&mut Objects, Option<u32>) -> R,
     ) -> PyResult<R> {
         let py = key.py();
@@ -31,7 +31,7 @@ impl Cache {
             let done = self.state.with(py, |state| {
                 let found = state.cache.find(hash, |held| {
                     let held = held.0.bind(py);
-                    if held.is(&question) {
+                    if held.is(question) {
                         return same;
                     }
                     if let Some((_, same)) = others.get(&held.as_ptr()) {
