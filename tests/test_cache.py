@@ -273,3 +273,50 @@ def test_delete_and_clear(kind: Any, policy: str) -> None:
     assert (cache.stats().evictions["deleted"], cache.stats().sets) == (3, 3)
     assert cache.set("b", b"again")
     assert cache.invalidate_tag("tag") == 0
+
+
+@both
+@every_policy
+def test_a_cost_is_dollars_or_dollars_and_seconds(kind: Any, policy: str) -> None:
+    cache = kind(BIG, policy=policy)
+    cache.set("a", b"", cost=0.5)
+    cache.set("b", b"", cost=(0.25, 4))
+    cache.set_many({"c": b"", "d": b""}, cost=(0, 1.5))
+    cache.get_many("abbcdx")
+    stats = cache.stats()
+    assert (stats.spent, stats.spent_seconds) == (0.75, 7.0)
+    assert (stats.saved, stats.saved_seconds) == (1.0, 11.0)
+
+
+@both
+@pytest.mark.parametrize(
+    ("cost", "error"),
+    [
+        ((-1, 0), errors.InvalidArgument),
+        ((0, -1), errors.InvalidArgument),
+        ((0, float("nan")), errors.InvalidArgument),
+        ((FOREVER, 0), errors.InvalidArgument),
+        ((), TypeError),
+        ((1,), TypeError),
+        ((1, 2, 3), TypeError),
+        (("a", "b"), TypeError),
+        ("1", TypeError),
+        ([1, 2], TypeError),
+        (1j, TypeError),
+    ],
+)
+def test_a_cost_that_is_none_is_refused(kind: Any, cost: Any, error: type[Exception]) -> None:
+    cache = kind(BIG)
+    cache.set("key", b"kept")
+    with pytest.raises(error, match="cost"):
+        cache.set("key", b"value", cost=cost)
+    with pytest.raises(error, match="cost"):
+        cache.set_many({"key": b"value"}, cost=cost)
+    assert cache["key"] == b"kept"
+
+
+@both
+@pytest.mark.parametrize("price", [-1.0, float("nan"), FOREVER])
+def test_a_price_of_a_second_outside_its_range_is_refused(kind: Any, price: float) -> None:
+    with pytest.raises(errors.InvalidArgument, match="second_price"):
+        kind(BIG, second_price=price)

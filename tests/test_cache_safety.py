@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PRELUDE = """
 import faulthandler, gc, itertools, random, sys, threading, weakref
 faulthandler.enable()
-faulthandler.dump_traceback_later(50, exit=True)
+faulthandler.dump_traceback_later(100, exit=True)
 from sparecall.cache import BytesCache, Cache
 POLICY, FOLDER = sys.argv[1:]
 unraisable = []
@@ -386,6 +386,6 @@ RUNS = [
 def test_code_that_comes_back_in_finds_the_cache_whole(script: str, policy: str, tmp_path: Path) -> None:
     code = f"{PRELUDE}\n{SCRIPTS[script]}\nprint('done', flush=True)"
     done = subprocess.run(
-        [sys.executable, "-c", code, policy, tmp_path], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", code, policy, tmp_path], capture_output=True, text=True, timeout=110, check=False
     )
     assert (done.stderr, done.stdout, done.returncode) == ("", "done\n", 0)
