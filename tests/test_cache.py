@@ -289,6 +289,14 @@ def test_a_cost_is_dollars_or_dollars_and_seconds(kind: Any, policy: str) -> Non
 
 
 @both
+def test_costs_beyond_all_numbers_have_a_share_all_the_same(kind: Any) -> None:
+    cache = kind(BIG)
+    cache.set_many({"a": b"", "b": b""}, cost=1e308)
+    cache.get_many("aabb")
+    assert cache.stats().dollar_hit_ratio == 0.5
+
+
+@both
 @pytest.mark.parametrize(
     ("cost", "error"),
     [
