@@ -21,7 +21,7 @@ import cachetools
 from async_lru import alru_cache
 
 import sparecall
-from sparecall.cache import BytesCache
+from sparecall.cache import BytesCache, Cache
 from sparecall.cached import cached
 
 if TYPE_CHECKING:
@@ -32,20 +32,10 @@ if TYPE_CHECKING:
 NAMES, ROUNDS, ROOM = 1_000, 51, 10_000
 
 
-class Dict(dict[Any, bytes]):
-    """The fastest cache there can be, without a bound: what remains is the decorator's own time."""
-
-    def set(self, key: Any, value: bytes, *, ttl: float | None = None) -> None:
-        self[key] = value
-
-    def delete(self, key: Any) -> None:
-        self.pop(key, None)
-
-
 WAYS: dict[str, tuple[Way, bool, bool]] = {
     "sparecall, `BytesCache`, `key=`": (lambda f: cached(BytesCache(ROOM * 400), key=lambda name: name)(f), True, True),
     "sparecall, `BytesCache`, `key=str`": (lambda f: cached(BytesCache(ROOM * 400), key=str)(f), True, True),
-    "sparecall, a dict, default key": (lambda f: cached(Dict())(f), True, True),
+    "sparecall, `Cache`, default key": (lambda f: cached(Cache(ROOM))(f), True, True),
     "functools.lru_cache": (functools.lru_cache(ROOM), True, False),
     "functools.lru_cache, typed": (functools.lru_cache(ROOM, typed=True), True, False),
     "cachetools, LRU, no lock": (lambda f: cachetools.cached(cachetools.LRUCache(ROOM))(f), True, False),

@@ -5,6 +5,7 @@
 
 mod bytes_cache;
 mod departure;
+mod fast;
 mod guarded;
 mod key;
 mod object_cache;
@@ -21,21 +22,14 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::fastcall;
-
 pub(crate) use bytes_cache::BytesCache;
 pub(crate) use object_cache::Cache;
 pub(crate) use stats::CacheStats;
 
 /// Makes the methods that are called most fast.
 pub(crate) fn install_fast_methods(py: Python<'_>) -> PyResult<()> {
-    fastcall::install::<bytes_cache::FastGet>(py)?;
-    fastcall::install::<bytes_cache::FastSet>(py)?;
-    fastcall::install::<object_cache::FastGet>(py)?;
-    fastcall::install::<object_cache::FastSet>(py)?;
-    fastcall::install_mapping::<BytesCache>(py);
-    fastcall::install_mapping::<Cache>(py);
-    Ok(())
+    fast::install::<BytesCache>(py)?;
+    fast::install::<Cache>(py)
 }
 
 /// The items of any iterable: of a list themselves, where what changes it meanwhile changes what is read.

@@ -4,20 +4,21 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyInt, PyList};
+use pyo3::types::{PyBytes, PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::cache::snapshot::{self, Form, Record};
 use sparecall_core::cache::{Displaced, Key, StoredKey, Terms};
 
+use super::fast::{FastGet, FastSet, Plain};
 use super::guarded::Guarded;
 use super::save::{self, AT_ONCE};
 use super::state::{Options, Settings, State};
 use super::stats::CacheStats;
 use super::value::{self, Held};
-use super::{key, key_error, pairs, tags, to_list, to_tuple};
+use super::{key, pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
 use crate::error::wrong_type;
-use crate::fastcall::{FastMapping, FastMethod, Method};
+use crate::fastcall::{FastMapping, Method};
 
 /// What an entry weighs beside its key and its value.
 const ENTRY_WEIGHT: u64 = 64;
@@ -63,8 +64,8 @@ impl BytesCache {
         Ok(self.find(py, key)?.map(Bound::into_any).or(default))
     }
 
-    fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        self.find(py, key)?.ok_or_else(|| key_error(key))
+    fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.subscript(py, key)
     }
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -93,7 +94,7 @@ impl BytesCache {
     }
 
     fn __setitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.set_plainly(py, key, value).map(drop)
+        self.assign(py, key, value)
     }
 
     /// Removes `key` and says whether it was there.
@@ -103,7 +104,7 @@ impl BytesCache {
     }
 
     fn __delitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.delete(py, key)? { Ok(()) } else { Err(key_error(key)) }
+        FastMapping::remove(self, py, key)
     }
 
     /// The values under `keys`, `None` where there is none, in one crossing.
@@ -245,68 +246,29 @@ impl BytesCache {
     }
 }
 
-impl FastMapping for BytesCache {
+impl Plain for BytesCache {
     #[inline]
-    fn subscript<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.__getitem__(py, key).map(Bound::into_any)
+    fn read_plainly<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.find(py, key).map(|found| found.map(Bound::into_any))
     }
 
     #[inline]
-    fn assign(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.set_plainly(py, key, value).map(drop)
+    fn set_plainly(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let given = self.given(py, key, value, None, None, &[])?;
+        self.store(py, given, &[])
     }
 
-    fn remove(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.__delitem__(py, key)
-    }
-}
-
-/// `get` with a key, or a key and a default.
-pub(super) struct FastGet;
-
-impl FastMethod for FastGet {
-    type Class = BytesCache;
-
-    fn call<'py>(
-        cache: &BytesCache,
-        py: Python<'py>,
-        arguments: &[Borrowed<'_, 'py, PyAny>],
-    ) -> Option<PyResult<Bound<'py, PyAny>>> {
-        let (key, default) = match arguments {
-            [key] => (key, None),
-            [key, default] => (key, Some(default)),
-            _ => return None,
-        };
-        Some(match cache.find(py, key) {
-            Ok(Some(value)) => Ok(value.into_any()),
-            Ok(None) => Ok(default.map_or_else(|| py.None().into_bound(py), |&default| default.to_owned())),
-            Err(error) => Err(error),
-        })
+    fn delete_plainly(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.delete(py, key)
     }
 
-    fn method() -> &'static Method {
-        static GET: Method = Method::new::<FastGet>(c"get");
+    fn get_method() -> &'static Method {
+        static GET: Method = Method::new::<FastGet<BytesCache>>(c"get");
         &GET
     }
-}
 
-/// `set` with a key and a value.
-pub(super) struct FastSet;
-
-impl FastMethod for FastSet {
-    type Class = BytesCache;
-
-    fn call<'py>(
-        cache: &BytesCache,
-        py: Python<'py>,
-        arguments: &[Borrowed<'_, 'py, PyAny>],
-    ) -> Option<PyResult<Bound<'py, PyAny>>> {
-        let [key, value] = arguments else { return None };
-        Some(cache.set_plainly(py, key, value).map(|stored| PyBool::new(py, stored).to_owned().into_any()))
-    }
-
-    fn method() -> &'static Method {
-        static SET: Method = Method::new::<FastSet>(c"set");
+    fn set_method() -> &'static Method {
+        static SET: Method = Method::new::<FastSet<BytesCache>>(c"set");
         &SET
     }
 }
@@ -320,12 +282,6 @@ fn let_go(py: Python<'_>, displaced: Displaced<StoredKey, Held>) {
 type Hashed<'a> = (u32, Key<'a>);
 
 impl BytesCache {
-    #[inline]
-    fn set_plainly(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let given = self.given(py, key, value, None, None, &[])?;
-        self.store(py, given, &[])
-    }
-
     #[inline(always)]
     #[allow(clippy::inline_always)]
     fn find<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {

@@ -3,21 +3,22 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyList};
+use pyo3::types::{PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::cache::snapshot::Form;
 use sparecall_core::cache::{Displaced, Key, StoredKey, Terms, mix};
 
+use super::fast::{FastGet, FastSet, Plain};
 use super::guarded::Guarded;
 use super::object_key::{self, ObjectKey};
 use super::plain;
 use super::save::{self, AT_ONCE};
 use super::state::{self, Options, Settings, State};
 use super::stats::CacheStats;
-use super::{key_error, pairs, tags, to_list, to_tuple};
+use super::{pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
 use crate::error::{internal, wrong_type};
-use crate::fastcall::{FastMapping, FastMethod, Method};
+use crate::fastcall::{FastMapping, Method};
 
 pub(super) type Objects = State<ObjectKey, Py<PyAny>>;
 
@@ -65,7 +66,7 @@ impl Cache {
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.read_one(py, key)?.ok_or_else(|| key_error(key))
+        self.subscript(py, key)
     }
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -92,7 +93,7 @@ impl Cache {
     }
 
     fn __setitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.set_plainly(py, key, value).map(drop)
+        self.assign(py, key, value)
     }
 
     /// Removes `key` and says whether it was there.
@@ -101,7 +102,7 @@ impl Cache {
     }
 
     fn __delitem__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.delete(py, key)? { Ok(()) } else { Err(key_error(key)) }
+        FastMapping::remove(self, py, key)
     }
 
     /// The values under `keys`, `None` where there is none, in one crossing.
@@ -255,68 +256,29 @@ impl Cache {
     }
 }
 
-impl FastMapping for Cache {
+impl Plain for Cache {
     #[inline]
-    fn subscript<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.__getitem__(py, key)
+    fn read_plainly<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.read_one(py, key)
     }
 
     #[inline]
-    fn assign(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.set_plainly(py, key, value).map(drop)
+    fn set_plainly(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let terms = self.terms(py, key, value, (None, None, None))?;
+        self.store_one(py, key, value, &terms, &[])
     }
 
-    fn remove(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.__delitem__(py, key)
-    }
-}
-
-/// `get` with a key, or a key and a default.
-pub(super) struct FastGet;
-
-impl FastMethod for FastGet {
-    type Class = Cache;
-
-    fn call<'py>(
-        cache: &Cache,
-        py: Python<'py>,
-        arguments: &[Borrowed<'_, 'py, PyAny>],
-    ) -> Option<PyResult<Bound<'py, PyAny>>> {
-        let (key, default) = match arguments {
-            [key] => (key, None),
-            [key, default] => (key, Some(default)),
-            _ => return None,
-        };
-        Some(match cache.read_one(py, key) {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => Ok(default.map_or_else(|| py.None().into_bound(py), |&default| default.to_owned())),
-            Err(error) => Err(error),
-        })
+    fn delete_plainly(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.delete(py, key)
     }
 
-    fn method() -> &'static Method {
-        static GET: Method = Method::new::<FastGet>(c"get");
+    fn get_method() -> &'static Method {
+        static GET: Method = Method::new::<FastGet<Cache>>(c"get");
         &GET
     }
-}
 
-/// `set` with a key and a value.
-pub(super) struct FastSet;
-
-impl FastMethod for FastSet {
-    type Class = Cache;
-
-    fn call<'py>(
-        cache: &Cache,
-        py: Python<'py>,
-        arguments: &[Borrowed<'_, 'py, PyAny>],
-    ) -> Option<PyResult<Bound<'py, PyAny>>> {
-        let [key, value] = arguments else { return None };
-        Some(cache.set_plainly(py, key, value).map(|stored| PyBool::new(py, stored).to_owned().into_any()))
-    }
-
-    fn method() -> &'static Method {
-        static SET: Method = Method::new::<FastSet>(c"set");
+    fn set_method() -> &'static Method {
+        static SET: Method = Method::new::<FastSet<Cache>>(c"set");
         &SET
     }
 }
@@ -364,12 +326,6 @@ impl Cache {
             (None, Some(question)) => self.ask(key, hash, &question, work),
             (None, None) => Err(internal(py)),
         }
-    }
-
-    #[inline]
-    fn set_plainly(&self, py: Python<'_>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let terms = self.terms(py, key, value, (None, None, None))?;
-        self.store_one(py, key, value, &terms, &[])
     }
 
     #[inline]

@@ -7,8 +7,10 @@
 pub struct Displaced<K, V> {
     key: Option<K>,
     value: Option<V>,
-    rest: Option<Box<Vec<(Option<K>, V)>>>,
+    rest: Option<Box<More<K, V>>>,
 }
+
+type More<K, V> = Vec<(Option<K>, V)>;
 
 impl<K, V> Displaced<K, V> {
     #[inline]
