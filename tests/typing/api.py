@@ -7,7 +7,7 @@ from typing import assert_type
 
 import sparecall
 from sparecall import digest, pipeline, tokens
-from sparecall.cache import BytesCache, CacheStats
+from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
 
@@ -24,6 +24,20 @@ assert_type(cache.set("key", b"", ttl=None), bool)
 assert_type(cache.get_many(["key"]), list[bytes | None])
 assert_type(cache.set_many({"key": b""}), int)
 assert_type(cache.stats(), CacheStats)
+objects = Cache[tuple[str, int], list[str]](
+    1, policy="cost", weigher=lambda key, value: len(key[0]) + len(value), jitter=0.5
+)
+assert_type(objects.get(("a", 1)), list[str] | None)
+assert_type(objects.get(("a", 1), 5), list[str] | int)
+assert_type(objects["a", 1], list[str])
+assert_type(objects.get_many([("a", 1)]), list[list[str] | None])
+assert_type(objects.set(("a", 1), [], ttl=1.5, weight=2, cost=0.01, tags=("tag",)), bool)
+assert_type(objects.set_many({("a", 1): [""]}), int)
+objects.save("path", encode=lambda value: "".join(value).encode())
+assert_type(objects.load("path", decode=lambda content: [content.decode()]), int)
+objects["a"] = []  # type: ignore[index]
+objects["a", 1] = {}  # type: ignore[assignment]
+objects.get(5)  # type: ignore[call-overload]
 
 registry = Registry(max_series=1)
 assert_type(registry.counter("c", "help"), Family[Counter])

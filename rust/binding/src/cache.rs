@@ -4,18 +4,21 @@
 //! garbage collector watches: keys are hashed and compared, weighers and clocks called before, displaced objects dropped after.
 
 mod bytes_cache;
+mod departure;
 mod fast;
 mod guarded;
 mod key;
 mod object_cache;
 mod object_key;
 mod plain;
+mod question;
 mod save;
 mod state;
 mod stats;
 mod tags;
 mod value;
 
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
@@ -43,6 +46,12 @@ fn to_tuple<'py>(items: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
         Ok(items) => Ok(items.clone()),
         Err(_) => Ok(items.py().get_type::<PyTuple>().call1((items,))?.cast_into()?),
     }
+}
+
+/// `KeyError` with the key itself, as of a dict: left bare, a tuple would become several arguments and None none at all.
+#[cold]
+fn key_error(key: &Bound<'_, PyAny>) -> PyErr {
+    PyKeyError::new_err((key.clone().unbind(),))
 }
 
 type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);

@@ -220,9 +220,14 @@ impl BytesCache {
     /// Adds the live entries of the file `path`, as if each had been set in its order, and returns how many.
     fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<usize> {
         save::load(py, &self.settings, (&path, Form::Bytes), |records| {
+            let records: Vec<Record<'_>> = records.collect();
+            let is_sound = |record: &Record<'_>| value::is_sound(record.value_kind, record.value);
+            if !py.detach(|| records.iter().all(is_sound)) {
+                return Err(save::forged(py));
+            }
             let mut stored = 0;
-            for (count, record) in records.enumerate() {
-                stored += usize::from(self.restore(py, &record)?);
+            for (count, record) in records.iter().enumerate() {
+                stored += usize::from(self.restore(py, record)?);
                 if count % AT_ONCE == 0 {
                     py.detach(std::thread::yield_now);
                 }
@@ -356,7 +361,7 @@ impl BytesCache {
     fn restore(&self, py: Python<'_>, record: &Record<'_>) -> PyResult<bool> {
         let object = key::restore(py, record.key)?;
         let key = key::parse(&object)?;
-        let (value, size) = value::from_file(py, record.value_kind, record.value).map_err(|_| save::forged(py))?;
+        let (value, size) = value::from_file(py, record.value_kind, record.value)?;
         let tags = tags::restore(py, &record.tags)?;
         let terms = self.settings.restored(weight(key.1, size, &tags), record);
         self.store(py, (key, value, terms), &tags)

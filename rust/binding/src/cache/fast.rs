@@ -3,12 +3,12 @@
 use std::marker::PhantomData;
 
 use pyo3::PyClass;
-use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::type_object::PyTypeInfo;
 use pyo3::types::PyBool;
 
+use super::key_error;
 use crate::fastcall::{self, FastMapping, FastMethod, Method};
 
 /// A cache's operations without options.
@@ -35,7 +35,7 @@ pub(super) fn install<T: Plain>(py: Python<'_>) -> PyResult<()> {
 impl<T: Plain> FastMapping for T {
     #[inline]
     fn subscript<'py>(&self, py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.read_plainly(py, key)?.ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
+        self.read_plainly(py, key)?.ok_or_else(|| key_error(key))
     }
 
     #[inline]
@@ -44,7 +44,7 @@ impl<T: Plain> FastMapping for T {
     }
 
     fn remove(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.delete_plainly(py, key)? { Ok(()) } else { Err(PyKeyError::new_err(key.clone().unbind())) }
+        if self.delete_plainly(py, key)? { Ok(()) } else { Err(key_error(key)) }
     }
 }
 

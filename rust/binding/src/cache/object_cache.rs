@@ -2,36 +2,30 @@
 
 use std::path::PathBuf;
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::cache::snapshot::Form;
 use sparecall_core::cache::{Displaced, Key, StoredKey, Terms, mix};
-use sparecall_core::error::Error;
 
 use super::fast::{FastGet, FastSet, Plain};
 use super::guarded::Guarded;
 use super::object_key::{self, ObjectKey};
 use super::plain;
 use super::save::{self, AT_ONCE};
-use super::state::{Options, Settings, State};
+use super::state::{self, Options, Settings, State};
 use super::stats::CacheStats;
 use super::{pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
-use crate::error::{internal, to_python, wrong_type};
+use crate::error::{internal, wrong_type};
 use crate::fastcall::{FastMapping, Method};
 
-type Objects = State<ObjectKey, Py<PyAny>>;
-
-/// How many other keys a key may be asked about in one call: more come only where an `__eq__` adds keys as fast as it is
-/// asked.
-const MOST_QUESTIONS: usize = 1000;
+pub(super) type Objects = State<ObjectKey, Py<PyAny>>;
 
 /// An in-process cache of any objects under any hashable keys, bounded by weight.
 #[pyclass(frozen, mapping, generic, module = "sparecall.cache")]
 pub(crate) struct Cache {
-    state: Guarded<Objects>,
+    pub(super) state: Guarded<Objects>,
     settings: Settings,
     weigher: Option<Py<PyAny>>,
 }
@@ -219,6 +213,7 @@ impl Cache {
             let mut loaded = Vec::new();
             for record in records {
                 let key = plain::decode(py, record.key.bytes)?;
+                hash(&key).map_err(|_| save::forged(py))?;
                 let value = plain::decode_value(py, record.value_kind, record.value, decode.as_ref())?;
                 let terms = self.settings.restored(record.weight, &record);
                 loaded.push((key, value, terms, tags::restore(py, &record.tags)?));
@@ -328,48 +323,9 @@ impl Cache {
         })?;
         match (done, question) {
             (Some(result), _) => Ok(result),
-            (None, Some(question)) => self.ask(key, hash, question, work),
+            (None, Some(question)) => self.ask(key, hash, &question, work),
             (None, None) => Err(internal(py)),
         }
-    }
-
-    /// [`Self::find`] where `question`, a key that is held, has to be asked first.
-    #[cold]
-    fn ask<'py, R>(
-        &self,
-        key: &Bound<'py, PyAny>,
-        hash: u32,
-        mut question: Bound<'py, PyAny>,
-        mut work: impl FnMut(&mut Objects, Option<u32>) -> R,
-    ) -> PyResult<R> {
-        let py = key.py();
-        let mut unequal: Vec<Bound<'py, PyAny>> = Vec::new();
-        while unequal.len() < MOST_QUESTIONS {
-            let same = question.eq(key)?;
-            let mut next = None;
-            let done = self.state.with(py, |state| {
-                let found = state.cache.find(hash, |held| {
-                    let held = held.0.bind(py);
-                    if held.is(&question) {
-                        return same;
-                    }
-                    if unequal.iter().any(|other| other.is(held)) {
-                        return false;
-                    }
-                    object_key::equal(held, key).unwrap_or_else(|| {
-                        next.get_or_insert_with(|| held.clone());
-                        false
-                    })
-                });
-                if found.is_none() && next.is_some() { None } else { Some(work(state, found)) }
-            })?;
-            match (done, next) {
-                (Some(result), _) => return Ok(result),
-                (None, Some(next)) => unequal.push(std::mem::replace(&mut question, next)),
-                (None, None) => return Err(internal(py)),
-            }
-        }
-        Err(PyRuntimeError::new_err("comparing this key with others never ended: its __eq__ changes the cache"))
     }
 
     #[inline]
@@ -420,8 +376,8 @@ impl Cache {
         (ttl, weight, cost): (Option<f64>, Option<&Bound<'_, PyAny>>, Option<&Bound<'_, PyAny>>),
     ) -> PyResult<Terms> {
         let weight = match (weight, &self.weigher) {
-            (Some(weight), _) => checked_weight(weight)?,
-            (None, Some(weigher)) => checked_weight(&weigher.bind(py).call1((key, value))?)?,
+            (Some(weight), _) => state::weight(weight)?,
+            (None, Some(weigher)) => state::weight(&weigher.bind(py).call1((key, value))?)?,
             (None, None) => 1,
         };
         self.settings.terms(py, weight, ttl, cost)
@@ -456,15 +412,4 @@ impl Cache {
         let now = self.settings.clock.read(py)?;
         self.find(key, hash, |state, found| state.cache.delete(found, || now.nanoseconds(), displaced))
     }
-}
-
-/// A weight as the user or the weigher gave it.
-fn checked_weight(weight: &Bound<'_, PyAny>) -> PyResult<u64> {
-    if !weight.is_instance_of::<PyInt>() {
-        return Err(wrong_type("weight", "int", weight));
-    }
-    weight.extract::<u64>().map_err(|_| {
-        let limit = "give a whole number from 0 to 2**64 - 1".to_owned();
-        to_python(weight.py(), &Error::InvalidArgument { name: "weight", value: weight.to_string(), limit })
-    })
 }

@@ -19,7 +19,8 @@ impl Path for ObjectKey {
     fn characters(&self) -> Option<Characters<'_>> {
         // SAFETY: keys are held, and looked at, behind the interpreter's lock (`guarded.rs`).
         let py = unsafe { Python::assume_attached() };
-        let text = self.0.bind(py).cast_exact::<PyString>().ok()?;
+        // Not only exactly str: a str enum's member answers to its text, so it must leave with it too.
+        let text = self.0.bind(py).cast::<PyString>().ok()?;
         key::text(text).ok()?.characters()
     }
 }

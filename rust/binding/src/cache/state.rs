@@ -79,10 +79,7 @@ impl Options<'_> {
         name: &'static str,
         max_weight: &Bound<'_, PyInt>,
     ) -> PyResult<(Guarded<State<K, V>>, Settings)> {
-        let max_weight = max_weight.extract::<u64>().map_err(|_| {
-            let limit = "give a whole number from 0 to 2**64 - 1".to_owned();
-            to_python(py, &Error::InvalidArgument { name, value: max_weight.to_string(), limit })
-        })?;
+        let max_weight = whole(name, max_weight)?;
         let policy = AnyPolicy::new(self.policy, max_weight).ok_or_else(|| {
             let known = AnyPolicy::NAMES.join(", ");
             to_python(py, &Error::UnknownName { kind: "cache policy", name: self.policy.to_owned(), known })
@@ -135,6 +132,23 @@ impl Settings {
     fn worth(&self, cost: Cost) -> f64 {
         (cost.dollars + cost.seconds * self.second_price).min(f64::MAX)
     }
+}
+
+/// A weight as the user or the weigher gave it.
+pub(super) fn weight(weight: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let Ok(number) = weight.cast::<PyInt>() else { return Err(wrong_type("weight", "int", weight)) };
+    whole("weight", number)
+}
+
+/// A weight, or the bound of all of them.
+#[inline]
+fn whole(name: &'static str, number: &Bound<'_, PyInt>) -> PyResult<u64> {
+    number.extract::<u64>().map_err(|_| {
+        // Not as Python would write it: it refuses to above 4300 digits.
+        let value = number.extract::<i128>().map_or("out of all bounds".to_owned(), |number| number.to_string());
+        let limit = "give a whole number from 0 to 2**64 - 1".to_owned();
+        to_python(number.py(), &Error::InvalidArgument { name, value, limit })
+    })
 }
 
 /// What a miss would cost, as the user gave it: dollars, or dollars and seconds.

@@ -116,6 +116,8 @@ impl CacheStats {
     }
 }
 
+/// Sums beyond all numbers count as the greatest of them; halves, so that two of those have a sum.
 fn share(part: f64, rest: f64) -> f64 {
+    let [part, rest] = [part, rest].map(|sum| sum.min(f64::MAX) / 2.0);
     if part > 0.0 { part / (part + rest) } else { 0.0 }
 }

@@ -1,6 +1,5 @@
 //! Values of a `BytesCache`: the very bytes that were given, or an LZ4 block of them.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -77,17 +76,31 @@ pub(super) fn to_file(py: Python<'_>, held: &Held, work: impl FnOnce(u8, &[u8]))
     Ok(())
 }
 
-/// What to hold for a value from a file, and how many bytes that takes; `ValueError` where it is not what its kind says.
-pub(super) fn from_file(py: Python<'_>, kind: u8, bytes: &[u8]) -> PyResult<(Held, u64)> {
-    match (kind, bytes.split_first_chunk::<8>()) {
-        (PLAIN, _) => Ok((PyBytes::new(py, bytes).into_any().unbind(), bytes.len() as u64)),
-        // No byte of a block stands for more than 255.
-        (LZ4, Some((length, block))) if u64::from_le_bytes(*length) / 256 <= block.len() as u64 => {
-            let compressed = Compressed { block: block.into(), length: u64::from_le_bytes(*length) as usize };
-            let held = Py::new(py, compressed)?.into_any();
-            release(held.bind(py).clone())?; // a forged block must not be found out by a reader
-            Ok((held, block.len() as u64))
-        }
-        _ => Err(PyValueError::new_err("unknown kind of value")),
+/// Whether a value from a file is what its kind says: a forged block must not be found out by a reader.
+pub(super) fn is_sound(kind: u8, bytes: &[u8]) -> bool {
+    match kind {
+        PLAIN => true,
+        LZ4 => split_block(bytes).is_some_and(|(length, block)| {
+            // No byte of a block stands for more than 255.
+            length / 256 <= block.len()
+                && lz4_flex::block::decompress(block, length).is_ok_and(|whole| whole.len() == length)
+        }),
+        _ => false,
     }
+}
+
+/// What to hold for a value from a file that [`is_sound`], and how many bytes that takes.
+pub(super) fn from_file(py: Python<'_>, kind: u8, bytes: &[u8]) -> PyResult<(Held, u64)> {
+    if kind == PLAIN {
+        return Ok((PyBytes::new(py, bytes).into_any().unbind(), bytes.len() as u64));
+    }
+    let (length, block) = split_block(bytes).ok_or_else(|| internal(py))?;
+    let compressed = Compressed { block: block.into(), length };
+    Ok((Py::new(py, compressed)?.into_any(), block.len() as u64))
+}
+
+/// The length of what an LZ4 block in a file holds, and the block.
+fn split_block(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (length, block) = bytes.split_first_chunk()?;
+    Some((usize::try_from(u64::from_le_bytes(*length)).ok()?, block))
 }

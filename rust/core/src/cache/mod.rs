@@ -321,9 +321,9 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         self.policy.order()
     }
 
-    /// The live entry in a slot.
+    /// The live entry in a slot; `None` too where `clear` took the slot away since its number was read.
     pub fn entry(&self, index: u32, now: u64) -> Option<Entry<'_, K, V>> {
-        let slot = self.slots.get(index);
+        let slot = self.slots.get_any(index)?;
         let (key, value) = slot.entry()?;
         if self.end(index, || now).is_some() {
             return None;

@@ -65,6 +65,11 @@ impl<K: Path, V> Slots<K, V> {
         &self.slab[index as usize]
     }
 
+    /// The slot of a number that may be out of date.
+    pub(super) fn get_any(&self, index: u32) -> Option<&Slot<K, V>> {
+        self.slab.get(index as usize)
+    }
+
     pub(super) fn get_mut(&mut self, index: u32) -> &mut Slot<K, V> {
         &mut self.slab[index as usize]
     }
