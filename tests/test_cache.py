@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -328,3 +329,11 @@ def test_a_cost_that_is_none_is_refused(kind: Any, cost: Any, error: type[Except
 def test_a_price_of_a_second_outside_its_range_is_refused(kind: Any, price: float) -> None:
     with pytest.raises(errors.InvalidArgument, match="second_price"):
         kind(BIG, second_price=price)
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 64])
+@pytest.mark.parametrize("name", ["seed", "compress_above", "limit"])
+def test_a_number_out_of_range_is_named(name: str, number: int) -> None:
+    call: Callable[..., object] = BytesCache(BIG).sweep if name == "limit" else partial(BytesCache, BIG)
+    with pytest.raises(errors.InvalidArgument, match=f"{name}.*{number}"):
+        call(**{name: number})

@@ -12,7 +12,7 @@ use sparecall_core::cache::{Displaced, Key, StoredKey, Terms};
 use super::fast::{FastGet, FastSet, Plain};
 use super::guarded::Guarded;
 use super::save::{self, AT_ONCE};
-use super::state::{Options, Settings, State};
+use super::state::{Options, SWEEP, Settings, State, whole};
 use super::stats::CacheStats;
 use super::value::{self, Held};
 use super::{key, pairs, tags, to_list, to_tuple};
@@ -44,13 +44,14 @@ impl BytesCache {
         ttl: Option<f64>,
         jitter: f64,
         second_price: f64,
-        compress_above: Option<usize>,
-        seed: Option<u64>,
+        compress_above: Option<Bound<'_, PyInt>>,
+        seed: Option<Bound<'_, PyInt>>,
         clock: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
+        let compress_above = compress_above.map_or(Ok(u64::MAX), |above| whole("compress_above", &above))? as usize;
         let options = Options { policy, ttl, jitter, second_price, seed, clock };
         let (state, settings) = options.build(py, "max_bytes", max_bytes)?;
-        Ok(Self { state, settings, compress_above: compress_above.unwrap_or(usize::MAX) })
+        Ok(Self { state, settings, compress_above })
     }
 
     /// The value under `key`, or `default`.
@@ -170,8 +171,9 @@ impl BytesCache {
     }
 
     /// Removes entries that have expired or were invalidated, in at most `limit` steps, and returns how many.
-    #[pyo3(signature = (*, limit=1000))]
-    fn sweep(&self, py: Python<'_>, limit: usize) -> PyResult<usize> {
+    #[pyo3(signature = (*, limit=None), text_signature = "($self, *, limit=1000)")]
+    fn sweep(&self, py: Python<'_>, limit: Option<&Bound<'_, PyInt>>) -> PyResult<usize> {
+        let limit = limit.map_or(Ok(SWEEP), |limit| whole("limit", limit))? as usize;
         let now = self.settings.clock.read(py)?.nanoseconds();
         let mut displaced = Displaced::new();
         self.state.with(py, |state| state.cache.sweep(limit, now, &mut displaced))

@@ -13,7 +13,7 @@ use super::guarded::Guarded;
 use super::object_key::{self, ObjectKey};
 use super::plain;
 use super::save::{self, AT_ONCE};
-use super::state::{self, Options, Settings, State};
+use super::state::{self, Options, SWEEP, Settings, State, whole};
 use super::stats::CacheStats;
 use super::{pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
@@ -43,7 +43,7 @@ impl Cache {
         jitter: f64,
         second_price: f64,
         weigher: Option<Bound<'_, PyAny>>,
-        seed: Option<u64>,
+        seed: Option<Bound<'_, PyInt>>,
         clock: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         if let Some(weigher) = weigher.as_ref().filter(|weigher| !weigher.is_callable()) {
@@ -161,8 +161,9 @@ impl Cache {
     }
 
     /// Removes entries that have expired or were invalidated, in at most `limit` steps, and returns how many.
-    #[pyo3(signature = (*, limit=1000))]
-    fn sweep(&self, py: Python<'_>, limit: usize) -> PyResult<usize> {
+    #[pyo3(signature = (*, limit=None), text_signature = "($self, *, limit=1000)")]
+    fn sweep(&self, py: Python<'_>, limit: Option<&Bound<'_, PyInt>>) -> PyResult<usize> {
+        let limit = limit.map_or(Ok(SWEEP), |limit| whole("limit", limit))? as usize;
         let now = self.settings.clock.read(py)?.nanoseconds();
         let mut displaced = Displaced::new();
         self.state.with(py, |state| state.cache.sweep(limit, now, &mut displaced))

@@ -53,6 +53,9 @@ impl<K: Path, V> State<K, V> {
     }
 }
 
+/// Steps of a sweep that is given no limit.
+pub(super) const SWEEP: u64 = 1000;
+
 /// What both caches are made with and keep beside the lock.
 pub(super) struct Settings {
     /// The life of entries set without one, in nanoseconds, or `NEVER`.
@@ -68,7 +71,7 @@ pub(super) struct Options<'py> {
     pub(super) ttl: Option<f64>,
     pub(super) jitter: f64,
     pub(super) second_price: f64,
-    pub(super) seed: Option<u64>,
+    pub(super) seed: Option<Bound<'py, PyInt>>,
     pub(super) clock: Option<Bound<'py, PyAny>>,
 }
 
@@ -100,7 +103,8 @@ impl Options<'_> {
             Some(clock) => return Err(wrong_type("clock", "a callable that returns seconds", &clock)),
         };
         let ttl = self.ttl.map_or(Ok(NEVER), |seconds| clock::duration(py, "ttl", seconds))?;
-        let jitter = Jitter::new(self.jitter, self.seed.unwrap_or_else(|| RandomState::new().hash_one(0)));
+        let seed = self.seed.map_or_else(|| Ok(RandomState::new().hash_one(0)), |seed| whole("seed", &seed))?;
+        let jitter = Jitter::new(self.jitter, seed);
         let cache = cache::Cache::new(max_weight, policy);
         Ok((Guarded::new(State { cache, jitter }), Settings { ttl, clock, second_price: self.second_price }))
     }
@@ -140,9 +144,9 @@ pub(super) fn weight(weight: &Bound<'_, PyAny>) -> PyResult<u64> {
     whole("weight", number)
 }
 
-/// A weight, or the bound of all of them.
+/// A whole number that is not negative and fits 64 bits, such as the bound of all weights.
 #[inline]
-fn whole(name: &'static str, number: &Bound<'_, PyInt>) -> PyResult<u64> {
+pub(super) fn whole(name: &'static str, number: &Bound<'_, PyInt>) -> PyResult<u64> {
     number.extract::<u64>().map_err(|_| {
         // Not as Python would write it: it refuses to above 4300 digits.
         let value = number.extract::<i128>().map_or("out of all bounds".to_owned(), |number| number.to_string());
