@@ -1,0 +1,213 @@
+//! A search: screen by codes, verify by bytes, decide by the original values.
+//!
+//! Up to eight queries share one pass over the codes. Each keeps its own threshold, which rises as it finds entries.
+
+use std::sync::Arc;
+
+use super::best::{Best, Hit};
+use super::bound::{MARGIN, Screener};
+use super::chunk::{CHUNK, Chunk};
+use super::codes::Codes;
+use super::kernels::{self, BLOCK, Screen, TILE};
+use super::projection::Projection;
+use super::vector::Query;
+
+/// What is asked of an index.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// At most so many hits.
+    pub k: usize,
+    /// None below.
+    pub min_similarity: f64,
+    /// Whether every entry at or above the threshold must be found.
+    pub exact: bool,
+    /// Entries that expire at or before this are not returned.
+    pub now: u64,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Best first; of equally similar ones the lowest id first.
+    pub hits: Vec<Hit>,
+    /// Entries whose vectors were read: what the codes could not prove to be below the threshold.
+    pub verified: usize,
+    /// Entries of the namespace.
+    pub living: usize,
+}
+
+impl Found {
+    /// The share of live entries whose vectors were read; 0 where there are none.
+    pub fn verified_fraction(&self) -> f64 {
+        if self.living == 0 { 0.0 } else { self.verified as f64 / self.living as f64 }
+    }
+}
+
+/// A namespace as it was at one moment; later changes of the index do not show in it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(super) chunks: Arc<Vec<Chunk>>,
+    pub(super) living: usize,
+}
+
+impl Snapshot {
+    /// Entries that live, expired ones not yet met among them.
+    pub fn len(&self) -> usize {
+        self.living
+    }
+
+    /// Whether none live.
+    pub fn is_empty(&self) -> bool {
+        self.living == 0
+    }
+
+    /// Whether most entries have codes.
+    pub fn is_encoded(&self) -> bool {
+        2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
+    }
+
+    /// What each of the queries finds.
+    pub fn search(&self, queries: &[Query], options: &Options) -> Vec<Found> {
+        let mut found = Vec::with_capacity(queries.len());
+        for tile in queries.chunks(TILE) {
+            let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query, options)).collect();
+            let mut screeners: Vec<(Arc<Projection>, Vec<Screener>)> = Vec::new();
+            let mut scores = vec![0; seekers.len() * CHUNK];
+            for chunk in self.chunks.iter().filter(|chunk| chunk.living > 0) {
+                if let Some(codes) = &chunk.codes {
+                    let of = |(projection, _): &(Arc<Projection>, _)| Arc::ptr_eq(projection, &codes.projection);
+                    let at = screeners.iter().position(of).unwrap_or_else(|| {
+                        screeners.push((codes.projection.clone(), prepare(&codes.projection, tile, options)));
+                        screeners.len() - 1
+                    });
+                    screen(chunk, codes, &screeners[at].1, &mut seekers, &mut scores);
+                }
+                for seeker in &mut seekers {
+                    seeker.scan(chunk);
+                }
+            }
+            found.extend(seekers.into_iter().map(|seeker| Found {
+                hits: seeker.best.into_hits(),
+                verified: seeker.verified,
+                living: self.living,
+            }));
+        }
+        found
+    }
+}
+
+/// The queries' sides of the bound for one projection.
+fn prepare(projection: &Projection, queries: &[Query], options: &Options) -> Vec<Screener> {
+    let heads = match queries {
+        [query] => projection.apply(&query.unit),
+        _ => projection.apply(&queries.iter().flat_map(|query| &query.unit).copied().collect::<Vec<_>>()),
+    };
+    heads.chunks_exact(projection.head).map(|head| Screener::new(projection, head, options.exact)).collect()
+}
+
+/// Screens the encoded entries of a chunk for all seekers, then lets each verify what is left.
+fn screen(
+    chunk: &Chunk,
+    codes: &Codes,
+    screeners: &[Screener],
+    seekers: &mut [Seeker<'_>],
+    scores: &mut [i32],
+) {
+    let (blocks, entries) = (codes.blocks(), codes.blocks() * BLOCK);
+    let mut masks = [[0; CHUNK / BLOCK]; TILE];
+    let mut screens = Vec::with_capacity(TILE);
+    for (((screener, seeker), scores), masks) in
+        screeners.iter().zip(&*seekers).zip(scores.chunks_exact_mut(CHUNK)).zip(&mut masks)
+    {
+        screens.push(Screen {
+            tables: &screener.tables,
+            threshold: screener.threshold(seeker.best.threshold()),
+            scores: &mut scores[..entries],
+            masks: &mut masks[..blocks],
+        });
+    }
+    (kernels::get().screen)(&codes.screened(), &mut screens);
+    for (((screener, seeker), scores), masks) in
+        screeners.iter().zip(seekers).zip(scores.chunks_exact(CHUNK)).zip(&masks)
+    {
+        seeker.candidates.clear();
+        for (block, (&mask, &always)) in masks.iter().zip(&codes.always).enumerate() {
+            let mut left = (mask | always) & chunk.live[block];
+            while left != 0 {
+                let at = left.trailing_zeros() as usize;
+                left &= left - 1;
+                let score = if always >> at & 1 == 1 { i32::MAX } else { scores[block * BLOCK + at] };
+                seeker.candidates.push((score, (block * BLOCK + at) as u32));
+            }
+        }
+        seeker.verify(chunk, screener);
+    }
+}
+
+/// One query on its way through the chunks.
+struct Seeker<'a> {
+    query: &'a Query,
+    best: Best,
+    now: u64,
+    verified: usize,
+    /// Scores and slots that the screen left.
+    candidates: Vec<(i32, u32)>,
+}
+
+impl<'a> Seeker<'a> {
+    fn new(query: &'a Query, options: &Options) -> Self {
+        let best = Best::new(options.k, options.min_similarity);
+        Self { query, best, now: options.now, verified: 0, candidates: Vec::new() }
+    }
+
+    /// Verifies the candidates, the most promising first, until the threshold has risen above the rest.
+    fn verify(&mut self, chunk: &Chunk, screener: &Screener) {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        if candidates.len() > 1 {
+            candidates.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        let mut threshold = screener.threshold(self.best.threshold());
+        for &(score, slot) in &candidates {
+            if score < threshold {
+                break;
+            }
+            let slot = slot as usize;
+            let mut product = [0];
+            chunk.rows.products(self.query, slot, &mut product);
+            self.verified += 1;
+            if self.weigh(chunk, slot, product[0]) {
+                threshold = screener.threshold(self.best.threshold());
+            }
+        }
+        self.candidates = candidates;
+    }
+
+    /// Verifies every entry that has no codes.
+    fn scan(&mut self, chunk: &Chunk) {
+        let mut products = [0; BLOCK];
+        let end = chunk.rows.len();
+        for start in (chunk.encoded()..end).step_by(BLOCK) {
+            let mut live = chunk.live[start / BLOCK];
+            let products = &mut products[..BLOCK.min(end - start)];
+            if live != 0 {
+                chunk.rows.products(self.query, start, products);
+                self.verified += live.count_ones() as usize;
+            }
+            while live != 0 {
+                let at = live.trailing_zeros() as usize;
+                live &= live - 1;
+                self.weigh(chunk, start + at, products[at]);
+            }
+        }
+    }
+
+    /// Decides an entry whose bytes make this product; whether the threshold rose.
+    #[inline]
+    fn weigh(&mut self, chunk: &Chunk, slot: usize, product: i32) -> bool {
+        let rows = &*chunk.rows;
+        if rows.at_most(slot, self.query, product) < self.best.threshold() - MARGIN || rows.expires_at[slot] <= self.now {
+            return false;
+        }
+        self.best.offer(Hit { id: rows.ids[slot], similarity: rows.similarity(slot, self.query) })
+    }
+}
