@@ -22,7 +22,7 @@
 //!
 //! `near` and `rest` are stored with each entry in a byte each, rounded up; where they exceed the bytes' range the entry is
 //! always verified. `q'.c` is a sum over pairs of coordinates of one of sixteen values; each is rounded **up** to a byte in
-//! steps of the widest pair's 255th, so that the sum of bytes is an upper bound of `q'.c` too. All of it is compared in
+//! steps of about the widest pair's 254th, so that the sum of bytes is an upper bound of `q'.c` too. All of it is compared in
 //! integers, with the threshold rounded down and the factors of the distances rounded up. Nothing is estimated: an entry
 //! whose score stays below the threshold has a similarity below it, whatever the data.
 //!
@@ -41,6 +41,8 @@ pub(super) const MARGIN: f64 = 1e-6;
 const MAX_FACTOR: f64 = 32_767.0;
 /// Bits by which sums may be shifted left so that the distances' factors are whole numbers of a finer unit.
 const MAX_SHIFT: u32 = 12;
+/// In `f64` above 2⁵² there are whole numbers alone.
+const WHOLE: f64 = 6_755_399_441_055_744.0;
 /// For an inexact search: how much of the worst case a search allows for. What lies outside the codes is seldom aligned
 /// with what lies outside the query's.
 const LIKELY: f64 = 0.5;
@@ -125,13 +127,15 @@ impl Screener {
             base += low;
             widest = widest.max(high);
         }
-        let step = (widest / 255.0).max(1e-6) * (1.0 + 1e-9);
+        let step = (widest / 254.4).max(1e-6);
+        let per_step = 1.0 / step;
         let mut sums = vec![0; projection.head / 16 * QUAD_TABLES];
         for (pair, values) in values.chunks_exact(16).enumerate() {
             // Pairs of a quad in turn: low nibble, high nibble, of four bytes.
             let at = pair / 8 * QUAD_TABLES + pair % 2 * 64 + pair % 8 / 2 * 16;
             for (sum, value) in sums[at..at + 16].iter_mut().zip(values) {
-                *sum = (value / step + 1e-9).ceil() as u8;
+                // The nearest whole number to a half more is not below the value; it stands in the last bits of the sum.
+                *sum = (value * per_step + (0.5 + WHOLE)).to_bits() as u8;
             }
         }
         let worst = if exact { 1.0 } else { LIKELY };

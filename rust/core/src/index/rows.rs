@@ -88,6 +88,12 @@ impl Rows {
         (kernels::get().dots)(&self.bytes[start * stride..][..out.len() * stride], &query.bytes, out);
     }
 
+    /// Asks for the bytes of an entry that is verified soon.
+    pub(super) fn prefetch(&self, slot: usize) {
+        let stride = self.bytes.len() / self.len();
+        (kernels::get().prefetch)(&self.bytes[slot * stride..][..stride]);
+    }
+
     /// At least the similarity of entry `slot`, whose product this is.
     #[inline]
     pub(super) fn at_most(&self, slot: usize, query: &Query, product: i32) -> f64 {

@@ -12,6 +12,9 @@ use super::kernels::{self, BLOCK, Screen, TILE};
 use super::projection::Projection;
 use super::vector::Query;
 
+/// Candidates whose bytes are asked for before they are needed.
+const AHEAD: usize = 8;
+
 /// What is asked of an index.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -73,7 +76,10 @@ impl Snapshot {
             let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query, options)).collect();
             let mut screeners: Vec<(Arc<Projection>, Vec<Screener>)> = Vec::new();
             let mut scores = vec![0; seekers.len() * CHUNK];
+            // Each chunk's candidates are verified after the next chunk was screened: by then their bytes are at hand.
+            let mut screened: Option<(&Chunk, usize)> = None;
             for chunk in self.chunks.iter().filter(|chunk| chunk.living > 0) {
+                let mut now = None;
                 if let Some(codes) = &chunk.codes {
                     let of = |(projection, _): &(Arc<Projection>, _)| Arc::ptr_eq(projection, &codes.projection);
                     let at = screeners.iter().position(of).unwrap_or_else(|| {
@@ -81,11 +87,16 @@ impl Snapshot {
                         screeners.len() - 1
                     });
                     screen(chunk, codes, &screeners[at].1, &mut seekers, &mut scores);
+                    now = Some((chunk, at));
                 }
+                settle(screened, &screeners, &mut seekers);
                 for seeker in &mut seekers {
                     seeker.scan(chunk);
+                    std::mem::swap(&mut seeker.candidates, &mut seeker.screened);
                 }
+                screened = now;
             }
+            settle(screened, &screeners, &mut seekers);
             found.extend(seekers.into_iter().map(|seeker| Found {
                 hits: seeker.best.into_hits(),
                 verified: seeker.verified,
@@ -105,7 +116,20 @@ fn prepare(projection: &Projection, queries: &[Query], options: &Options) -> Vec
     heads.chunks_exact(projection.head).map(|head| Screener::new(projection, head, options.exact)).collect()
 }
 
-/// Screens the encoded entries of a chunk for all seekers, then lets each verify what is left.
+/// Lets each seeker verify what the screen left of a chunk.
+fn settle(
+    screened: Option<(&Chunk, usize)>,
+    screeners: &[(Arc<Projection>, Vec<Screener>)],
+    seekers: &mut [Seeker<'_>],
+) {
+    if let Some((chunk, at)) = screened {
+        for (seeker, screener) in seekers.iter_mut().zip(&screeners[at].1) {
+            seeker.verify(chunk, screener);
+        }
+    }
+}
+
+/// Screens the encoded entries of a chunk for all seekers and notes for each what is left.
 fn screen(
     chunk: &Chunk,
     codes: &Codes,
@@ -127,9 +151,7 @@ fn screen(
         });
     }
     (kernels::get().screen)(&codes.screened(), &mut screens);
-    for (((screener, seeker), scores), masks) in
-        screeners.iter().zip(seekers).zip(scores.chunks_exact(CHUNK)).zip(&masks)
-    {
+    for ((seeker, scores), masks) in seekers.iter_mut().zip(scores.chunks_exact(CHUNK)).zip(&masks) {
         seeker.candidates.clear();
         for (block, (&mask, &always)) in masks.iter().zip(&codes.always).enumerate() {
             let mut left = (mask | always) & chunk.live[block];
@@ -137,10 +159,13 @@ fn screen(
                 let at = left.trailing_zeros() as usize;
                 left &= left - 1;
                 let score = if always >> at & 1 == 1 { i32::MAX } else { scores[block * BLOCK + at] };
-                seeker.candidates.push((score, (block * BLOCK + at) as u32));
+                let slot = block * BLOCK + at;
+                if seeker.candidates.len() < AHEAD {
+                    chunk.rows.prefetch(slot);
+                }
+                seeker.candidates.push((score, slot as u32));
             }
         }
-        seeker.verify(chunk, screener);
     }
 }
 
@@ -150,24 +175,28 @@ struct Seeker<'a> {
     best: Best,
     now: u64,
     verified: usize,
-    /// Scores and slots that the screen left.
+    /// Scores and slots that the screen left of the chunk just screened, and of the one before.
     candidates: Vec<(i32, u32)>,
+    screened: Vec<(i32, u32)>,
 }
 
 impl<'a> Seeker<'a> {
     fn new(query: &'a Query, options: &Options) -> Self {
         let best = Best::new(options.k, options.min_similarity);
-        Self { query, best, now: options.now, verified: 0, candidates: Vec::new() }
+        Self { query, best, now: options.now, verified: 0, candidates: Vec::new(), screened: Vec::new() }
     }
 
     /// Verifies the candidates, the most promising first, until the threshold has risen above the rest.
     fn verify(&mut self, chunk: &Chunk, screener: &Screener) {
-        let mut candidates = std::mem::take(&mut self.candidates);
+        let mut candidates = std::mem::take(&mut self.screened);
         if candidates.len() > 1 {
             candidates.sort_unstable_by(|a, b| b.cmp(a));
         }
         let mut threshold = screener.threshold(self.best.threshold());
-        for &(score, slot) in &candidates {
+        for (at, &(score, slot)) in candidates.iter().enumerate() {
+            if let Some(&(_, soon)) = candidates.get(at + AHEAD) {
+                chunk.rows.prefetch(soon as usize);
+            }
             if score < threshold {
                 break;
             }
@@ -179,7 +208,8 @@ impl<'a> Seeker<'a> {
                 threshold = screener.threshold(self.best.threshold());
             }
         }
-        self.candidates = candidates;
+        candidates.clear();
+        self.screened = candidates;
     }
 
     /// Verifies every entry that has no codes.

@@ -8,14 +8,23 @@ use std::arch::x86_64::{
     _mm256_setr_epi8, _mm256_setzero_pd, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
     _mm256_srli_epi16, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_unpackhi_epi8,
     _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi8, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
-    _mm_loadu_ps, _mm_loadu_si128,
+    _mm_loadu_ps, _mm_loadu_si128, _mm_prefetch, _MM_HINT_T0,
 };
 
 use super::{BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened, scalar};
+#[cfg(test)]
 use crate::cpu::Level;
 
 /// Handed out by `kernels::for_level` alone, where the processor has AVX2 and FMA.
-pub(super) static KERNELS: Kernels = Kernels { level: Level::Avx2, screen, dots, exact, matmul };
+pub(super) static KERNELS: Kernels = Kernels {
+    #[cfg(test)]
+    level: Level::Avx2,
+    screen,
+    dots,
+    exact,
+    prefetch,
+    matmul,
+};
 
 fn screen(data: &Screened<'_>, screens: &mut [Screen<'_>]) {
     super::check(data, screens);
@@ -128,6 +137,13 @@ unsafe fn dots_avx2(rows: &[u8], query: &[i8], out: &mut [i32]) {
         // SAFETY: the array is as large as the vector.
         unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sum) };
         *out = lanes.iter().sum();
+    }
+}
+
+pub(super) fn prefetch(row: &[u8]) {
+    for line in row.chunks(64) {
+        // SAFETY: a hint; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
 }
 

@@ -10,11 +10,21 @@ use std::arch::x86_64::{
     _mm_cvtsi32_si128,
 };
 
+use super::avx2::prefetch;
 use super::{BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened};
+#[cfg(test)]
 use crate::cpu::Level;
 
 /// Handed out by `kernels::for_level` alone, where the processor has AVX-512 F, BW, VL, DQ, VBMI and VNNI.
-pub(super) static KERNELS: Kernels = Kernels { level: Level::Avx512Vbmi, screen, dots, exact, matmul };
+pub(super) static KERNELS: Kernels = Kernels {
+    #[cfg(test)]
+    level: Level::Avx512Vbmi,
+    screen,
+    dots,
+    exact,
+    prefetch,
+    matmul,
+};
 
 fn screen(data: &Screened<'_>, screens: &mut [Screen<'_>]) {
     super::check(data, screens);

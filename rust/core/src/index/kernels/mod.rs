@@ -103,6 +103,7 @@ fn finish(mut lanes: [f64; LANES], a: &[f32], b: &[f32], start: usize) -> f64 {
 
 /// One set of inner loops.
 pub(super) struct Kernels {
+    #[cfg(test)]
     pub(super) level: Level,
     /// Scores every vector for up to `TILE` queries.
     pub(super) screen: fn(&Screened<'_>, &mut [Screen<'_>]),
@@ -110,6 +111,8 @@ pub(super) struct Kernels {
     pub(super) dots: fn(&[u8], &[i8], &mut [i32]),
     /// The product of two vectors: exact products, summed in `f64` in lanes of `LANES` and one order.
     pub(super) exact: fn(&[f32], &[f32]) -> f64,
+    /// Asks for the memory of a row that is read soon.
+    pub(super) prefetch: fn(&[u8]),
     /// `out = a * b`, row-major, for `columns` a multiple of 16.
     pub(super) matmul: fn(&[f32], &[f32], usize, &mut [f32]),
 }

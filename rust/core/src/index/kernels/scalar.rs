@@ -1,9 +1,18 @@
 //! The inner loops in portable code: what the others are held to, and what processors without AVX2 run.
 
 use super::{BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened};
+#[cfg(test)]
 use crate::cpu::Level;
 
-pub(super) static KERNELS: Kernels = Kernels { level: Level::Scalar, screen, dots, exact, matmul };
+pub(super) static KERNELS: Kernels = Kernels {
+    #[cfg(test)]
+    level: Level::Scalar,
+    screen,
+    dots,
+    exact,
+    prefetch,
+    matmul,
+};
 
 fn screen(data: &Screened<'_>, screens: &mut [Screen<'_>]) {
     super::check(data, screens);
@@ -45,6 +54,8 @@ fn dots(rows: &[u8], query: &[i8], out: &mut [i32]) {
         *out = row.iter().zip(query).map(|(&x, &q)| i32::from(x) * i32::from(q)).sum();
     }
 }
+
+fn prefetch(_row: &[u8]) {}
 
 fn exact(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
