@@ -64,6 +64,11 @@ impl Snapshot {
         self.living == 0
     }
 
+    /// Entries that take memory: those that live, and removed ones whose chunk has not been emptied yet.
+    pub fn slots(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.rows.len()).sum()
+    }
+
     /// Whether most entries have codes.
     pub fn is_encoded(&self) -> bool {
         2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
@@ -130,13 +135,7 @@ fn settle(
 }
 
 /// Screens the encoded entries of a chunk for all seekers and notes for each what is left.
-fn screen(
-    chunk: &Chunk,
-    codes: &Codes,
-    screeners: &[Screener],
-    seekers: &mut [Seeker<'_>],
-    scores: &mut [i32],
-) {
+fn screen(chunk: &Chunk, codes: &Codes, screeners: &[Screener], seekers: &mut [Seeker<'_>], scores: &mut [i32]) {
     let (blocks, entries) = (codes.blocks(), codes.blocks() * BLOCK);
     let mut masks = [[0; CHUNK / BLOCK]; TILE];
     let mut screens = Vec::with_capacity(TILE);
@@ -235,7 +234,8 @@ impl<'a> Seeker<'a> {
     #[inline]
     fn weigh(&mut self, chunk: &Chunk, slot: usize, product: i32) -> bool {
         let rows = &*chunk.rows;
-        if rows.at_most(slot, self.query, product) < self.best.threshold() - MARGIN || rows.expires_at[slot] <= self.now {
+        if rows.at_most(slot, self.query, product) < self.best.threshold() - MARGIN || rows.expires_at[slot] <= self.now
+        {
             return false;
         }
         self.best.offer(Hit { id: rows.ids[slot], similarity: rows.similarity(slot, self.query) })

@@ -2,13 +2,13 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_pd, _mm256_and_si256,
-    _mm256_broadcastsi128_si256, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16, _mm256_cvtps_pd, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_pd, _mm256_set1_epi8, _mm256_set1_ps,
-    _mm256_setr_epi8, _mm256_setzero_pd, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_srli_epi16, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_unpackhi_epi8,
-    _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi8, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
-    _mm_loadu_ps, _mm_loadu_si128, _mm_prefetch, _MM_HINT_T0,
+    __m128i, __m256, __m256i, _MM_HINT_T0, _mm_loadu_ps, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi16,
+    _mm256_add_epi32, _mm256_add_pd, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cvtepi8_epi16,
+    _mm256_cvtepu8_epi16, _mm256_cvtps_pd, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_mul_pd, _mm256_set1_epi8, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setzero_pd, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_pd, _mm256_storeu_ps,
+    _mm256_storeu_si256, _mm256_unpackhi_epi8, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi8,
+    _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
 };
 
 use super::{BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened, scalar};
@@ -162,9 +162,8 @@ unsafe fn exact_avx2(a: &[f32], b: &[f32]) -> f64 {
     for at in (0..whole).step_by(LANES) {
         for (part, sum) in sums.iter_mut().enumerate() {
             // SAFETY: `at + LANES` is at most the length of both.
-            let (a, b) = unsafe {
-                (_mm_loadu_ps(a.as_ptr().add(at + 4 * part)), _mm_loadu_ps(b.as_ptr().add(at + 4 * part)))
-            };
+            let (a, b) =
+                unsafe { (_mm_loadu_ps(a.as_ptr().add(at + 4 * part)), _mm_loadu_ps(b.as_ptr().add(at + 4 * part))) };
             *sum = _mm256_add_pd(*sum, _mm256_mul_pd(_mm256_cvtps_pd(a), _mm256_cvtps_pd(b)));
         }
     }
@@ -181,7 +180,9 @@ fn matmul(a: &[f32], b: &[f32], columns: usize, out: &mut [f32]) {
     for column in (0..columns).step_by(16) {
         for row in 0..rows {
             // SAFETY: this set is handed out only where the processor has AVX2 and FMA; `check_product` holds the lengths.
-            unsafe { product(&a[row * inner..][..inner], b, columns, column, &mut out[row * columns + column..][..16]) };
+            unsafe {
+                product(&a[row * inner..][..inner], b, columns, column, &mut out[row * columns + column..][..16])
+            };
         }
     }
 }

@@ -41,8 +41,7 @@ pub(super) fn finish_block(screen: &mut Screen<'_>, block: usize, sums: &[i32; B
     let scores = &mut screen.scores[block * BLOCK..][..BLOCK];
     let mut mask = 0;
     for (at, (score, sum)) in scores.iter_mut().zip(sums).enumerate() {
-        *score =
-            (sum << screen.tables.shift) + near * i32::from(pairs[2 * at]) + rest * i32::from(pairs[2 * at + 1]);
+        *score = (sum << screen.tables.shift) + near * i32::from(pairs[2 * at]) + rest * i32::from(pairs[2 * at + 1]);
         mask |= u64::from(*score >= screen.threshold) << at;
     }
     screen.masks[block] = mask;
