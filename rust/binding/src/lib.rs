@@ -5,6 +5,7 @@ mod clock;
 mod digest;
 mod error;
 mod file;
+mod index;
 mod metrics;
 mod text;
 mod tokens;
@@ -23,6 +24,8 @@ mod _core {
     use crate::cache::{BytesCache, CacheStats};
     #[pymodule_export]
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
+    #[pymodule_export]
+    use crate::index::{Matches, VectorIndex, VectorQuery};
     #[pymodule_export]
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
     #[pymodule_export]

@@ -98,7 +98,9 @@ fn add_many(index: &mut Index, ids: &[i64], vectors: &[Vec<f32>], namespace: &st
     let dim = index.dim();
     let pieces = vectors.chunks(CHUNK).map(|chunk| chunk.concat()).collect();
     let outlook = index.outlook(namespace, ids.len());
-    index.append(Batch::new(dim, ids, pieces, expires_at, &outlook).unwrap(), namespace, now);
+    for piece in Batch::new(dim, ids, pieces, expires_at, &outlook).unwrap().into_pieces() {
+        index.append(piece, namespace, now);
+    }
 }
 
 /// Just below a similarity, it, and just above.

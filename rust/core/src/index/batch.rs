@@ -23,6 +23,8 @@ pub struct Batch {
     pub(super) chunks: Vec<Chunk>,
     /// A head fitted to the batch.
     pub(super) projection: Option<Arc<Projection>>,
+    /// How many it was fitted to.
+    pub(super) entries: usize,
 }
 
 impl Batch {
@@ -33,7 +35,7 @@ impl Batch {
             assert_eq!(vectors.len(), ids.len() * dim);
             chunks.push(Chunk::new(0, Rows::new(dim, ids, vectors, expires_at, at * CHUNK)?, None));
         }
-        let mut batch = Self { dim, chunks, projection: None };
+        let mut batch = Self { dim, chunks, projection: None, entries: ids.len() };
         if outlook.head > 0 && ids.len() >= FIT_FROM {
             batch.projection = Some(fit::fit(dim, outlook.head, &batch.chunks, ids.len()));
         }
@@ -43,6 +45,12 @@ impl Batch {
             }
         }
         Ok(batch)
+    }
+
+    /// One batch for each piece, to be taken in one after another, so that nobody waits for all.
+    pub fn into_pieces(self) -> impl Iterator<Item = Self> {
+        let Self { dim, chunks, mut projection, entries } = self;
+        chunks.into_iter().map(move |chunk| Self { dim, chunks: vec![chunk], projection: projection.take(), entries })
     }
 
     /// How many entries.

@@ -118,7 +118,8 @@ impl Screener {
             square += a * a + b * b;
             let first = projection.levels[2 * pair].map(|level| a * f64::from(level));
             let second = projection.levels[2 * pair + 1].map(|level| b * f64::from(level));
-            let low = first.into_iter().fold(f64::INFINITY, f64::min) + second.into_iter().fold(f64::INFINITY, f64::min);
+            let low =
+                first.into_iter().fold(f64::INFINITY, f64::min) + second.into_iter().fold(f64::INFINITY, f64::min);
             let mut high = 0.0f64;
             for (at, value) in values.iter_mut().enumerate() {
                 *value = first[at & 3] + second[at >> 2] - low;

@@ -145,7 +145,6 @@ impl Index {
         }
         let at = self.space_at(namespace);
         self.places.reserve(batch.len());
-        let entries = batch.len();
         for chunk in batch.chunks {
             let Some(space) = &mut self.spaces[at] else { unreachable!("it has the entries before") };
             let rows = chunk.rows.clone();
@@ -163,7 +162,7 @@ impl Index {
             }
         }
         if let (Some(projection), Some(space)) = (batch.projection, &mut self.spaces[at]) {
-            space.adopt(projection, entries);
+            space.adopt(projection, batch.entries);
         }
         self.tidy(at, MOVES);
         self.sweep(now);

@@ -2,6 +2,7 @@
 //!
 //! Up to eight queries share one pass over the codes. Each keeps its own threshold, which rises as it finds entries.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::best::{Best, Hit};
@@ -74,11 +75,20 @@ impl Snapshot {
         2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
     }
 
+    /// About how many nanoseconds so many queries take.
+    pub fn predict(&self, queries: usize, min_similarity: f64) -> f64 {
+        let encoded = self.chunks.iter().map(Chunk::encoded).sum::<usize>() as f64;
+        let flat = (self.living as f64 - encoded).max(0.0);
+        // Below such thresholds the codes prove little, and most entries are read at random.
+        let each = if min_similarity < 0.7 { 40.0 } else { 1.0 };
+        queries as f64 * (5_000.0 + each * encoded + 12.0 * flat)
+    }
+
     /// What each of the queries finds.
-    pub fn search(&self, queries: &[Query], options: &Options) -> Vec<Found> {
+    pub fn search<Q: Borrow<Query>>(&self, queries: &[Q], options: &Options) -> Vec<Found> {
         let mut found = Vec::with_capacity(queries.len());
         for tile in queries.chunks(TILE) {
-            let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query, options)).collect();
+            let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query.borrow(), options)).collect();
             let mut screeners: Vec<(Arc<Projection>, Vec<Screener>)> = Vec::new();
             let mut scores = vec![0; seekers.len() * CHUNK];
             // Each chunk's candidates are verified after the next chunk was screened: by then their bytes are at hand.
@@ -113,10 +123,10 @@ impl Snapshot {
 }
 
 /// The queries' sides of the bound for one projection.
-fn prepare(projection: &Projection, queries: &[Query], options: &Options) -> Vec<Screener> {
+fn prepare<Q: Borrow<Query>>(projection: &Projection, queries: &[Q], options: &Options) -> Vec<Screener> {
     let heads = match queries {
-        [query] => projection.apply(&query.unit),
-        _ => projection.apply(&queries.iter().flat_map(|query| &query.unit).copied().collect::<Vec<_>>()),
+        [query] => projection.apply(&query.borrow().unit),
+        _ => projection.apply(&queries.iter().flat_map(|query| &query.borrow().unit).copied().collect::<Vec<_>>()),
     };
     heads.chunks_exact(projection.head).map(|head| Screener::new(projection, head, options.exact)).collect()
 }
