@@ -617,7 +617,7 @@ class VectorIndex:
     def dim(self) -> int:
         """How many numbers a vector has."""
 
-    def add(self, id: int, vector: _Vector, *, namespace: str = "", expires_at: float | None = None) -> None:
+    def add(self, id: int, vector: _Vector, *, namespace: str = "", expires_at: float | None = None) -> None:  # noqa: A002
         """Store ``vector`` under ``id``, in place of an entry that was there, in whichever namespace.
 
         From the second ``expires_at`` on it is not found; its memory is reclaimed by later additions. O(dim), and now and
@@ -639,7 +639,7 @@ class VectorIndex:
         `sparecall.errors.InvalidArgument` as `add` does, and where there are more or fewer ids than rows.
         """
 
-    def remove(self, id: int) -> bool:
+    def remove(self, id: int) -> bool:  # noqa: A002
         """Remove the entry under ``id``, in whichever namespace; return whether there was one. O(1)."""
 
     def remove_many(self, ids: NDArray[np.int64] | Iterable[int]) -> int:
@@ -683,7 +683,7 @@ class VectorIndex:
         """Return about how many seconds so many searches of the namespace would take. O(entries / 1000)."""
 
     def __len__(self) -> int: ...
-    def __contains__(self, id: int, /) -> bool: ...
+    def __contains__(self, id: int, /) -> bool: ...  # noqa: A002
 
 # --- metrics -------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
 //! The index against a model that compares a query with every entry, and its bound against vectors made to break it.
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
 
 use std::collections::BTreeMap;
 

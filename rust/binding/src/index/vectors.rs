@@ -87,7 +87,7 @@ pub(super) fn pieces(py: Python<'_>, matrix: &Bound<'_, PyAny>, dim: usize) -> P
     }
     let starts = (0..matrix.len()?).step_by(CHUNK);
     let piece = |start: usize| {
-        let rows = PySlice::new(py, start as isize, (start + CHUNK) as isize, 1);
+        let rows = PySlice::new(py, start.cast_signed(), (start + CHUNK).cast_signed(), 1);
         let (width, values) = read(&matrix.get_item(rows)?, "matrix", 2)?;
         check_width(py, width, values.len(), dim)?;
         Ok(values)
@@ -142,6 +142,9 @@ fn read(values: &Bound<'_, PyAny>, name: &'static str, dimensions: usize) -> PyR
     let listed = values.is_instance_of::<PyList>() || values.is_instance_of::<PyTuple>();
     if !listed && !values.is_instance(&numpy.getattr("ndarray")?)? {
         return Err(wrong_type(name, "an array of floats, or a list of numbers", values));
+    }
+    if dimensions == 2 && listed && values.is_empty()? {
+        return Ok((0, Vec::new()));
     }
     let array = numpy.call_method1("asarray", (values,)).map_err(|_| {
         let limit = "give rows of one length".to_owned();

@@ -11,7 +11,8 @@ use super::rows::Rows;
 #[derive(Debug, Clone)]
 pub(super) struct Codes {
     pub(super) projection: Arc<Projection>,
-    pub(super) codes: Vec<u8>,
+    /// Whole blocks, as `Screened` has them.
+    pub(super) bytes: Vec<u8>,
     /// Of each entry the bytes for `near` and `rest`.
     pub(super) pairs: Vec<u8>,
     /// A mask for each block: entries whose distances no byte stands for, and which are always verified.
@@ -20,7 +21,7 @@ pub(super) struct Codes {
 
 impl Codes {
     pub(super) fn new(projection: Arc<Projection>) -> Self {
-        Self { projection, codes: Vec::new(), pairs: Vec::new(), always: Vec::new() }
+        Self { projection, bytes: Vec::new(), pairs: Vec::new(), always: Vec::new() }
     }
 
     /// The codes of every whole block of `rows`.
@@ -42,16 +43,16 @@ impl Codes {
     }
 
     pub(super) fn screened(&self) -> Screened<'_> {
-        Screened { quads: self.projection.head / QUAD, codes: &self.codes, pairs: &self.pairs }
+        Screened { quads: self.projection.head / QUAD, codes: &self.bytes, pairs: &self.pairs }
     }
 
     fn push_block(&mut self, rows: &Rows) {
         let projection = &*self.projection;
         let start = self.blocks() * BLOCK;
         let heads = projection.apply(&rows.units(start..start + BLOCK, projection.dim));
-        let first = self.codes.len();
-        self.codes.resize(first + projection.head / QUAD * QUAD_CODES, 0);
-        let codes = &mut self.codes[first..];
+        let first = self.bytes.len();
+        self.bytes.resize(first + projection.head / QUAD * QUAD_CODES, 0);
+        let codes = &mut self.bytes[first..];
         let mut pairs = [255u8; PAIRS];
         let mut always = 0;
         let mut chosen = vec![0u8; projection.head];

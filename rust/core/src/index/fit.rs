@@ -54,7 +54,7 @@ pub struct Fitted {
     pub(super) serial: u64,
     pub(super) projection: Arc<Projection>,
     /// Entries the head was fitted to, where it is new.
-    pub(super) fitted_at: Option<usize>,
+    pub(super) sampled: Option<usize>,
     /// Position and number of each chunk, and its codes.
     pub(super) codes: Vec<(usize, u64, Arc<Codes>)>,
 }
@@ -63,7 +63,7 @@ impl Job {
     /// Takes about a microsecond an entry, and some milliseconds for a new head.
     pub fn run(self) -> Fitted {
         let Self { space, serial, dim, snapshot, projection } = self;
-        let fitted_at = projection.is_err().then_some(snapshot.living);
+        let sampled = projection.is_err().then_some(snapshot.living);
         let projection = projection.unwrap_or_else(|head| fit(dim, head, &snapshot.chunks, snapshot.living));
         let mut codes = Vec::new();
         for (at, chunk) in snapshot.chunks.iter().enumerate() {
@@ -72,6 +72,6 @@ impl Job {
                 codes.push((at, chunk.serial, Arc::new(Codes::of(projection.clone(), &chunk.rows))));
             }
         }
-        Fitted { space, serial, projection, fitted_at, codes }
+        Fitted { space, serial, projection, sampled, codes }
     }
 }

@@ -207,8 +207,8 @@ impl Index {
     pub fn install(&mut self, fitted: Fitted) {
         let space = self.spaces.get_mut(fitted.space).and_then(Option::as_mut);
         if let Some(space) = space.filter(|space| space.serial == fitted.serial) {
-            if let Some(fitted_at) = fitted.fitted_at {
-                space.adopt(fitted.projection, fitted_at);
+            if let Some(entries) = fitted.sampled {
+                space.adopt(fitted.projection, entries);
             }
             space.install(fitted.codes);
         }

@@ -2,13 +2,13 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _MM_HINT_T0, _mm_loadu_ps, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi16,
-    _mm256_add_epi32, _mm256_add_pd, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cvtepi8_epi16,
-    _mm256_cvtepu8_epi16, _mm256_cvtps_pd, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_mul_pd, _mm256_set1_epi8, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setzero_pd, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_pd, _mm256_storeu_ps,
-    _mm256_storeu_si256, _mm256_unpackhi_epi8, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi8,
-    _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
+    __m256, __m256i, _MM_HINT_T0, _mm_loadu_ps, _mm_loadu_si128, _mm_prefetch, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_add_pd, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16,
+    _mm256_cvtps_pd, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_mul_pd,
+    _mm256_set1_epi8, _mm256_set1_ps, _mm256_setr_epi8, _mm256_setzero_pd, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_pd, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm256_unpackhi_epi8, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi8, _mm256_unpacklo_epi32,
+    _mm256_unpacklo_epi64,
 };
 
 use super::{BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened, scalar};
@@ -75,7 +75,7 @@ unsafe fn sum_half(codes: &[u8], half: usize, tables: &[u8], out: &mut [i32]) {
                 // SAFETY: a quad has 128 bytes of tables; `offset + 16 * at + 16` is at most that.
                 let table = unsafe {
                     let from = tables.as_ptr().add(quad * QUAD_TABLES + offset + 16 * at);
-                    _mm256_broadcastsi128_si256(_mm_loadu_si128(from.cast::<__m128i>()))
+                    _mm256_broadcastsi128_si256(_mm_loadu_si128(from.cast()))
                 };
                 let found = _mm256_shuffle_epi8(table, _mm256_and_si256(nibbles, low));
                 // At most 128 quads of 8 sums below 256 would overflow; `MAX_HEAD` holds them to 16.
@@ -123,8 +123,8 @@ unsafe fn dots_avx2(rows: &[u8], query: &[i8], out: &mut [i32]) {
                 // SAFETY: `check_rows`: row `row` has `length` bytes, as the query, and `at + 16` is at most `length`.
                 let (x, q) = unsafe {
                     (
-                        _mm_loadu_si128(rows.as_ptr().add(row * length + at).cast::<__m128i>()),
-                        _mm_loadu_si128(query.as_ptr().add(at).cast::<__m128i>()),
+                        _mm_loadu_si128(rows.as_ptr().add(row * length + at).cast()),
+                        _mm_loadu_si128(query.as_ptr().add(at).cast()),
                     )
                 };
                 // Words, because bytes multiplied in pairs saturate.
@@ -181,7 +181,7 @@ fn matmul(a: &[f32], b: &[f32], columns: usize, out: &mut [f32]) {
         for row in 0..rows {
             // SAFETY: this set is handed out only where the processor has AVX2 and FMA; `check_product` holds the lengths.
             unsafe {
-                product(&a[row * inner..][..inner], b, columns, column, &mut out[row * columns + column..][..16])
+                product(&a[row * inner..][..inner], b, columns, column, &mut out[row * columns + column..][..16]);
             };
         }
     }

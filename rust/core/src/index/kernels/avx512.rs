@@ -1,8 +1,9 @@
 //! The inner loops for AVX-512 with VBMI and VNNI.
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop)] // the same numbers index registers and memory
 
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512, __m512i, _mm_cvtsi32_si128, _mm256_loadu_ps, _mm256_loadu_si256, _mm512_add_epi32,
+    __m128i, __m512, __m512i, _mm_cvtsi32_si128, _mm256_loadu_ps, _mm256_loadu_si256, _mm512_add_epi32,
     _mm512_cmpge_epi32_mask, _mm512_cvtepu8_epi16, _mm512_cvtps_pd, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
     _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_permutexvar_epi8,
     _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps,
@@ -36,15 +37,11 @@ fn screen(data: &Screened<'_>, screens: &mut [Screen<'_>]) {
             [_, _] => screen_tile::<2, 4>(data, screens),
             [_, _, _] => screen_tile::<3, 2>(data, screens),
             [_, _, _, _] => screen_tile::<4, 2>(data, screens),
+            [_, _, _, _, _, _, _, _] => screen_tile::<8, 2>(data, screens),
             _ => {
                 let (some, rest) = screens.split_at_mut(4);
-                match rest {
-                    [_, _, _, _] => screen_tile::<8, 2>(data, screens),
-                    _ => {
-                        screen_tile::<4, 2>(data, some);
-                        screen(data, rest);
-                    }
-                }
+                screen_tile::<4, 2>(data, some);
+                screen(data, rest);
             }
         }
     }
@@ -88,20 +85,19 @@ unsafe fn screen_tile<const Q: usize, const PARTS: usize>(data: &Screened<'_>, s
             for part in 0..PARTS {
                 let start = (first + part) * 16;
                 // SAFETY: a block has 64 pairs, and `start + 16` is at most 64.
-                let pairs =
-                    unsafe { _mm256_loadu_si256(data.pairs.as_ptr().add(block * PAIRS + 2 * start).cast::<__m256i>()) };
+                let pairs = unsafe { _mm256_loadu_si256(data.pairs.as_ptr().add(block * PAIRS + 2 * start).cast()) };
                 let pairs = _mm512_cvtepu8_epi16(pairs);
                 for query in 0..Q {
                     let screen = &mut screens[query];
                     let [near, rest] = screen.tables.coefficients;
                     let coefficients = _mm512_set1_epi32((i32::from(near) & 0xFFFF) | (i32::from(rest) << 16));
-                    let shift: __m128i = _mm_cvtsi32_si128(screen.tables.shift as i32);
+                    let shift: __m128i = _mm_cvtsi32_si128(screen.tables.shift.cast_signed());
                     let scores = _mm512_dpwssd_epi32(_mm512_sll_epi32(sums[query][part], shift), pairs, coefficients);
                     let mask = _mm512_cmpge_epi32_mask(scores, _mm512_set1_epi32(screen.threshold));
                     masks[query] |= u64::from(mask) << start;
                     // SAFETY: `check` held 64 scores a block.
                     unsafe {
-                        _mm512_storeu_si512(screen.scores.as_mut_ptr().add(block * BLOCK + start).cast(), scores)
+                        _mm512_storeu_si512(screen.scores.as_mut_ptr().add(block * BLOCK + start).cast(), scores);
                     };
                 }
             }

@@ -107,12 +107,12 @@ proptest! {
             let mut scores: Vec<Guarded<i32>> = (0..queries).map(|_| Guarded::new(&vec![7; blocks * BLOCK])).collect();
             let mut masks: Vec<Guarded<u64>> = (0..queries).map(|_| Guarded::new(&vec![7; blocks])).collect();
             let mut screens: Vec<Screen<'_>> = tables.iter().zip(&mut scores).zip(&mut masks).enumerate()
-                .map(|(at, ((tables, scores), masks))| Screen { tables, threshold: (at as i32) << (shift + 12), scores, masks })
+                .map(|(at, ((tables, scores), masks))| Screen { tables, threshold: i32::from(at as u8) << (shift + 12), scores, masks })
                 .collect();
             (kernels.screen)(&data, &mut screens);
             (scores.iter().map(|scores| scores.to_vec()).collect::<Vec<_>>(), masks.iter().map(|masks| masks.to_vec()).collect::<Vec<_>>())
         });
-        let oracle = results.next().unwrap();
+        let oracle = results.next().expect("the portable set");
         for result in results {
             prop_assert_eq!(&result, &oracle);
         }
@@ -122,7 +122,7 @@ proptest! {
     fn products_of_bytes_are_equal(seed: u64, rows in 0..5usize, lines in 1..9usize, extreme: bool) {
         let mut next = noise(seed);
         let rows_of_bytes: Vec<u8> = (0..rows * lines * 64).map(|_| if extreme { 255 } else { next() }).collect();
-        let query: Vec<i8> = (0..lines * 64).map(|_| if extreme { -127 } else { (next() as i8).max(-127) }).collect();
+        let query: Vec<i8> = (0..lines * 64).map(|_| if extreme { -127 } else { next().cast_signed().max(-127) }).collect();
         let (rows_of_bytes, query) = (Guarded::new(&rows_of_bytes), Guarded::new(&query));
         let mut results = sets().map(|kernels| {
             let mut out = Guarded::new(&vec![0i32; rows]);
@@ -132,7 +132,7 @@ proptest! {
             (kernels.dots)(&rows_of_bytes, &query, &mut out);
             out.to_vec()
         });
-        let oracle = results.next().unwrap();
+        let oracle = results.next().expect("the portable set");
         for result in results {
             prop_assert_eq!(&result, &oracle);
         }
@@ -142,7 +142,7 @@ proptest! {
     fn exact_products_are_equal_to_the_bit(seed: u64, length in 0..200usize) {
         let (a, b) = (Guarded::new(&floats(length, seed)), Guarded::new(&floats(length, !seed)));
         let mut results = sets().map(|kernels| (kernels.exact)(&a, &b).to_bits());
-        let oracle = results.next().unwrap();
+        let oracle = results.next().expect("the portable set");
         for result in results {
             prop_assert_eq!(result, oracle);
         }
