@@ -1,5 +1,6 @@
 //! The index against a model that compares a query with every entry, and its bound against vectors made to break it.
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
+#![allow(clippy::cast_possible_wrap)] // ids here are small
 
 use std::collections::BTreeMap;
 
@@ -97,7 +98,7 @@ fn search(index: &Index, query: &[f32], namespace: &str, options: &Options) -> F
 
 fn add_many(index: &mut Index, ids: &[i64], vectors: &[Vec<f32>], namespace: &str, expires_at: u64, now: u64) {
     let dim = index.dim();
-    let pieces = vectors.chunks(CHUNK).map(|chunk| chunk.concat()).collect();
+    let pieces = vectors.chunks(CHUNK).map(<[Vec<f32>]>::concat).collect();
     let outlook = index.outlook(namespace, ids.len());
     for piece in Batch::new(dim, ids, pieces, expires_at, &outlook).unwrap().into_pieces() {
         index.append(piece, namespace, now);

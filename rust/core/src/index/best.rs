@@ -48,20 +48,18 @@ impl Best {
         }
     }
 
-    /// Whether the hit changed the threshold.
-    pub(super) fn offer(&mut self, hit: Hit) -> bool {
+    /// Keeps the hit where it is among the best.
+    pub(super) fn offer(&mut self, hit: Hit) {
         if f64::from(hit.similarity) < self.min_similarity {
-            return false;
+            return;
         }
-        if self.hits.len() == self.k {
-            match self.hits.peek_mut() {
-                Some(mut worst) if hit < *worst => *worst = hit,
-                _ => return false,
-            }
-        } else {
+        if self.hits.len() < self.k {
             self.hits.push(hit);
+        } else if let Some(mut worst) = self.hits.peek_mut()
+            && hit < *worst
+        {
+            *worst = hit;
         }
-        self.hits.len() == self.k
     }
 
     pub(super) fn into_hits(self) -> Vec<Hit> {

@@ -26,6 +26,15 @@
 //! integers, with the threshold rounded down and the factors of the distances rounded up. Nothing is estimated: an entry
 //! whose score stays below the threshold has a similarity below it, whatever the data.
 //!
+//! For what remains a sharper bound is computed, from four numbers stored beside. Let `u` be the length of `q'` along `c`,
+//! `u = q'.c / |c|`. With `x'` split into `along` the direction of `c` and `across` it, and `q'` likewise,
+//!
+//! ```text
+//! q'.x' <= along u + across sqrt(|q'|² - u²)                                   Cauchy and Schwarz across c
+//! ```
+//!
+//! which grows with `u` up to `u = |q'| along / |x'|`, where it is `|q'| |x'|`, so that an upper bound of `u` serves.
+//!
 //! Entries that remain are verified with a byte a dimension. With `x = s X + e`, `q = r Q + f` for integer vectors `X`, `Q`,
 //! `q.x = r Q.s X + f.(s X) + q.e <= r s Q.X + |f| (1 + |e|) + |e|`, `|e|` stored and rounded up. Only what remains after
 //! that is decided, by the similarity as it is defined: products of the original `f32` values, exact in `f64`, summed in
@@ -99,9 +108,40 @@ pub(super) fn distances(projection: &Projection, head: &[f32], code: impl Fn(usi
     (error.sqrt() * (1.0 + 1e-9), rest(projection, square))
 }
 
+/// Of an entry, what the sharper bound needs: `1 / |c|`, `along`, `across` and `rest`.
+pub(super) type Sharp = [f32; 4];
+
+/// These numbers for an entry with this head and these codes.
+pub(super) fn sharp(projection: &Projection, head: &[f32], code: impl Fn(usize) -> u8) -> Sharp {
+    let (mut square, mut product, mut length) = (0.0, 0.0, 0.0);
+    for (at, (&value, levels)) in head.iter().zip(&projection.levels).enumerate() {
+        let (value, level) = (f64::from(value), f64::from(levels[usize::from(code(at))]));
+        square += value * value;
+        product += value * level;
+        length += level * level;
+    }
+    let up = |value: f64| (value * (1.0 + 1e-6) + 1e-6) as f32;
+    let outside = up(rest(projection, square));
+    let length = length.sqrt();
+    if length < 1e-3 {
+        // Hardly a direction: all of the head counts as across it.
+        return [0.0, 0.0, up(square.sqrt()), outside];
+    }
+    let along = product / length;
+    let across = (square - along * along).max(0.0).sqrt();
+    [(1.0 / length) as f32, along as f32, up(across), outside]
+}
+
 /// A query's side of the bound, for one projection.
 pub(super) struct Screener {
     pub(super) tables: Tables,
+    /// What sums of nothing stand for in `q'.c`.
+    low: f64,
+    /// `|q'|`, `rest(q)`, how much of the worst case is allowed for, and every allowance.
+    head: f64,
+    rest: f64,
+    worst: f64,
+    allowance: f64,
     /// What one step of a score is worth.
     unit: f64,
     /// What a score of 0 stands for, with every allowance.
@@ -140,7 +180,8 @@ impl Screener {
             }
         }
         let worst = if exact { 1.0 } else { LIKELY };
-        let (near, rest) = (square.sqrt() * worst, rest(projection, square) * worst);
+        let (length, outside) = (square.sqrt() * (1.0 + 1e-12), rest(projection, square));
+        let (near, rest) = (length * worst, outside * worst);
         let finest = (projection.near.step * near).max(projection.rest.step * rest).max(1e-12);
         let shift = (0..=MAX_SHIFT).rev().find(|&shift| finest / step * f64::from(1u32 << shift) < MAX_FACTOR - 2.0);
         let shift = shift.unwrap_or(0);
@@ -149,7 +190,33 @@ impl Screener {
         let coefficients = [factor(projection.near.step * near), factor(projection.rest.step * rest)];
         let fixed = projection.near.low * near + projection.rest.low * rest;
         let allowance = 2.0 * projection.skew + 3.0 * drift(projection) + MARGIN;
-        Self { tables: Tables { sums, shift, coefficients }, unit, base: base + fixed + allowance }
+        Self {
+            tables: Tables { sums, shift, coefficients },
+            low: base,
+            head: length,
+            rest: outside,
+            worst,
+            allowance,
+            unit,
+            base: base + fixed + allowance,
+        }
+    }
+
+    /// At least the similarity of an entry with this score and these distances.
+    pub(super) fn sharper(&self, score: i32, pair: [u8; 2], [per_length, along, across, rest]: Sharp) -> f64 {
+        let [near_factor, rest_factor] = self.tables.coefficients.map(i32::from);
+        let sums = score - near_factor * i32::from(pair[0]) - rest_factor * i32::from(pair[1]);
+        let product = self.low + self.unit * f64::from(sums);
+        let (along, across) = (f64::from(along), f64::from(across) * self.worst);
+        let whole = (along * along + across * across).sqrt();
+        // 2e-6: the numbers stored are rounded.
+        let u = product * f64::from(per_length) + 2e-6 * product.abs() * f64::from(per_length);
+        let inside = if u * whole >= self.head * along {
+            self.head * whole
+        } else {
+            along * u + across * (self.head * self.head - u * u).max(0.0).sqrt()
+        };
+        inside + self.rest * f64::from(rest) * self.worst + self.allowance + 2e-6
     }
 
     /// The least score of an entry that may reach a similarity of `threshold`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::bound;
+use super::bound::{self, Sharp};
 use super::kernels::{BLOCK, PAIRS, QUAD, QUAD_CODES, Screened};
 use super::projection::Projection;
 use super::rows::Rows;
@@ -15,13 +15,15 @@ pub(super) struct Codes {
     pub(super) bytes: Vec<u8>,
     /// Of each entry the bytes for `near` and `rest`.
     pub(super) pairs: Vec<u8>,
+    /// Of each entry what the sharper bound needs.
+    pub(super) sharp: Vec<Sharp>,
     /// A mask for each block: entries whose distances no byte stands for, and which are always verified.
     pub(super) always: Vec<u64>,
 }
 
 impl Codes {
     pub(super) fn new(projection: Arc<Projection>) -> Self {
-        Self { projection, bytes: Vec::new(), pairs: Vec::new(), always: Vec::new() }
+        Self { projection, bytes: Vec::new(), pairs: Vec::new(), sharp: Vec::new(), always: Vec::new() }
     }
 
     /// The codes of every whole block of `rows`.
@@ -64,6 +66,7 @@ impl Codes {
                 codes[byte / 4 * QUAD_CODES + slot * 4 + byte % 4] =
                     four[0] | four[1] << 2 | four[2] << 4 | four[3] << 6;
             }
+            self.sharp.push(bound::sharp(projection, head, |at| chosen[at]));
             let (near, rest) = bound::distances(projection, head, |at| chosen[at]);
             match (projection.near.round_up(near), projection.rest.round_up(rest)) {
                 (Some(near), Some(rest)) => (pairs[2 * slot], pairs[2 * slot + 1]) = (near, rest),

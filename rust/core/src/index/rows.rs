@@ -91,7 +91,9 @@ impl Rows {
     /// Asks for the bytes of an entry that is verified soon.
     pub(super) fn prefetch(&self, slot: usize) {
         let stride = self.bytes.len() / self.len();
-        (kernels::get().prefetch)(&self.bytes[slot * stride..][..stride]);
+        let prefetch = kernels::get().prefetch;
+        prefetch(self.bytes[slot * stride..].as_ptr(), stride);
+        prefetch(self.precision[slot..].as_ptr().cast(), 1);
     }
 
     /// At least the similarity of entry `slot`, whose product this is.

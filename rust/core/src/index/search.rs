@@ -91,10 +91,15 @@ impl Snapshot {
             let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query.borrow(), options)).collect();
             let mut screeners: Vec<(Arc<Projection>, Vec<Screener>)> = Vec::new();
             let mut scores = vec![0; seekers.len() * CHUNK];
-            // Each chunk's candidates are verified after the next chunk was screened: by then their bytes are at hand.
+            // What the screen leaves of a chunk is refined after the next was screened, and verified one later: by then the
+            // memory asked for is at hand.
             let mut screened: Option<(&Chunk, usize)> = None;
-            for chunk in self.chunks.iter().filter(|chunk| chunk.living > 0) {
+            let mut refined: Option<(&Chunk, usize)> = None;
+            for (position, chunk) in self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.living > 0) {
                 let mut now = None;
+                if let Some(next) = self.chunks.get(position + 1).and_then(|next| next.codes.as_ref()) {
+                    (kernels::get().prefetch)(next.bytes.as_ptr(), kernels::AHEAD);
+                }
                 if let Some(codes) = &chunk.codes {
                     let of = |(projection, _): &(Arc<Projection>, _)| Arc::ptr_eq(projection, &codes.projection);
                     let at = screeners.iter().position(of).unwrap_or_else(|| {
@@ -104,14 +109,14 @@ impl Snapshot {
                     screen(chunk, codes, &screeners[at].1, &mut seekers, &mut scores);
                     now = Some((chunk, at));
                 }
-                settle(screened, &screeners, &mut seekers);
                 for seeker in &mut seekers {
                     seeker.scan(chunk);
-                    std::mem::swap(&mut seeker.candidates, &mut seeker.screened);
                 }
-                screened = now;
+                step(screened, refined, &screeners, &mut seekers);
+                (refined, screened) = (screened, now);
             }
-            settle(screened, &screeners, &mut seekers);
+            step(screened, refined, &screeners, &mut seekers);
+            step(None, screened, &screeners, &mut seekers);
             found.extend(seekers.into_iter().map(|seeker| Found {
                 hits: seeker.best.into_hits(),
                 verified: seeker.verified,
@@ -131,16 +136,21 @@ fn prepare<Q: Borrow<Query>>(projection: &Projection, queries: &[Q], options: &O
     heads.chunks_exact(projection.head).map(|head| Screener::new(projection, head, options.exact)).collect()
 }
 
-/// Lets each seeker verify what the screen left of a chunk.
-fn settle(
+/// Lets each seeker verify what is left of one chunk, and refine what the screen left of the next.
+fn step(
     screened: Option<(&Chunk, usize)>,
+    refined: Option<(&Chunk, usize)>,
     screeners: &[(Arc<Projection>, Vec<Screener>)],
     seekers: &mut [Seeker<'_>],
 ) {
-    if let Some((chunk, at)) = screened {
-        for (seeker, screener) in seekers.iter_mut().zip(&screeners[at].1) {
-            seeker.verify(chunk, screener);
+    for (query, seeker) in seekers.iter_mut().enumerate() {
+        if let Some((chunk, _)) = refined {
+            seeker.verify(chunk);
         }
+        if let Some((chunk, at)) = screened {
+            seeker.refine(chunk, &screeners[at].1[query]);
+        }
+        std::mem::swap(&mut seeker.candidates, &mut seeker.screened);
     }
 }
 
@@ -169,9 +179,7 @@ fn screen(chunk: &Chunk, codes: &Codes, screeners: &[Screener], seekers: &mut [S
                 left &= left - 1;
                 let score = if always >> at & 1 == 1 { i32::MAX } else { scores[block * BLOCK + at] };
                 let slot = block * BLOCK + at;
-                if seeker.candidates.len() < AHEAD {
-                    chunk.rows.prefetch(slot);
-                }
+                (kernels::get().prefetch)(codes.sharp[slot..].as_ptr().cast(), 1);
                 seeker.candidates.push((score, slot as u32));
             }
         }
@@ -187,38 +195,66 @@ struct Seeker<'a> {
     /// Scores and slots that the screen left of the chunk just screened, and of the one before.
     candidates: Vec<(i32, u32)>,
     screened: Vec<(i32, u32)>,
+    /// Similarities that entries of the chunk before those may have at most, and their slots.
+    refined: Vec<(f32, u32)>,
 }
 
 impl<'a> Seeker<'a> {
     fn new(query: &'a Query, options: &Options) -> Self {
         let best = Best::new(options.k, options.min_similarity);
-        Self { query, best, now: options.now, verified: 0, candidates: Vec::new(), screened: Vec::new() }
+        Self {
+            query,
+            best,
+            now: options.now,
+            verified: 0,
+            candidates: Vec::new(),
+            screened: Vec::new(),
+            refined: Vec::new(),
+        }
     }
 
-    /// Verifies the candidates, the most promising first, until the threshold has risen above the rest.
-    fn verify(&mut self, chunk: &Chunk, screener: &Screener) {
-        let mut candidates = std::mem::take(&mut self.screened);
-        if candidates.len() > 1 {
-            candidates.sort_unstable_by(|a, b| b.cmp(a));
+    /// Keeps of what the screen left what the sharper bound leaves too.
+    fn refine(&mut self, chunk: &Chunk, screener: &Screener) {
+        let Some(codes) = &chunk.codes else { return };
+        let threshold = self.best.threshold();
+        for &(score, slot) in &self.screened {
+            let at = slot as usize;
+            let mut bound = f64::INFINITY;
+            if score < i32::MAX {
+                let pair = [codes.pairs[2 * at], codes.pairs[2 * at + 1]];
+                bound = screener.sharper(score, pair, codes.sharp[at]);
+                if bound < threshold {
+                    continue;
+                }
+            }
+            if self.refined.len() < AHEAD {
+                chunk.rows.prefetch(at);
+            }
+            self.refined.push(((bound as f32).next_up(), slot));
         }
-        let mut threshold = screener.threshold(self.best.threshold());
-        for (at, &(score, slot)) in candidates.iter().enumerate() {
-            if let Some(&(_, soon)) = candidates.get(at + AHEAD) {
+        self.screened.clear();
+    }
+
+    /// Verifies what is left of a chunk, the most promising first, until the threshold has risen above the rest.
+    fn verify(&mut self, chunk: &Chunk) {
+        let mut refined = std::mem::take(&mut self.refined);
+        if refined.len() > 1 {
+            refined.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
+        }
+        for (at, &(bound, slot)) in refined.iter().enumerate() {
+            if let Some(&(_, soon)) = refined.get(at + AHEAD) {
                 chunk.rows.prefetch(soon as usize);
             }
-            if score < threshold {
+            if f64::from(bound) < self.best.threshold() {
                 break;
             }
-            let slot = slot as usize;
             let mut product = [0];
-            chunk.rows.products(self.query, slot, &mut product);
+            chunk.rows.products(self.query, slot as usize, &mut product);
             self.verified += 1;
-            if self.weigh(chunk, slot, product[0]) {
-                threshold = screener.threshold(self.best.threshold());
-            }
+            self.weigh(chunk, slot as usize, product[0]);
         }
-        candidates.clear();
-        self.screened = candidates;
+        refined.clear();
+        self.refined = refined;
     }
 
     /// Verifies every entry that has no codes.
@@ -240,14 +276,14 @@ impl<'a> Seeker<'a> {
         }
     }
 
-    /// Decides an entry whose bytes make this product; whether the threshold rose.
+    /// Decides an entry whose bytes make this product.
     #[inline]
-    fn weigh(&mut self, chunk: &Chunk, slot: usize, product: i32) -> bool {
+    fn weigh(&mut self, chunk: &Chunk, slot: usize, product: i32) {
         let rows = &*chunk.rows;
         if rows.at_most(slot, self.query, product) < self.best.threshold() - MARGIN || rows.expires_at[slot] <= self.now
         {
-            return false;
+            return;
         }
-        self.best.offer(Hit { id: rows.ids[slot], similarity: rows.similarity(slot, self.query) })
+        self.best.offer(Hit { id: rows.ids[slot], similarity: rows.similarity(slot, self.query) });
     }
 }

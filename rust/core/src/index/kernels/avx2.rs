@@ -140,10 +140,10 @@ unsafe fn dots_avx2(rows: &[u8], query: &[i8], out: &mut [i32]) {
     }
 }
 
-pub(super) fn prefetch(row: &[u8]) {
-    for line in row.chunks(64) {
-        // SAFETY: a hint; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+pub(super) fn prefetch(from: *const u8, bytes: usize) {
+    for at in (0..bytes).step_by(64) {
+        // SAFETY: a hint, which no address can make fail; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(at).cast()) };
     }
 }
 

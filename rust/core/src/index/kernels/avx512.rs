@@ -3,16 +3,16 @@
 #![allow(clippy::needless_range_loop)] // the same numbers index registers and memory
 
 use std::arch::x86_64::{
-    __m128i, __m512, __m512i, _mm_cvtsi32_si128, _mm256_loadu_ps, _mm256_loadu_si256, _mm512_add_epi32,
-    _mm512_cmpge_epi32_mask, _mm512_cvtepu8_epi16, _mm512_cvtps_pd, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
-    _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_permutexvar_epi8,
-    _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_sll_epi32, _mm512_srli_epi16, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_storeu_si512,
-    _mm512_ternarylogic_epi32,
+    __m128i, __m512, __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_prefetch, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm512_add_epi32, _mm512_cmpge_epi32_mask, _mm512_cvtepu8_epi16, _mm512_cvtps_pd, _mm512_dpbusd_epi32,
+    _mm512_dpwssd_epi32, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_permutexvar_epi8, _mm512_reduce_add_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_pd, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_sll_epi32, _mm512_srli_epi16, _mm512_storeu_pd,
+    _mm512_storeu_ps, _mm512_storeu_si512, _mm512_ternarylogic_epi32,
 };
 
 use super::avx2::prefetch;
-use super::{BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened};
+use super::{AHEAD, BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened};
 #[cfg(test)]
 use crate::cpu::Level;
 
@@ -66,6 +66,7 @@ unsafe fn screen_tile<const Q: usize, const PARTS: usize>(data: &Screened<'_>, s
                 for part in 0..PARTS {
                     // SAFETY: the quad has four times 64 bytes, `first + part` is below 4; `check` counted the blocks.
                     let codes = unsafe { load(data.codes.as_ptr().add(at + 64 * part)) };
+                    _mm_prefetch::<_MM_HINT_T0>(data.codes.as_ptr().wrapping_add(at + 64 * part + AHEAD).cast());
                     // (codes & low) | sixteens
                     let lows = _mm512_ternarylogic_epi32::<0xF8>(sixteens, codes, low);
                     let highs = _mm512_ternarylogic_epi32::<0xF8>(sixteens, _mm512_srli_epi16::<4>(codes), low);

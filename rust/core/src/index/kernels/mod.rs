@@ -24,6 +24,8 @@ pub(super) const QUAD_CODES: usize = 4 * BLOCK;
 pub(super) const PAIRS: usize = 2 * BLOCK;
 /// At most this many queries share one pass of `screen`.
 pub(super) const TILE: usize = 8;
+/// Bytes of codes asked for before they are needed: processors by themselves do not look beyond a page.
+pub(super) const AHEAD: usize = 3072;
 /// Partial sums of `exact`.
 pub(super) const LANES: usize = 32;
 
@@ -111,8 +113,8 @@ pub(super) struct Kernels {
     pub(super) dots: fn(&[u8], &[i8], &mut [i32]),
     /// The product of two vectors: exact products, summed in `f64` in lanes of `LANES` and one order.
     pub(super) exact: fn(&[f32], &[f32]) -> f64,
-    /// Asks for the memory of a row that is read soon.
-    pub(super) prefetch: fn(&[u8]),
+    /// Asks for so many bytes from an address, wherever it is: they are read soon.
+    pub(super) prefetch: fn(*const u8, usize),
     /// `out = a * b`, row-major, for `columns` a multiple of 16.
     pub(super) matmul: fn(&[f32], &[f32], usize, &mut [f32]),
 }

@@ -54,7 +54,7 @@ fn dots(rows: &[u8], query: &[i8], out: &mut [i32]) {
     }
 }
 
-fn prefetch(_row: &[u8]) {}
+fn prefetch(_from: *const u8, _bytes: usize) {}
 
 fn exact(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());

@@ -127,7 +127,7 @@ proptest! {
         let mut results = sets().map(|kernels| {
             let mut out = Guarded::new(&vec![0i32; rows]);
             for row in rows_of_bytes.chunks(lines * 64) {
-                (kernels.prefetch)(row);
+                (kernels.prefetch)(row.as_ptr(), row.len() + 5000);
             }
             (kernels.dots)(&rows_of_bytes, &query, &mut out);
             out.to_vec()
