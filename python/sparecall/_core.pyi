@@ -6,7 +6,7 @@ from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeV
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 _T = TypeVar("_T")
 _Child = TypeVar("_Child", MetricCounter, MetricGauge, MetricHistogram, covariant=True)
@@ -588,6 +588,7 @@ class VectorQuery:
     def dim(self) -> int:
         """How many numbers the vector has."""
 
+@disjoint_base
 class VectorIndex:
     """An index of vectors by cosine similarity. A search misses no live entry at or above its threshold.
 

@@ -136,7 +136,10 @@ impl VectorIndex {
     }
 
     /// The `k` live entries of the namespace most similar to `vector`, none below `min_similarity`.
-    #[pyo3(signature = (vector, *, k=1, min_similarity=-1.0, namespace="", exact=true))]
+    #[pyo3(
+        signature = (vector, *, k=1, min_similarity=-1.0, namespace="", exact=true),
+        text_signature = "($self, vector, *, k=1, min_similarity=-1.0, namespace='', exact=True)"
+    )]
     fn search(
         &self,
         py: Python<'_>,
@@ -156,7 +159,10 @@ impl VectorIndex {
     }
 
     /// What `search` finds for each row, or each prepared query; several share each pass over the entries.
-    #[pyo3(signature = (vectors, *, k=1, min_similarity=-1.0, namespace="", exact=true))]
+    #[pyo3(
+        signature = (vectors, *, k=1, min_similarity=-1.0, namespace="", exact=true),
+        text_signature = "($self, vectors, *, k=1, min_similarity=-1.0, namespace='', exact=True)"
+    )]
     fn search_many<'py>(
         &self,
         py: Python<'py>,
@@ -173,7 +179,10 @@ impl VectorIndex {
     }
 
     /// About how many seconds so many searches of the namespace would take.
-    #[pyo3(signature = (*, queries=1, min_similarity=-1.0, namespace=""))]
+    #[pyo3(
+        signature = (*, queries=1, min_similarity=-1.0, namespace=""),
+        text_signature = "($self, *, queries=1, min_similarity=-1.0, namespace='')"
+    )]
     fn predict_seconds(&self, queries: usize, min_similarity: f64, namespace: &str) -> f64 {
         let snapshot = self.lock().snapshot(namespace);
         snapshot.map_or(0.0, |snapshot| snapshot.predict(queries, min_similarity) / 1e9)
