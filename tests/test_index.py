@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -267,11 +268,20 @@ def test_threads_that_add_remove_and_search_see_whole_entries() -> None:
     assert len(index) == 4000
 
 
-def test_an_index_leaves_with_its_last_reference() -> None:
-    index = VectorIndex(2, clock=lambda: 0.0)
-    index.add(1, [1, 0])
-    del index
+def test_an_index_that_its_own_clock_holds_is_collected() -> None:
+    class Clock:
+        index: VectorIndex
+
+        def __call__(self) -> float:
+            return 0.0
+
+    clock = Clock()
+    clock.index = VectorIndex(2, clock=clock)
+    clock.index.add(1, [1, 0])
+    gone = weakref.ref(clock)
+    del clock
     gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.anyio
@@ -316,10 +326,11 @@ async def test_a_bad_query_fails_alone_and_bad_options_fail_those_who_gave_them(
         index.search_async(matrix[1]),
         index.search_async(matrix[1][:5]),
         index.search_async(matrix[1], k=0),
+        index.search_async(matrix[1], namespace=5),  # type: ignore[arg-type]
         return_exceptions=True,
     )
     assert isinstance(results[0], Matches)
-    assert [type(result) for result in results[1:]] == [errors.InvalidArgument, errors.InvalidArgument]
+    assert [type(result) for result in results[1:]] == [errors.InvalidArgument, errors.InvalidArgument, TypeError]
 
 
 @pytest.mark.anyio

@@ -73,17 +73,17 @@ class VectorIndex(_core.VectorIndex):
             return
         queries = [query for query, _ in waiting]
         futures = [found for _, found in waiting]
-        predicted = self.predict_seconds(
-            queries=len(queries), min_similarity=ask.min_similarity, namespace=ask.namespace
-        )
-        if predicted <= _LOOP_LIMIT:
-            try:
+        try:
+            predicted = self.predict_seconds(
+                queries=len(queries), min_similarity=ask.min_similarity, namespace=ask.namespace
+            )
+            if predicted <= _LOOP_LIMIT:
                 _settle(futures, self._search(ask, queries))
-            except Exception as error:  # noqa: BLE001 - whoever awaits gets it
-                _fail(futures, error)
-            return
-        task = ask.loop.run_in_executor(None, self._search, ask, queries)
-        task.add_done_callback(lambda done: _deliver(futures, done))
+            else:
+                task = ask.loop.run_in_executor(None, self._search, ask, queries)
+                task.add_done_callback(lambda done: _deliver(futures, done))
+        except Exception as error:  # noqa: BLE001 - whoever awaits gets it
+            _fail(futures, error)
 
     def _search(self, ask: _Ask, queries: list[VectorQuery]) -> list[Matches]:
         return self.search_many(

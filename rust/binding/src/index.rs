@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
+use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::error::Error;
 use sparecall_core::index::{Batch, Index, NEVER, Options, Snapshot};
 
@@ -200,6 +201,15 @@ impl VectorIndex {
         let index = self.lock();
         format!("VectorIndex(dim={}, entries={}, namespaces={})", self.dim, index.len(), index.namespaces())
     }
+
+    // Only the clock can be part of a cycle. No lock is taken here, so no collection waits.
+    #[allow(clippy::needless_pass_by_value)] // the signature pyo3 asks for
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.clock {
+            Clock::Coarse => Ok(()),
+            Clock::Injected(clock) => visit.call(clock),
+        }
+    }
 }
 
 /// Entries removed before the lock is given up for a moment.
@@ -245,7 +255,7 @@ impl VectorIndex {
 
     /// Lets the index know what searches cost where codes were to spare the work.
     fn observe(&self, snapshot: &Snapshot, namespace: &str, options: &Options, found: &[sparecall_core::index::Found]) {
-        if options.exact && snapshot.is_encoded() {
+        if options.exact && snapshot.is_spared(options.min_similarity) {
             let mut index = self.lock();
             for found in found {
                 index.observe(namespace, found.verified_fraction());

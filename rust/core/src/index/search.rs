@@ -16,6 +16,9 @@ use super::vector::Query;
 /// Candidates whose bytes are asked for before they are needed.
 const AHEAD: usize = 8;
 
+/// Below such thresholds the codes prove little, and most entries are read.
+const PROVABLE: f64 = 0.7;
+
 /// What is asked of an index.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -70,17 +73,16 @@ impl Snapshot {
         self.chunks.iter().map(|chunk| chunk.rows.len()).sum()
     }
 
-    /// Whether most entries have codes.
-    pub fn is_encoded(&self) -> bool {
-        2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
+    /// Whether codes ought to spare a search with this threshold most of the work.
+    pub fn is_spared(&self, min_similarity: f64) -> bool {
+        min_similarity >= PROVABLE && 2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
     }
 
     /// About how many nanoseconds so many queries take.
     pub fn predict(&self, queries: usize, min_similarity: f64) -> f64 {
         let encoded = self.chunks.iter().map(Chunk::encoded).sum::<usize>() as f64;
         let flat = (self.living as f64 - encoded).max(0.0);
-        // Below such thresholds the codes prove little, and most entries are read at random.
-        let each = if min_similarity < 0.7 { 40.0 } else { 1.0 };
+        let each = if min_similarity < PROVABLE { 40.0 } else { 1.0 };
         queries as f64 * (5_000.0 + each * encoded + 12.0 * flat)
     }
 
