@@ -17,7 +17,7 @@ LAYERS = (
     {"metrics"},
     {"pipeline"},
     {"config"},
-    {"batch", "context", "flight", "flow", "remote", "semantic", "store"},
+    {"batch", "cached", "context", "flight", "flow", "remote", "semantic", "store"},
     {"cache", "digest", "embed", "frame", "index", "outline", "prices", "queue", "sse", "tokens"},
     {"errors"},
     {"_core"},

@@ -10,7 +10,8 @@ import pytest
 
 from loop_steps import settled
 from sparecall.cache import BytesCache
-from sparecall.pipeline import Answer, CacheControl, Exact, Pipeline, Reply
+from sparecall.pipeline import Answer, CacheControl, Exact, Pipeline, Reply, Request
+from sparecall.prices import Prices
 from stages import Clock, Provider, asking, completion, events_of, text_of, usual
 
 pytestmark = pytest.mark.anyio
@@ -292,3 +293,19 @@ async def test_without_digest_or_scope_the_stage_only_passes_on() -> None:
     exact = Exact(BytesCache(1 << 20))
     reply = await Pipeline([exact, provider])(asking())
     assert (reply.hit, len(exact.cache), len(provider.calls)) == ("miss", 0, 1)
+
+
+async def test_an_answer_is_stored_with_the_dollars_and_seconds_it_cost() -> None:
+    clock = Clock()
+
+    def answer(_request: Request) -> bytes:
+        clock.now += 3
+        return completion()
+
+    pipeline = usual(Provider(answer), clock=clock)
+    assert await hits(pipeline, asking(), asking(), asking(stream=True)) == ["miss", "exact", "exact"]
+    stats = cache_of(pipeline).stats()
+    price = Prices().cost("gpt-4o", 1000, 100)
+    assert price is not None
+    assert (stats.spent, stats.saved) == (price, 2 * price)
+    assert (stats.spent_seconds, stats.saved_seconds) == (3.0, 6.0)

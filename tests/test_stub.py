@@ -79,6 +79,10 @@ def index() -> _core.VectorIndex:
     return _core.VectorIndex(2)
 
 
+def objects() -> _core.Cache[object, object]:
+    return _core.Cache(100)
+
+
 def registry() -> _core.MetricRegistry:
     return _core.MetricRegistry()
 
@@ -211,6 +215,35 @@ GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[st
         [((VECTOR[None],), {"k": 3}), (([[1, 2]],), {"exact": False}), (([index().prepare(VECTOR)],), {}), (([],), {})],
     ),
     ("VectorIndex.predict_seconds", lambda **k: index().predict_seconds(**k), [((), {}), ((), {"queries": 5, "min_similarity": 0.5, "namespace": "n"})]),
+    ("BytesCache.delete_many", lambda *a: cache().delete_many(*a), [((["k", b"k" * 16],), {}), (((),), {})]),
+    ("BytesCache.invalidate_tag", lambda *a: cache().invalidate_tag(*a), [(("tag",), {})]),
+    ("BytesCache.invalidate_prefix", lambda *a: cache().invalidate_prefix(*a), [(("a/b",), {})]),
+    ("BytesCache.sweep", lambda *a, **k: cache().sweep(*a, **k), [((), {}), ((), {"limit": 5})]),
+    (
+        "Cache",
+        _core.Cache,
+        [
+            ((0,), {}),
+            ((1,), {"policy": "lru", "ttl": 1.5, "jitter": 0.5, "second_price": 0.1, "seed": 1, "clock": lambda: 0.0}),
+            ((1,), {"ttl": None, "weigher": None, "seed": None, "clock": None}),
+            ((1,), {"weigher": lambda _key, _value: 1}),
+        ],
+    ),
+    ("Cache.get", lambda *a, **k: objects().get(*a, **k), [((1,), {}), ((None, 5), {}), ((("t", 1),), {"default": "d"})]),
+    (
+        "Cache.set",
+        lambda *a, **k: objects().set(*a, **k),
+        [((1, 2), {}), (("k", None), {"ttl": 1, "weight": 5, "cost": 0.5, "tags": ["t"]}), (("k", 1), {"cost": (1, 2.5)})],
+    ),
+    ("Cache.delete", lambda *a: objects().delete(*a), [((1,), {})]),
+    ("Cache.get_many", lambda *a: objects().get_many(*a), [(([1, "a"],), {}), ((iter("ab"),), {})]),
+    ("Cache.set_many", lambda *a, **k: objects().set_many(*a, **k), [(({1: 2},), {}), (([(1, 2)],), {"weight": 3, "tags": ()})]),
+    ("Cache.delete_many", lambda *a: objects().delete_many(*a), [(([1],), {})]),
+    ("Cache.invalidate_tag", lambda *a: objects().invalidate_tag(*a), [(("tag",), {})]),
+    ("Cache.invalidate_prefix", lambda *a: objects().invalidate_prefix(*a), [(("a/b",), {})]),
+    ("Cache.sweep", lambda *a, **k: objects().sweep(*a, **k), [((), {}), ((), {"limit": 5})]),
+    ("Cache.clear", lambda *a: objects().clear(*a), [((), {})]),
+    ("Cache.stats", lambda *a: objects().stats(*a), [((), {})]),
     ("MetricRegistry", _core.MetricRegistry, [((), {}), ((), {"max_series": 5})]),
     ("MetricRegistry.counter", lambda *a: registry().counter(*a), [(("c", "help"), {}), (("c", "help", ("a",)), {}), (("c", "help", ["a"]), {})]),
     ("MetricRegistry.gauge", lambda *a: registry().gauge(*a), [(("g", "help"), {}), (("g", "help", ["a"]), {})]),
@@ -298,6 +331,22 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "VectorIndex.search": [((None,), {}), ((VECTOR,), {"k": 1.5}), ((VECTOR,), {"min_similarity": "1"}), ((VECTOR,), {"exact": 5}), ((VECTOR, 1), {})],
     "VectorIndex.search_many": [((None,), {}), (([index().prepare(VECTOR), 5],), {})],
     "VectorIndex.predict_seconds": [((), {"queries": "1"}), ((), {"namespace": 5})],
+    "BytesCache.delete_many": [((5,), {}), (([5],), {})],
+    "BytesCache.invalidate_tag": [((b"t",), {})],
+    "BytesCache.invalidate_prefix": [((5,), {})],
+    "BytesCache.sweep": [((5,), {}), ((), {"limit": "5"})],
+    "Cache": [((), {}), (("1",), {}), ((1, "lru"), {}), ((1,), {"weigher": 5}), ((1,), {"clock": 5})],
+    "Cache.get": [((), {})],
+    "Cache.set": [((1,), {}), ((1, 2), {"weight": "1"}), ((1, 2), {"ttl": "1"}), ((1, 2), {"cost": "1"}), ((1, 2), {"tags": 5})],
+    "Cache.delete": [((), {})],
+    "Cache.get_many": [((5,), {})],
+    "Cache.set_many": [((5,), {}), (({1: 2},), {"weight": 1.5})],
+    "Cache.delete_many": [((5,), {})],
+    "Cache.invalidate_tag": [((b"t",), {})],
+    "Cache.invalidate_prefix": [((5,), {})],
+    "Cache.sweep": [((5,), {}), ((), {"limit": "5"})],
+    "Cache.clear": [((1,), {})],
+    "Cache.stats": [((1,), {})],
     "MetricRegistry": [((5,), {}), ((), {"max_series": "5"})],
     "MetricRegistry.counter": [((5, "help"), {}), (("c",), {}), (("c", "help", 5), {}), (("c", "help", [5]), {})],
     "MetricRegistry.gauge": [((5, "help"), {}), (("g", None), {})],
@@ -326,7 +375,7 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "Matches",
         "VectorQuery",
     }
-    with_files = {"BytesCache.save", "BytesCache.load", "tokens_load_encoding"}
+    with_files = {"BytesCache.save", "BytesCache.load", "Cache.save", "Cache.load", "tokens_load_encoding"}
     assert set(NAMES) - properties - made_by_the_core - with_files == set(CALLS) == set(BAD)
 
 

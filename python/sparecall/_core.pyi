@@ -1,14 +1,16 @@
 """The compiled core. Import the faces (``sparecall.digest``, ``sparecall.tokens``, ``sparecall.cache``), not this module."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
+_K = TypeVar("_K", bound=Hashable)
 _T = TypeVar("_T")
+_D = TypeVar("_D")
 _Child = TypeVar("_Child", MetricCounter, MetricGauge, MetricHistogram, covariant=True)
 
 # --- build ---------------------------------------------------------------------------------------
@@ -429,20 +431,176 @@ def _tokens_ranks(encoding: str) -> dict[bytes, int]:
 # --- cache ---------------------------------------------------------------------------------------
 
 @final
+class Cache(Generic[_K, _T]):
+    """An in-process cache of any objects under any hashable keys, bounded by weight.
+
+    Keys of exactly ``str``, ``bytes``, ``int``, ``float``, ``bool`` and ``None``, and tuples of these, are hashed and compared
+    natively. Other keys are compared by their own ``__eq__``, and no lock is held while it runs, nor while any other Python
+    code does (``__hash__``, a weigher, a clock, the end of an object that left): such code may use the cache itself.
+
+    Every operation is O(1), or O(items) where it takes many, evictions included (O(log entries) each with the policy
+    ``"cost"``); each step is atomic and may be called from any thread. A hit returns the very object that was stored. An entry
+    past its life, or invalidated, is never returned; it leaves when it is met, and every set sees to a few more. Without a
+    ``clock``, time is the operating system's coarse monotonic clock, so that an expiry may come a few milliseconds late.
+
+    Any method that takes a key raises ``TypeError`` for one that is not hashable, and whatever its ``__hash__`` or ``__eq__``
+    raises; the cache is then as it was.
+    """
+
+    def __new__(
+        cls,
+        max_weight: int,
+        *,
+        policy: str = "adaptive",
+        ttl: float | None = None,
+        jitter: float = 0.0,
+        second_price: float = 0.001,
+        weigher: Callable[[_K, _T], int] | None = None,
+        seed: int | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> Self:
+        """Make a cache whose entries never weigh more than ``max_weight`` together; nothing is allocated ahead.
+
+        ``policy``: who leaves when room is needed. ``"adaptive"``: whoever is least likely to be asked for again, by recency
+        and frequency, in shares that follow the load. ``"lru"``: the least recently used. ``"cost"``: whoever saves least for
+        its weight, by the ``cost`` given to `set`, in which a second counts as ``second_price`` dollars. ``ttl``: the life of an entry in seconds where `set` gives none; ``None`` or
+        ``inf`` for no end. ``jitter``: the share of each life, from 0 to 1, by which chance may shorten it. ``weigher``: gives
+        the weight of an entry where `set` gives none; without one it is 1. ``seed``: for the chance of ``jitter``; ``None`` for
+        another one each time. ``clock``: returns seconds, for tests and simulations; `save` and `load` then use it as the time
+        of day too.
+
+        Raises `sparecall.errors.InvalidArgument` (a negative ``max_weight``, a negative or NaN ``ttl``, a ``jitter`` outside 0
+        to 1) and `sparecall.errors.UnknownName` (another ``policy``).
+        """
+
+    @overload
+    def get(self, key: _K, default: None = None) -> _T | None: ...
+    @overload
+    def get(self, key: _K, default: _D) -> _T | _D:
+        """Return the value under ``key``, or ``default``. The read counts for the policy and the statistics."""
+
+    def __getitem__(self, key: _K, /) -> _T:
+        """Return the value under ``key``; raise ``KeyError`` where there is none. Counts like `get`."""
+
+    def __contains__(self, key: _K, /) -> bool:
+        """Say whether ``key`` has a live entry. Nothing is counted or reordered."""
+
+    def __len__(self) -> int:
+        """Count the entries held, those included that are over but have not been met yet."""
+
+    def set(
+        self,
+        key: _K,
+        value: _T,
+        *,
+        ttl: float | None = None,
+        weight: int | None = None,
+        cost: float | tuple[float, float] | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> bool:
+        """Store ``value`` and say whether it was stored.
+
+        ``ttl``: its life in seconds (``None``: the cache's own, ``inf``: no end). ``weight``: ``None`` asks the weigher.
+        ``cost``: dollars, or dollars and seconds, that a miss would cost, for the policy ``"cost"`` and for the
+        statistics. ``tags``: names by which
+        `invalidate_tag` finds it.
+
+        An entry heavier than the whole cache is refused, and so is one with a ``ttl`` of 0; an older value under ``key`` is
+        removed all the same, since it has been overtaken. Raises ``TypeError``, `sparecall.errors.InvalidArgument` (a negative
+        or NaN ``ttl``, ``weight`` or ``cost``) and whatever the weigher raises; then nothing has changed.
+        """
+
+    def __setitem__(self, key: _K, value: _T, /) -> None:
+        """Do `set` with nothing but key and value."""
+
+    def delete(self, key: _K) -> bool:
+        """Remove ``key`` and say whether it had a live entry."""
+
+    def __delitem__(self, key: _K, /) -> None:
+        """Remove ``key``; raise ``KeyError`` where it had no live entry."""
+
+    def get_many(self, keys: Iterable[_K]) -> list[_T | None]:
+        """Do `get` for every key, in one crossing."""
+
+    def set_many(
+        self,
+        items: dict[_K, _T] | Iterable[tuple[_K, _T]],
+        *,
+        ttl: float | None = None,
+        weight: int | None = None,
+        cost: float | tuple[float, float] | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> int:
+        """Do `set` for every pair with the same options, in one crossing; return how many were stored.
+
+        A bad value, weight or option raises before anything is stored.
+        """
+
+    def delete_many(self, keys: Iterable[_K]) -> int:
+        """Do `delete` for every key, in one crossing; return how many had a live entry."""
+
+    def invalidate_tag(self, tag: str) -> int:
+        """Invalidate every entry that carries ``tag`` and return how many there are.
+
+        O(1), however many: from now on none of them is returned, and they leave as they are met. Entries that are set later
+        may carry the tag again.
+        """
+
+    def invalidate_prefix(self, prefix: str) -> None:
+        """Invalidate every entry whose key is a ``str`` that equals ``prefix`` or goes on after it with a ``/``.
+
+        Where ``prefix`` ends with a ``/``, every key that goes on after it, but not the path itself. O(length of ``prefix``);
+        until the entries from before have all been met, a few of them with every set, reads look for the prefixes of their
+        keys. Raises `sparecall.errors.InvalidArgument` for an empty prefix.
+        """
+
+    def sweep(self, *, limit: int = 1000) -> int:
+        """Remove entries that have expired or were invalidated, in at most ``limit`` steps; return how many left.
+
+        Sets do this by and by. Call it from a timer where a cache is read but seldom set.
+        """
+
+    def clear(self) -> None:
+        """Remove every entry. Statistics go on. O(entries)."""
+
+    def stats(self) -> CacheStats:
+        """Return what happened since the cache was made, and what it holds now."""
+
+    def save(self, path: str | os.PathLike[str], *, encode: Callable[[_T], bytes] | None = None) -> None:
+        """Write every live entry to ``path``: order, what the policy remembers, weight, cost, tags, remaining life, checksum.
+
+        Keys, and values without ``encode``, are plain data: ``None``, ``bool``, ``int``, ``float``, ``str``, ``bytes``, and
+        tuples, lists and dicts of these, nested up to 100 deep. ``encode`` makes bytes of a value of any class.
+
+        The file is written beside ``path``, flushed to disk and renamed, so that ``path`` is always whole; only its owner may
+        read it. Other threads run in between: entries that change meanwhile are saved as they were or as they are. Raises
+        ``OSError``, ``TypeError`` (an object that is no plain data), `sparecall.errors.InvalidArgument` (nested too deep), and
+        whatever ``encode`` raises. O(entries).
+        """
+
+    def load(self, path: str | os.PathLike[str], *, decode: Callable[[bytes], _T] | None = None) -> int:
+        """Add the entries of a file that `save` wrote, as if each were set again in order; return how many were stored.
+
+        Entries keep the life they had left, less the time of day gone by since (a clock set back counts as none); the dead
+        are left out. Raises ``OSError``, whatever ``decode`` raises, and `sparecall.errors.SnapshotError` for a file that is
+        damaged, cut short, of another version or of a `BytesCache`: then the cache is unchanged. The checksum guards against
+        damage, not against forgery: load only files from places you trust. O(bytes of the file).
+        """
+
+@final
 class BytesCache:
-    """An in-process cache of ``bytes`` bounded by weight, least recently used out first.
+    """An in-process cache of ``bytes`` bounded by weight, which the garbage collector need not visit.
 
     Keys are ``str``, or ``bytes`` of length 16 or 32 (digests); a text and the same bytes are two keys. Values are
     ``bytes``. Both must be of exactly these classes, so that no Python code runs to hash, compare or drop them. An entry
-    weighs its key (1, 2 or 4 bytes a character, as Python holds it) + its value + 64 bytes.
+    weighs its key (1, 2 or 4 bytes a character, as Python holds it) + its value, as it is held + 64 bytes, and 32 bytes + its
+    name for each tag.
 
-    Every operation is O(1), or O(items) where it takes many; each is atomic and may be called from any thread. A hit
-    returns the very object that was stored. Expired entries are never returned; they leave when they are met, and every
-    set looks at four more. Without a ``clock``, time is the operating system's coarse monotonic clock, so that an expiry
-    may come a few milliseconds late.
+    What `Cache` says of complexity, threads and lives holds here too. A hit returns the very object that was stored, or a new
+    one where the value was compressed.
 
     Any method that takes a key raises ``TypeError`` for a key of another class, and `sparecall.errors.InvalidArgument`
-    for ``bytes`` of another length.
+    for ``bytes`` of another length; then nothing has changed.
     """
 
     SNAPSHOT_MAGIC: ClassVar[bytes]
@@ -452,44 +610,55 @@ class BytesCache:
         cls,
         max_bytes: int,
         *,
-        policy: str = "lru",
+        policy: str = "adaptive",
         ttl: float | None = None,
+        jitter: float = 0.0,
+        second_price: float = 0.001,
+        compress_above: int | None = None,
+        seed: int | None = None,
         clock: Callable[[], float] | None = None,
     ) -> Self:
-        """Make a cache that never weighs more than ``max_bytes``, which are not allocated ahead; 0 stores nothing.
+        """Make a cache that never weighs more than ``max_bytes``, which are not allocated ahead.
 
-        ``policy``: ``"lru"``. ``ttl``: the life of an entry in seconds where `set` gives none; ``None`` or ``inf`` for no
-        end. ``clock``: returns seconds, for tests and simulations; `save` and `load` then use it as the time of day too.
-
-        Raises `sparecall.errors.InvalidArgument` (a negative ``max_bytes``, a negative or NaN ``ttl``) and
-        `sparecall.errors.UnknownName` (another ``policy``).
+        ``compress_above``: values longer than so many bytes are held as LZ4 blocks where that saves an eighth or more; each
+        hit then costs the time to decompress (about 0.5 ms a megabyte; other threads run meanwhile above 256 KiB). The rest is
+        as in `Cache`.
         """
 
     @overload
     def get(self, key: str | bytes, default: None = None) -> bytes | None: ...
     @overload
     def get(self, key: str | bytes, default: _T) -> bytes | _T:
-        """Return the value under ``key``, or ``default``. The entry becomes the most recently used."""
+        """Return the value under ``key``, or ``default``. The read counts for the policy and the statistics."""
 
     def __getitem__(self, key: str | bytes, /) -> bytes:
-        """Return the value under ``key``; raise ``KeyError`` where there is none. The entry becomes the most recently used."""
+        """Return the value under ``key``; raise ``KeyError`` where there is none. Counts like `get`."""
 
     def __contains__(self, key: str | bytes, /) -> bool:
-        """Say whether ``key`` has a live entry. Neither the order of use nor the statistics change."""
+        """Say whether ``key`` has a live entry. Nothing is counted or reordered."""
 
     def __len__(self) -> int:
-        """Count the entries held, expired ones that have not been met yet included."""
+        """Count the entries held, those included that are over but have not been met yet."""
 
-    def set(self, key: str | bytes, value: bytes, *, ttl: float | None = None) -> bool:
-        """Store ``value`` for ``ttl`` seconds (``None``: the cache's own, ``inf``: no end) and say whether it did.
+    def set(
+        self,
+        key: str | bytes,
+        value: bytes,
+        *,
+        ttl: float | None = None,
+        cost: float | tuple[float, float] | None = None,
+        tags: Iterable[str] | None = None,
+    ) -> bool:
+        """Store ``value`` and say whether it was stored: `Cache.set`, whose weight is here always the entry's own."""
 
-        An entry heavier than the whole cache is refused, and so is one with a ``ttl`` of 0; an older value under ``key``
-        is removed all the same, since it has been overtaken. Raises ``TypeError`` (a value that is not ``bytes``) and
-        `sparecall.errors.InvalidArgument` (a negative or NaN ``ttl``).
-        """
+    def __setitem__(self, key: str | bytes, value: bytes, /) -> None:
+        """Do `set` with nothing but key and value."""
 
     def delete(self, key: str | bytes) -> bool:
         """Remove ``key`` and say whether it had a live entry."""
+
+    def __delitem__(self, key: str | bytes, /) -> None:
+        """Remove ``key``; raise ``KeyError`` where it had no live entry."""
 
     def get_many(self, keys: Iterable[str | bytes]) -> list[bytes | None]:
         """Do `get` for every key, in one crossing. A key that is refused raises before anything is read."""
@@ -499,8 +668,25 @@ class BytesCache:
         items: dict[str | bytes, bytes] | dict[str, bytes] | dict[bytes, bytes] | Iterable[tuple[str | bytes, bytes]],
         *,
         ttl: float | None = None,
+        cost: float | tuple[float, float] | None = None,
+        tags: Iterable[str] | None = None,
     ) -> int:
-        """Do `set` for every pair, in one crossing; return how many were stored. A bad pair raises before anything is stored."""
+        """Do `set` for every pair with the same options, in one crossing; return how many were stored.
+
+        A bad pair or option raises before anything is stored.
+        """
+
+    def delete_many(self, keys: Iterable[str | bytes]) -> int:
+        """Do `delete` for every key, in one crossing; return how many had a live entry."""
+
+    def invalidate_tag(self, tag: str) -> int:
+        """Do what `Cache.invalidate_tag` does."""
+
+    def invalidate_prefix(self, prefix: str) -> None:
+        """Do what `Cache.invalidate_prefix` does. Digests have no prefixes."""
+
+    def sweep(self, *, limit: int = 1000) -> int:
+        """Do what `Cache.sweep` does."""
 
     def clear(self) -> None:
         """Remove every entry. Statistics go on. O(entries)."""
@@ -509,25 +695,14 @@ class BytesCache:
         """Return what happened since the cache was made, and what it holds now."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write every live entry to ``path``: order of use, remaining life, time of day, BLAKE3 checksum.
-
-        The file is written beside ``path``, flushed to disk and renamed, so that ``path`` is always whole; only its owner
-        may read it. Raises ``OSError``. The interpreter is held while entries are listed and free while the file is made;
-        the whole file is in memory for that time. O(bytes held).
-        """
+        """Write every live entry to ``path``, as `Cache.save` does; values stay compressed. Raises ``OSError``."""
 
     def load(self, path: str | os.PathLike[str]) -> int:
-        """Add the entries of a file that `save` wrote, as if each were set again in order; return how many were stored.
-
-        Entries keep the life they had left, less the time of day gone by since (a clock set back counts as none); the
-        dead are left out. Raises ``OSError``, and `sparecall.errors.SnapshotError` for a file that is damaged, cut short
-        or of another version: then the cache is unchanged. The checksum guards against damage, not against forgery: load
-        only files from places you trust. O(bytes of the file).
-        """
+        """Add the entries of a file that `save` wrote, as `Cache.load` does; return how many were stored."""
 
 @final
 class CacheStats:
-    """What a `BytesCache` has done and holds: one moment, frozen. ``sets`` = ``entries`` + all ``evictions``."""
+    """What a cache has done and holds: one moment, frozen. ``sets`` = ``entries`` + all ``evictions``."""
 
     @property
     def hits(self) -> int:
@@ -536,22 +711,40 @@ class CacheStats:
     def misses(self) -> int:
         """Reads that found none."""
     @property
+    def hit_ratio(self) -> float:
+        """Hits among all reads, from 0 to 1; 0 where there was none."""
+    @property
     def sets(self) -> int:
         """Entries stored."""
     @property
     def refused(self) -> int:
         """Sets that stored nothing: too heavy for the whole cache, or already expired."""
     @property
+    def saved(self) -> float:
+        """Dollars that hits spared: the costs of the entries they returned."""
+    @property
+    def saved_seconds(self) -> float:
+        """Seconds of waiting that hits spared."""
+    @property
+    def spent(self) -> float:
+        """Dollars that misses cost: the costs of the entries that were stored; those that `load` brought back left out."""
+    @property
+    def spent_seconds(self) -> float:
+        """Seconds that misses took."""
+    @property
+    def dollar_hit_ratio(self) -> float:
+        """Dollars saved among all dollars, from 0 to 1; 0 where no cost was given."""
+    @property
     def evictions(self) -> dict[str, int]:
-        """Entries that left, by reason: ``size``, ``expired``, ``replaced``, ``deleted``."""
+        """Entries that left, by reason: ``size``, ``expired``, ``replaced``, ``deleted``, ``invalidated``."""
     @property
     def entries(self) -> int:
-        """Entries held, expired ones that have not been met yet included."""
+        """Entries held, those included that are over but have not been met yet."""
     @property
     def weight(self) -> int:
-        """Bytes held, 64 for each entry included."""
+        """The sum of their weights."""
     @property
-    def max_bytes(self) -> int:
+    def max_weight(self) -> int:
         """The bound of ``weight``."""
 
 # --- index ---------------------------------------------------------------------------------------

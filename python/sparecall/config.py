@@ -6,7 +6,7 @@ import math
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -77,8 +77,16 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     enabled: bool = True
     max_bytes: int = 256 * MIB
+    policy: Literal["adaptive", "cost", "lru"] = "cost"
+    """Who leaves when room is needed: what saves least for its size, what is least likely to be asked for, the longest unused."""
+    second_price: float = 0.001
+    """Dollars that a second of waiting is worth to the policy `cost`."""
     ttl: float | None = 24 * 3600.0
     """Seconds an answer may be served; `inf` (or None in Python) for no limit but space."""
+    jitter: float = 0.0
+    """The share of each `ttl`, from 0 to 1, by which chance may shorten it, so that answers do not all leave at once."""
+    compress_above: int | None = None
+    """Answers of more bytes than this are held compressed; None for none."""
     max_temperature: float = 1.0
     """A request above this temperature asks for variety and bypasses the cache. Absent counts as 1."""
     max_n: int = 1
@@ -158,6 +166,14 @@ def checked(config: Config) -> Config:
         (_at_least(server.shutdown_grace, 0), "server.shutdown_grace", server.shutdown_grace, "0 or more seconds"),
         (0 <= cache.max_bytes < 2**63, "cache.max_bytes", cache.max_bytes, "0 to 2^63-1"),
         (cache.ttl is None or cache.ttl >= 0, "cache.ttl", cache.ttl, "0 or more seconds, inf for no end"),
+        (_at_least(cache.second_price, 0), "cache.second_price", cache.second_price, "0 or more dollars"),
+        (0 <= cache.jitter <= 1, "cache.jitter", cache.jitter, "0 to 1"),
+        (
+            cache.compress_above is None or 0 <= cache.compress_above < 2**63,
+            "cache.compress_above",
+            cache.compress_above,
+            "0 or more",
+        ),
         (_at_least(cache.max_temperature, 0), "cache.max_temperature", cache.max_temperature, "0 or more"),
         (1 <= cache.max_n < 2**63, "cache.max_n", cache.max_n, "1 or more"),
         (cache.max_reply_bytes > 0, "cache.max_reply_bytes", cache.max_reply_bytes, "1 or more"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import assert_type
 
 import sparecall
 from sparecall import digest, pipeline, tokens
-from sparecall.cache import BytesCache, CacheStats
+from sparecall.cache import BytesCache, Cache, CacheStats
+from sparecall.cached import cached
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
 
@@ -23,6 +25,20 @@ assert_type(cache.set("key", b"", ttl=None), bool)
 assert_type(cache.get_many(["key"]), list[bytes | None])
 assert_type(cache.set_many({"key": b""}), int)
 assert_type(cache.stats(), CacheStats)
+objects = Cache[tuple[str, int], list[str]](
+    1, policy="cost", weigher=lambda key, value: len(key[0]) + len(value), jitter=0.5
+)
+assert_type(objects.get(("a", 1)), list[str] | None)
+assert_type(objects.get(("a", 1), 5), list[str] | int)
+assert_type(objects["a", 1], list[str])
+assert_type(objects.get_many([("a", 1)]), list[list[str] | None])
+assert_type(objects.set(("a", 1), [], ttl=1.5, weight=2, cost=0.01, tags=("tag",)), bool)
+assert_type(objects.set_many({("a", 1): [""]}), int)
+objects.save("path", encode=lambda value: "".join(value).encode())
+assert_type(objects.load("path", decode=lambda content: [content.decode()]), int)
+objects["a"] = []  # type: ignore[index]
+objects["a", 1] = {}  # type: ignore[assignment]
+objects.get(5)  # type: ignore[call-overload]
 
 index = VectorIndex(2, clock=lambda: 0.0)
 assert_type(index.search([1.0, 2.0], k=3, min_similarity=0.5), Matches)
@@ -65,3 +81,40 @@ assert_type(encoding.decode((1, 2)), str)
 assert_type(encoding.decode_with_offsets([1]), tuple[str, list[int]])
 
 assert_type(sparecall.open({}), pipeline.Pipeline)
+
+
+@cached(cache, key=lambda name, size=1: name, ttl=lambda value: len(value), when=bool)
+def shout(name: str, size: int = 1) -> bytes:
+    return name.encode() * size
+
+
+@cached(cache, key=str, ttl=60)
+async def shout_async(name: str) -> bytes:
+    return name.encode()
+
+
+class Client:
+    @cached(cache, key=lambda self, name: name)
+    def fetch(self, name: str) -> bytes:
+        return name.encode()
+
+    @cached(cache, key=lambda self, name: name, tags=("a",), cost=0.1)
+    async def fetch_async(self, name: str) -> bytes:
+        return name.encode()
+
+
+async def cached_functions() -> None:
+    assert_type(shout("a", size=2), bytes)
+    shout(1)  # type: ignore[arg-type]
+    shout("a", width=2)  # type: ignore[call-arg]
+    assert_type(await shout_async("a"), bytes)
+    assert_type(shout.cache, BytesCache)
+    assert_type(shout.__wrapped__("a"), bytes)
+    assert_type(shout.cache_key("a"), Hashable)
+    assert_type(shout.cache_delete("a"), bool)
+    shout.cache_delete(1)  # type: ignore[arg-type]
+    assert_type(Client().fetch("a"), bytes)
+    assert_type(await Client().fetch_async("a"), bytes)
+    Client().fetch(1)  # type: ignore[arg-type]
+    assert_type(Client.fetch.cache_delete(Client(), "a"), bool)
+    cached({})  # type: ignore[type-var]

@@ -131,8 +131,8 @@ class Metrics:
             stats = exact.cache.stats()
             self._entries.labels().set(stats.entries)
             self._store_bytes.labels().set(stats.weight)
-            for reason in ("size", "expired"):
-                self._evictions.labels(reason).set(stats.evictions[reason])
+            for reason, count in stats.evictions.items():
+                self._evictions.labels(reason).set(count)
         if coalesce is not None:
             self._in_flight.labels().set(len(coalesce))
         return self._registry.render()

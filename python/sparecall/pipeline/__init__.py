@@ -120,11 +120,7 @@ class Pipeline:
         return reply
 
     def _report(self, reply: Reply, summary: Summary | None, seconds: float) -> None:
-        cost = None
-        if summary is not None and summary.prompt_tokens:  # 0: the provider did not count; no answer costs nothing
-            cost = self._prices.cost(
-                summary.model, summary.prompt_tokens, summary.completion_tokens, cached_tokens=summary.cached_tokens
-            )
+        cost = None if summary is None else summary.cost(self._prices)
         assert self._on_event is not None  # noqa: S101 - for mypy; the caller has checked
         try:
             self._on_event(Event(reply, summary, seconds, cost))
@@ -137,8 +133,12 @@ class Pipeline:
         return next((stage for stage in self.stages if isinstance(stage, kind)), None)
 
 
-def stages(config: Config) -> list[Stage]:
-    """The usual stages for a configuration, outermost first; add to the list or take from it as you like."""
+def stages(config: Config, *, prices: Prices | None = None) -> list[Stage]:
+    """The usual stages for a configuration, outermost first; add to the list or take from it as you like.
+
+    `prices` are the configuration's own unless others are given.
+    """
+    prices = Prices(config.prices) if prices is None else prices
     limit = config.cache.max_reply_bytes
     providers = [Upstream(config.upstream, max_reply_bytes=limit)]
     if config.anthropic is not None:
@@ -159,9 +159,16 @@ def stages(config: Config) -> list[Stage]:
         ),
     ]
     if config.cache.enabled:
-        memory = BytesCache(config.cache.max_bytes, ttl=config.cache.ttl)
-        chain += [Exact(memory, max_reply_bytes=limit), Coalesce()]
-        chain += [Embeddings(memory, version=config.version, settings=settings)]
+        memory = BytesCache(
+            config.cache.max_bytes,
+            policy=config.cache.policy,
+            ttl=config.cache.ttl,
+            jitter=config.cache.jitter,
+            second_price=config.cache.second_price,
+            compress_above=config.cache.compress_above,
+        )
+        chain += [Exact(memory, max_reply_bytes=limit, prices=prices), Coalesce()]
+        chain += [Embeddings(memory, version=config.version, settings=settings, prices=prices)]
     return [*chain, *providers]
 
 
@@ -176,7 +183,8 @@ def open(  # noqa: A001 - a public name of the design
     Raises `ConfigError` for a configuration that cannot be used.
     """
     config = configuration.load(source)
-    return Pipeline(stages(config), prices=Prices(config.prices), on_event=on_event)
+    prices = Prices(config.prices)
+    return Pipeline(stages(config, prices=prices), prices=prices, on_event=on_event)
 
 
 async def _nobody(request: Request) -> Reply:

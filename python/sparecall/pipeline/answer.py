@@ -8,6 +8,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from sparecall.pipeline.log import LogEvent
+    from sparecall.prices import Prices
 
 # Exact in a float, and far above what any model reads: more is no count but an error.
 TokenCount = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -24,6 +25,12 @@ class Summary(msgspec.Struct, frozen=True, array_like=True):
     """Whether the whole answer finished, and for a reason that may be served again."""
     cached_tokens: int = 0
     """Those of the prompt that the provider read from its own cache, at its own price for them."""
+
+    def cost(self, prices: Prices) -> float | None:
+        """Dollars that the answer cost; None where the model has no known price or the provider did not count."""
+        if not self.prompt_tokens:  # no answer costs nothing
+            return None
+        return prices.cost(self.model, self.prompt_tokens, self.completion_tokens, cached_tokens=self.cached_tokens)
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

@@ -15,6 +15,7 @@ from sparecall.pipeline import vectors
 from sparecall.pipeline.answer import Summary
 from sparecall.pipeline.reply import Reply, no_call
 from sparecall.pipeline.vectors import Question, Vector
+from sparecall.prices import Prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -47,10 +48,11 @@ class Embeddings:
     """Answers requests of the embeddings wire.
 
     Vectors share `cache` with other answers. An input that another request is asking for is waited for, not asked for again.
-    `settings` are all that shapes answers beside the request. `clock` gives seconds since the epoch.
+    `settings` are all that shapes answers beside the request. `clock` gives seconds since the epoch. A vector is stored with its
+    share of what the call cost: dollars by `prices` (the shipped ones by default), and seconds.
     """
 
-    __slots__ = ("_clock", "_fetching", "_flight", "_lookups", "_suffix", "_version", "cache")
+    __slots__ = ("_clock", "_fetching", "_flight", "_lookups", "_prices", "_suffix", "_version", "cache")
     wires = frozenset({"embeddings"})
 
     def __init__(
@@ -59,9 +61,11 @@ class Embeddings:
         *,
         version: int = 0,
         settings: tuple[str, ...] = (),
+        prices: Prices | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.cache = cache
+        self._prices = Prices() if prices is None else prices
         self._version = version
         self._suffix = "|embeddings|" + scope_of_key(msgspec.json.encode(settings).decode())
         self._clock = clock
@@ -204,10 +208,11 @@ class Embeddings:
     async def _call(self, question: Question, request: Request, next: Next, keys: list[bytes]) -> _Fetched:  # noqa: A002
         """Asks the provider for these inputs and stores what it gives."""
         body = request.body if keys == question.keys else question.asking(keys)
+        asked_at = self._clock()
         reply = await next(msgspec.structs.replace(request, body=body))
         if reply.status != 200 or reply.body is None:
             return _Fetched({}, reply)
-        made = await self._stored(question, request, reply, keys)
+        made = await self._stored(question, request, reply, keys, asked_at)
         if not made and keys != question.keys:
             raise UpstreamError(
                 f"{reply.served_by} sent embeddings that do not fit their inputs; call again", code="broken"
@@ -215,7 +220,7 @@ class Embeddings:
         return _Fetched(made, reply)  # without any it is odd, but a whole reply to what the client asked
 
     async def _stored(
-        self, question: Question, request: Request, reply: Reply, keys: list[bytes]
+        self, question: Question, request: Request, reply: Reply, keys: list[bytes], asked_at: float
     ) -> dict[bytes, Vector]:
         """The vectors of a reply, put into the cache; none where they do not fit their inputs."""
         body, inputs = reply.body or b"", question.inputs_of(keys)
@@ -232,7 +237,10 @@ class Embeddings:
             key: Vector(key, scope, now, reply.served_by, found.model, count, each)
             for key, count, each in zip(keys, vectors.shares(found.tokens, counts, inputs), data, strict=True)
         }
-        await _in_slices((self.cache.set(key, _encode_vector(vector)) for key, vector in made.items()), len(data[0]))
+        dollars = 0.0 if reply.summary is None else reply.summary.cost(self._prices) or 0.0
+        cost = (dollars / len(keys), max(0.0, now - asked_at) / len(keys))
+        stored = (self.cache.set(key, _encode_vector(vector), cost=cost) for key, vector in made.items())
+        await _in_slices(stored, len(data[0]))
         return made
 
     async def _answer(

@@ -10,6 +10,7 @@ import msgspec
 from sparecall.pipeline.answer import Answer
 from sparecall.pipeline.reply import Reply, no_call
 from sparecall.pipeline.wire import WIRES
+from sparecall.prices import Prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,15 +27,22 @@ _decode_answer = msgspec.msgpack.Decoder(Answer).decode
 class Exact:
     """The exact cache. What is stored: status 200, complete, finished, of at most `max_reply_bytes`.
 
-    `clock` gives seconds since the epoch; it dates answers, so that their age survives a restart.
+    `clock` gives seconds since the epoch; it dates answers, so that their age survives a restart. An answer is stored with
+    what it cost: dollars by `prices` (the shipped ones by default), and seconds.
     """
 
-    __slots__ = ("_clock", "_max_reply_bytes", "cache")
+    __slots__ = ("_clock", "_max_reply_bytes", "_prices", "cache")
 
     def __init__(
-        self, cache: BytesCache, *, max_reply_bytes: int = 8 * 1024 * 1024, clock: Callable[[], float] = time.time
+        self,
+        cache: BytesCache,
+        *,
+        max_reply_bytes: int = 8 * 1024 * 1024,
+        prices: Prices | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.cache = cache
+        self._prices = Prices() if prices is None else prices
         self._max_reply_bytes = max_reply_bytes
         self._clock = clock
 
@@ -55,9 +63,10 @@ class Exact:
         if control.no_cache:
             # Wants an answer made after it asked: merged with no earlier call, but good for later ones.
             request = msgspec.structs.replace(request, bypass="no_cache")
+        asked_at = self._clock()
         reply = await next(request)
         if reply.hit == "miss" or control.no_cache:
-            self._keep(request, reply)
+            self._keep(request, reply, asked_at)
         return msgspec.structs.replace(reply, reason=reason) if reply.hit == "miss" else reply
 
     def _find(self, request: Request) -> tuple[Reply | None, str]:
@@ -92,24 +101,28 @@ class Exact:
             "",
         )
 
-    def _keep(self, request: Request, reply: Reply) -> None:
+    def _keep(self, request: Request, reply: Reply, asked_at: float) -> None:
         """Stores a complete reply now, or a stream's answer when it ends."""
         if reply.stream is not None:
             served_by = reply.served_by  # not the reply: its reader is the caller's to let go of
 
             def store(ending: Ending | None) -> None:
                 if ending is not None:
-                    self._store(request, ending.body, ending.summary, served_by)
+                    self._store(request, ending.body, ending.summary, served_by, asked_at)
 
             reply.stream.log.when_ended(store)
         elif reply.status == 200:
-            self._store(request, reply.body, reply.summary, reply.served_by)
+            self._store(request, reply.body, reply.summary, reply.served_by, asked_at)
 
-    def _store(self, request: Request, body: bytes | None, summary: Summary | None, served_by: str) -> None:
+    def _store(
+        self, request: Request, body: bytes | None, summary: Summary | None, served_by: str, asked_at: float
+    ) -> None:
         if body is None or summary is None or not summary.storable or len(body) > self._max_reply_bytes:
             return
         assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
         assert request.scope is not None  # noqa: S101
         digest = request.inspection.digest
-        answer = Answer(digest, request.scope, self._clock(), served_by, summary, body)
-        self.cache.set(digest, _encode_answer(answer))
+        now = self._clock()
+        answer = Answer(digest, request.scope, now, served_by, summary, body)
+        cost = (summary.cost(self._prices) or 0.0, max(0.0, now - asked_at))
+        self.cache.set(digest, _encode_answer(answer), cost=cost)

@@ -45,15 +45,17 @@ pub(crate) fn wrong_type(name: &str, expected: &str, given: &Bound<'_, PyAny>) -
     PyTypeError::new_err(format!("{name} must be {expected}, not {class}"))
 }
 
-/// Runs `work`; a panic inside becomes `InternalError` (an `Exception`, unlike pyo3's `PanicException`).
-///
-/// The panic's own text is dropped: it may quote the user's text.
+/// What a fault of core becomes: an `Exception`, unlike pyo3's `PanicException`. The panic's own text is dropped: it may quote
+/// the user's text.
+#[cold]
+pub(crate) fn internal(py: Python<'_>) -> PyErr {
+    let message = "the native core failed on this input; the object stays usable; please report the call that did it";
+    raise(py, "InternalError", message.to_owned(), None)
+}
+
+/// Runs `work`; a panic inside becomes `InternalError`.
 pub(crate) fn guard<T>(py: Python<'_>, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let message =
-            "the native core failed on this input; the object stays usable; please report the call that did it";
-        Err(raise(py, "InternalError", message.to_owned(), None))
-    })
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(internal(py)))
 }
 
 /// Keeps panic messages, which may quote user text, off standard error.

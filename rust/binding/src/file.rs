@@ -8,15 +8,45 @@ use std::path::{Path, PathBuf};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
-/// Puts `bytes` at `path`, readable by the owner alone. Whatever goes wrong, a file that was there stays as it was.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let beside = name_beside(path)?;
-    let written = write_new(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside);
-        return written;
+/// A file on its way to `path`, readable by the owner alone. Whatever goes wrong before [`Self::commit`], a file that was
+/// there stays as it was, and nothing is left beside it.
+pub(crate) struct Replacement {
+    file: File,
+    beside: PathBuf,
+    path: PathBuf,
+    committed: bool,
+}
+
+impl Replacement {
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let beside = name_beside(path)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&beside)?;
+        Ok(Self { file, beside, path: path.to_owned(), committed: false })
     }
-    flush_folder(path)
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// Flushes what was written to disk and puts it in its place.
+    pub(crate) fn commit(mut self) -> Result<()> {
+        self.file.sync_all()?;
+        std::fs::rename(&self.beside, &self.path)?;
+        self.committed = true;
+        flush_folder(&self.path)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.committed {
+            let _ = std::fs::remove_file(&self.beside);
+        }
+    }
 }
 
 /// The `OSError` (or its fitting child) for what went wrong with `path`.
@@ -35,16 +65,6 @@ fn name_beside(path: &Path) -> Result<PathBuf> {
     name.push(path.file_name().ok_or_else(|| Error::new(ErrorKind::InvalidInput, "the path names no file"))?);
     name.push(format!(".{:016x}.tmp", RandomState::new().hash_one(std::process::id())));
     Ok(path.with_file_name(name))
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Makes the rename itself durable, where folders can be flushed.

@@ -4,6 +4,7 @@ mod cache;
 mod clock;
 mod digest;
 mod error;
+mod fastcall;
 mod file;
 mod index;
 mod metrics;
@@ -21,7 +22,7 @@ mod _core {
     use sparecall_core::cpu::{self, Level};
 
     #[pymodule_export]
-    use crate::cache::{BytesCache, CacheStats};
+    use crate::cache::{BytesCache, Cache, CacheStats};
     #[pymodule_export]
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
     #[pymodule_export]
@@ -64,9 +65,8 @@ mod _core {
     }
 
     #[pymodule_init]
-    #[allow(clippy::unnecessary_wraps)] // the signature pyo3 asks for
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::error::silence_panics();
-        Ok(())
+        crate::cache::install_fast_methods(module.py())
     }
 }

@@ -1,239 +1,265 @@
-//! The cache against a model that keeps a plain list, and the snapshot against damage.
+//! The cache that drops what was used least recently, against a model that keeps a plain list.
 
+mod fixtures;
+
+use std::collections::BTreeSet;
+
+use fixtures::{Item, Shelf, covers, digest, text};
 use proptest::prelude::*;
-use sparecall_core::cache::snapshot::{Record, decode, encode};
-use sparecall_core::cache::{Cache, Displaced, Key, NEVER};
-use sparecall_core::error::Error;
+use sparecall_core::cache::policy::Lru;
+use sparecall_core::cache::{Cost, NEVER, StoredKey};
 
-fn text(bytes: &[u8]) -> Key<'_> {
-    Key { kind: 1, bytes }
+/// In nanoseconds: a few of them make a tick of the timer wheel.
+const MOMENT: u64 = 50_000_000;
+
+/// Paths of every width, short and long; the number after the last one stands for a digest.
+const PATHS: [&str; 9] =
+    ["a", "a/", "a/b", "ab", "a/b/and so on for more than fit into a slot", "日", "日/b", "😀/b", ""];
+const PREFIXES: [&str; 7] = ["a", "a/", "a/b", "日", "😀/b", "", "/"];
+const KEYS: usize = PATHS.len() + 1;
+const TAGS: [&str; 3] = ["red", "green", "赤"];
+
+fn sum(left: Cost, right: Cost) -> Cost {
+    Cost { dollars: left.dollars + right.dollars, seconds: left.seconds + right.seconds }
 }
 
-/// A poor hash on purpose: everything collides with something.
-fn hash(key: &[u8]) -> u64 {
-    key.iter().map(|&byte| u64::from(byte)).sum::<u64>() % 3
+fn key(number: usize) -> StoredKey {
+    PATHS.get(number).map_or_else(|| digest(7), |path| text(path))
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Get(u8),
-    Peek(u8),
-    Set { key: u8, weight: u64, life: Option<u64> },
-    Delete(u8),
+    Get(usize),
+    IsLive(usize),
+    Set { key: usize, weight: u64, life: Option<u64>, cost: u8, tags: Vec<usize> },
+    Delete(usize),
     Clear,
+    Sweep(usize),
     Wait(u64),
+    InvalidateTag(usize),
+    InvalidatePrefix(usize),
+    Restart,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let tags = prop::collection::vec(0..TAGS.len(), 0..4);
+    let set = (0..KEYS, 0..10_u64, prop::option::of(0..12_u64), 0..4_u8, tags);
     let step = prop_oneof![
-        3 => (0..6u8).prop_map(Step::Get),
-        1 => (0..6u8).prop_map(Step::Peek),
-        5 => (0..6u8, 0..6u64, prop::option::of(0..4u64)).prop_map(|(key, weight, life)| Step::Set { key, weight, life }),
-        1 => (0..6u8).prop_map(Step::Delete),
+        8 => (0..KEYS).prop_map(Step::Get),
+        2 => (0..KEYS).prop_map(Step::IsLive),
+        14 => set.prop_map(|(key, weight, life, cost, tags)| Step::Set { key, weight, life, cost, tags }),
+        2 => (0..KEYS).prop_map(Step::Delete),
         1 => Just(Step::Clear),
-        2 => (1..3u64).prop_map(Step::Wait),
+        2 => (0..20_usize).prop_map(Step::Sweep),
+        5 => (1..10_u64).prop_map(Step::Wait),
+        2 => (0..TAGS.len()).prop_map(Step::InvalidateTag),
+        2 => (0..PREFIXES.len()).prop_map(Step::InvalidatePrefix),
+        1 => Just(Step::Restart),
     ];
-    prop::collection::vec(step, 0..120)
+    prop::collection::vec(step, 0..200)
 }
 
-/// Short and long keys: inline and boxed.
-fn key_bytes(key: u8) -> Vec<u8> {
-    vec![key; if key.is_multiple_of(2) { 3 } else { 50 }]
+#[derive(Debug, Clone)]
+struct Entry {
+    key: usize,
+    item: Item,
+    /// By number, those of before their invalidation left out.
+    tags: BTreeSet<usize>,
+    dead: bool,
 }
 
-/// The same by the book: a list, oldest first, from which the oldest leaves.
+/// By the book: entries in the order of use.
 #[derive(Default)]
 struct Model {
-    entries: Vec<(u8, String, u64, u64)>,
+    entries: Vec<Entry>,
+    hits: u64,
+    misses: u64,
+    refused: u64,
+    saved: Cost,
+    spent: Cost,
 }
 
 impl Model {
-    fn live(&self, key: u8, now: u64) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.0 == key && entry.3 > now)
+    fn live(&self, key: usize, now: u64) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.key == key && is_live(entry, now))
+    }
+
+    fn get(&mut self, key: usize, now: u64) -> Option<u64> {
+        let Some(at) = self.live(key, now) else {
+            self.misses += 1;
+            return None;
+        };
+        let entry = self.entries.remove(at);
+        let value = entry.item.value;
+        self.hits += 1;
+        self.saved = sum(self.saved, entry.item.cost);
+        self.entries.push(entry);
+        Some(value)
+    }
+
+    /// Which entries that are over are gone already is the cache's own business. Live ones leave oldest first, and only
+    /// where those after them, over or not, left no room.
+    fn evict(&mut self, shelf: &Shelf<Lru>) {
+        let held: BTreeSet<usize> = shelf.cache.entries().map(|(held, _)| number(&held.inner)).collect();
+        assert_eq!(held.len(), shelf.cache.len(), "no key is held twice");
+        let gone = |entry: &Entry| !held.contains(&entry.key);
+        if let Some(last) = self.entries.iter().rposition(|entry| is_live(entry, shelf.now) && gone(entry)) {
+            let weight: u128 = self.entries[last..].iter().map(|entry| u128::from(entry.item.weight)).sum();
+            assert!(weight > shelf.cache.max_weight().into(), "a live entry left though there was room");
+            assert!(self.entries[..last].iter().all(gone), "an older one stayed");
+        }
+        self.entries.retain(|entry| held.contains(&entry.key));
+        assert_eq!(self.entries.len(), held.len(), "nothing is held that was not set");
+    }
+
+    /// Everything the cache says of itself.
+    fn check(&self, shelf: &Shelf<Lru>) {
+        let live = self.entries.iter().filter(|entry| is_live(entry, shelf.now));
+        let slots = shelf.live_slots();
+        assert_eq!(slots.len(), live.clone().count());
+        for (expected, slot) in live.zip(slots) {
+            let entry = shelf.cache.entry(slot, shelf.now).expect("live");
+            let (key, item) = (key(expected.key), &expected.item);
+            assert!(entry.key.inner.is(key.as_key()));
+            let found = (entry.value.inner, entry.weight, entry.cost, entry.expires_at);
+            assert_eq!(found, (item.value, item.weight, item.cost, item.expires_at));
+            let tags: BTreeSet<usize> = shelf
+                .cache
+                .tags(slot)
+                .map(|tag| TAGS.iter().position(|name| text(name).is(tag)).expect("a tag that was given"))
+                .collect();
+            assert_eq!(tags, expected.tags);
+        }
+        assert_eq!(shelf.cache.weight(), self.entries.iter().map(|entry| entry.item.weight).sum::<u64>());
+        assert_eq!(shelf.cache.has_mortal(), self.entries.iter().any(|entry| entry.item.expires_at != NEVER));
+        let stats = shelf.cache.stats();
+        assert_eq!((stats.hits, stats.misses, stats.refused), (self.hits, self.misses, self.refused));
+        assert_eq!((stats.saved, stats.spent), (self.saved, self.spent));
+    }
+}
+
+fn is_live(entry: &Entry, now: u64) -> bool {
+    !entry.dead && entry.item.expires_at > now
+}
+
+fn number(held: &StoredKey) -> usize {
+    (0..KEYS).find(|&number| key(number).is(held.as_key())).expect("a key that was set")
+}
+
+fn take(step: Step, unit: u64, value: u64, shelf: &mut Shelf<Lru>, model: &mut Model) {
+    match step {
+        Step::Get(number) => assert_eq!(shelf.get(&key(number)), model.get(number, shelf.now)),
+        Step::IsLive(number) => assert_eq!(shelf.is_live(&key(number)), model.live(number, shelf.now).is_some()),
+        Step::Set { key: number, weight, life, cost, tags } => {
+            let item = Item {
+                value,
+                weight: weight.saturating_mul(unit),
+                cost: Cost { dollars: f64::from(cost) / 4.0, seconds: f64::from(cost) },
+                expires_at: life.map_or(NEVER, |life| shelf.now + life * MOMENT),
+                tags: tags.iter().map(|&tag| text(TAGS[tag])).collect(),
+            };
+            let fits = item.weight <= shelf.cache.max_weight() && life != Some(0);
+            model.entries.retain(|entry| entry.key != number);
+            assert_eq!(shelf.set(&key(number), item.clone()).is_some(), fits);
+            if fits {
+                model.spent = sum(model.spent, item.cost);
+                model.entries.push(Entry { key: number, item, tags: tags.into_iter().collect(), dead: false });
+            } else {
+                model.refused += 1;
+            }
+        }
+        Step::Delete(number) => {
+            assert_eq!(shelf.delete(&key(number)), model.live(number, shelf.now).is_some());
+            model.entries.retain(|entry| entry.key != number);
+        }
+        Step::Clear => {
+            shelf.clear();
+            model.entries.clear();
+        }
+        Step::Sweep(limit) => assert!(shelf.sweep(limit) <= 2 * limit),
+        Step::Wait(moments) => shelf.now += moments * MOMENT,
+        Step::InvalidateTag(tag) => {
+            let carried =
+                model.entries.iter_mut().filter_map(|entry| entry.tags.remove(&tag).then_some(&mut entry.dead));
+            let count = carried.map(|dead| *dead = true).count();
+            assert_eq!(shelf.invalidate_tag(&text(TAGS[tag])), count);
+        }
+        Step::InvalidatePrefix(prefix) => {
+            let path = |entry: &Entry| PATHS.get(entry.key).copied();
+            let covered = |entry: &&mut Entry| path(entry).is_some_and(|path| covers(PREFIXES[prefix], path));
+            model.entries.iter_mut().filter(covered).for_each(|entry| entry.dead = true);
+            shelf.invalidate_prefix(&text(PREFIXES[prefix]));
+        }
+        Step::Restart => {
+            let mut warm = shelf.fresh();
+            warm.load(&shelf.save());
+            *shelf = warm;
+            let entries: Vec<Entry> = model.entries.drain(..).filter(|entry| is_live(entry, shelf.now)).collect();
+            *model = Model { entries, ..Model::default() };
+        }
     }
 }
 
 proptest! {
     #[test]
-    fn the_cache_is_the_model_and_its_bound_holds(steps in steps(), max_weight in 0..6u64) {
-        let mut cache = Cache::<String>::new(max_weight);
+    fn the_cache_is_the_model(steps in steps(), capacity in 0..=8_u64, heavy: bool, hashes in 1..4_u32) {
+        let unit = if heavy { u64::MAX / 8 } else { 1 };
+        let mut shelf = Shelf::new(capacity * unit, Lru::new(), hashes);
         let mut model = Model::default();
-        let mut now = 10;
-        for (number, step) in steps.into_iter().enumerate() {
-            let mut displaced = Displaced::new();
-            let held = cache.len();
-            match step {
-                Step::Get(key) => {
-                    let bytes = key_bytes(key);
-                    let found = cache.get(hash(&bytes), text(&bytes), || now, &mut displaced).cloned();
-                    let expected = model.live(key, now).map(|at| {
-                        let entry = model.entries.remove(at);
-                        model.entries.push(entry.clone());
-                        entry.1
-                    });
-                    prop_assert_eq!(found, expected);
-                    prop_assert_eq!(held, cache.len() + displaced.len());
-                }
-                Step::Peek(key) => {
-                    let bytes = key_bytes(key);
-                    let expected = model.live(key, now).map(|at| &model.entries[at].1);
-                    prop_assert_eq!(cache.peek(hash(&bytes), text(&bytes), || now), expected);
-                }
-                Step::Set { key, weight, life } => {
-                    let bytes = key_bytes(key);
-                    let value = format!("value {number}");
-                    let expires_at = life.map_or(NEVER, |life| now + life);
-                    let stored =
-                        cache.set(hash(&bytes), text(&bytes), value.clone(), weight, expires_at, now, &mut displaced);
-                    prop_assert_eq!(stored, weight <= max_weight && life != Some(0));
-                    prop_assert_eq!(held + 1, cache.len() + displaced.len());
-                    model.entries.retain(|entry| entry.0 != key);
-                    if stored {
-                        model.entries.push((key, value, weight, expires_at));
-                    }
-                }
-                Step::Delete(key) => {
-                    let bytes = key_bytes(key);
-                    let live = model.live(key, now).is_some();
-                    prop_assert_eq!(cache.delete(hash(&bytes), text(&bytes), || now, &mut displaced), live);
-                    model.entries.retain(|entry| entry.0 != key);
-                }
-                Step::Clear => {
-                    cache.clear(&mut displaced);
-                    prop_assert_eq!(displaced.len(), held);
-                    model.entries.clear();
-                }
-                Step::Wait(life) => now += life,
-            }
-            // Which expired entries are gone already is the cache's own business. Live ones leave oldest first, and only
-            // where what came after them, expired or not, left no room.
-            let held: Vec<u8> = cache.iter().map(|entry| entry.key.bytes[0]).collect();
-            if let Some(last) = model.entries.iter().rposition(|entry| entry.3 > now && !held.contains(&entry.0)) {
-                let newer: u64 = model.entries[last..].iter().map(|entry| entry.2).sum();
-                prop_assert!(newer > max_weight, "a live entry left though there was room");
-                let mut at = 0..;
-                model.entries.retain(|entry| at.next() > Some(last) || entry.3 <= now);
-            }
-            model.entries.retain(|entry| held.contains(&entry.0));
-            let expected: Vec<u8> = model.entries.iter().map(|entry| entry.0).collect();
-            prop_assert_eq!(&held, &expected);
-            prop_assert!(cache.weight() <= max_weight);
-            prop_assert_eq!(cache.weight(), cache.iter().map(|entry| entry.weight).sum::<u64>());
-            let stats = cache.stats();
-            let left = stats.evicted.size + stats.evicted.expired + stats.evicted.replaced + stats.evicted.deleted;
-            prop_assert_eq!(stats.sets, cache.len() as u64 + left);
-            prop_assert_eq!(cache.has_mortal(), cache.iter().any(|entry| entry.expires_at != NEVER));
+        for (value, step) in (0..).zip(steps) {
+            take(step, unit, value, &mut shelf, &mut model);
+            model.evict(&shelf);
+            model.check(&shelf);
         }
     }
-
-    #[test]
-    fn a_snapshot_comes_back_as_it_was(
-        entries in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..50), prop::collection::vec(any::<u8>(), 0..50), 1..u64::MAX), 0..8),
-        saved_at in any::<u64>(),
-    ) {
-        let records: Vec<Record<'_>> = entries
-            .iter()
-            .map(|(kind, key, value, remaining)| Record { key: Key { kind: *kind, bytes: key }, value, remaining: *remaining })
-            .collect();
-        let file = encode(records.iter().copied(), saved_at);
-        prop_assert_eq!(decode(&file, saved_at), Ok(records));
-    }
-
-    #[test]
-    fn bytes_that_are_no_snapshot_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let refused = matches!(decode(&bytes, 0), Err(Error::Snapshot { .. }));
-        prop_assert!(refused);
-    }
-}
-
-fn sample() -> Vec<u8> {
-    let records = [
-        Record { key: text(b"one"), value: b"first value", remaining: NEVER },
-        Record { key: Key { kind: 0, bytes: &[7; 16] }, value: b"", remaining: 100 },
-    ];
-    encode(records.into_iter(), 1_000)
-}
-
-#[test]
-fn every_flipped_bit_and_every_truncation_is_seen() {
-    let file = sample();
-    for at in 0..file.len() {
-        assert!(decode(&file[..at], 1_000).is_err(), "cut at {at}");
-        for bit in 0..8 {
-            let mut damaged = file.clone();
-            damaged[at] ^= 1 << bit;
-            assert!(decode(&damaged, 1_000).is_err(), "bit {bit} of byte {at}");
-        }
-    }
-    let longer = [file.as_slice(), b"x"].concat();
-    assert!(decode(&longer, 1_000).is_err());
-}
-
-#[test]
-fn a_record_that_promises_more_than_there_is_is_refused_even_under_a_good_checksum() {
-    let mut file = sample();
-    file.truncate(file.len() - 32);
-    file[29] = 0xff; // the length of the first key, after the header's 28 bytes and the kind
-    let checksum = blake3::hash(&file);
-    file.extend_from_slice(checksum.as_bytes());
-    assert_eq!(decode(&file, 1_000), Err(Error::Snapshot { what: "a record has no end" }));
-}
-
-#[test]
-fn time_gone_by_since_saving_is_taken_off_and_a_clock_set_back_is_none() {
-    let remaining = |wall_now| {
-        let file = sample();
-        decode(&file, wall_now).map(|records| records.iter().map(|record| record.remaining).collect::<Vec<_>>())
-    };
-    assert_eq!(remaining(1_040), Ok(vec![NEVER, 60]));
-    assert_eq!(remaining(500), Ok(vec![NEVER, 100]));
-    assert_eq!(remaining(1_100), Ok(vec![NEVER]));
-}
-
-#[test]
-fn expired_entries_leave_by_themselves_while_others_are_set() {
-    let mut cache = Cache::new(u64::MAX);
-    for number in 0..100u32 {
-        let mut displaced = Displaced::new();
-        cache.set(u64::from(number), text(&number.to_le_bytes()), number, 1, 50, 0, &mut displaced);
-    }
-    for number in 100..150u32 {
-        let mut displaced = Displaced::new();
-        cache.set(u64::from(number), text(&number.to_le_bytes()), number, 1, NEVER, 50, &mut displaced);
-        assert!(displaced.len() <= 4, "one set does a bounded amount of work");
-    }
-    assert_eq!(cache.len(), 50);
-    assert_eq!(cache.stats().evicted.expired, 100);
-    assert!(!cache.has_mortal());
 }
 
 #[test]
 fn an_entry_heavier_than_the_cache_does_not_empty_it() {
-    let mut cache = Cache::new(3);
-    let mut displaced = Displaced::new();
-    for key in [b"a", b"b"] {
-        assert!(cache.set(1, text(key), "small", 1, NEVER, 0, &mut displaced));
+    let mut shelf = Shelf::new(3, Lru::new(), 1);
+    let (first, second) = (text("first"), text("second"));
+    for key in [&first, &second] {
+        assert!(shelf.set(key, Item::new(1)).is_some());
     }
-    assert!(!cache.set(1, text(b"a"), "huge", 4, NEVER, 0, &mut displaced));
-    assert_eq!(displaced.len(), 2, "the refused value and the one it overtook");
-    assert_eq!(cache.len(), 1);
-    assert!(cache.contains(1, text(b"b"), || 0));
+    assert_eq!(shelf.set(&first, Item { weight: 4, ..Item::new(2) }), None);
+    assert_eq!((shelf.get(&first), shelf.get(&second)), (None, Some(1)), "what was overtaken is gone");
+    assert_eq!((shelf.cache.stats().refused, shelf.cache.stats().evicted.replaced), (1, 1));
 }
 
 #[test]
-fn weights_near_the_top_of_the_range_do_not_wrap() {
-    let mut cache = Cache::new(u64::MAX);
-    for (key, weight) in [(b"a", u64::MAX - 1), (b"b", 1), (b"b", u64::MAX), (b"a", 1), (b"a", u64::MAX)] {
-        assert!(cache.set(1, text(key), (), weight, NEVER, 0, &mut Displaced::new()));
+fn an_entry_that_grows_drives_out_others_and_never_itself() {
+    let mut shelf = Shelf::new(u64::MAX, Lru::new(), 1);
+    let (first, second) = (text("first"), text("second"));
+    for (key, weight) in [(&first, u64::MAX - 1), (&second, 1), (&second, u64::MAX), (&first, 1), (&first, u64::MAX)] {
+        assert!(shelf.set(key, Item { weight, ..Item::new(weight) }).is_some());
+        assert_eq!(shelf.get(key), Some(weight));
     }
-    assert_eq!((cache.len(), cache.weight()), (1, u64::MAX));
+    assert_eq!((shelf.cache.len(), shelf.cache.weight()), (1, u64::MAX));
 }
 
 #[test]
-fn the_clock_is_not_asked_where_nothing_can_expire() {
-    let mut cache = Cache::new(10);
-    cache.set(1, text(b"a"), (), 1, NEVER, 0, &mut Displaced::new());
+fn what_was_looked_up_and_then_expired_inside_the_set_is_set_anew() {
+    let mut shelf = Shelf::new(10, Lru::new(), 1);
+    let key = text("key");
+    shelf.set(
+        &key,
+        Item { expires_at: MOMENT, cost: Cost { dollars: 0.5, seconds: 0.0 }, tags: vec![text("tag")], ..Item::new(1) },
+    );
+    shelf.now = 100 * MOMENT;
+    assert!(shelf.set(&key, Item::new(2)).is_some());
+    assert_eq!(shelf.cache.stats().evicted.expired, 1);
+    assert_eq!((shelf.get(&key), shelf.cache.stats().saved), (Some(2), Cost::NONE));
+    assert_eq!(shelf.invalidate_tag(&text("tag")), 0);
+}
+
+#[test]
+fn the_clock_is_not_asked_where_nothing_can_expire_and_any_time_will_do() {
+    let mut shelf = Shelf::new(10, Lru::new(), 1);
+    shelf.now = u64::MAX;
+    assert!(shelf.set(&text("key"), Item::new(1)).is_some());
+    assert_eq!(shelf.get(&text("key")), Some(1));
     let no_clock = || unreachable!("no entry here can expire");
-    assert!(cache.get(1, text(b"a"), no_clock, &mut Displaced::new()).is_some());
-    assert!(cache.get(1, text(b"b"), no_clock, &mut Displaced::new()).is_none());
+    let found = shelf.cache.find(0, |_| true);
+    assert!(found.is_some() && shelf.cache.is_live(found, no_clock));
+    assert!(shelf.cache.read(found, no_clock, &mut sparecall_core::cache::Displaced::new()).is_some());
 }

@@ -1,35 +1,53 @@
-//! Where values go that leave the cache.
+//! Where keys and values go that leave the cache.
 
-/// Values that left the cache, to be dropped where the caller likes. One is the usual case and needs no allocation.
+/// Keys and values that left the cache, to be dropped where the caller likes. One entry is the usual case: it needs no
+/// allocation.
 #[derive(Debug)]
-pub struct Displaced<V> {
-    first: Option<V>,
-    rest: Vec<V>,
+#[allow(clippy::box_collection)] // a vector would be three words, and a call to drop
+pub struct Displaced<K, V> {
+    key: Option<K>,
+    value: Option<V>,
+    rest: Option<Box<More<K, V>>>,
 }
 
-impl<V> Displaced<V> {
+type More<K, V> = Vec<(Option<K>, V)>;
+
+impl<K, V> Displaced<K, V> {
+    #[inline]
     pub const fn new() -> Self {
-        Self { first: None, rest: Vec::new() }
+        Self { key: None, value: None, rest: None }
     }
 
-    pub(super) fn push(&mut self, value: V) {
-        if self.first.is_none() {
-            self.first = Some(value);
+    /// Takes a value, and its key where that left too.
+    #[inline]
+    pub(super) fn push(&mut self, key: Option<K>, value: V) {
+        if self.value.is_none() {
+            self.key = key;
+            self.value = Some(value);
         } else {
-            self.rest.push(value);
+            self.push_more(key, value);
         }
     }
 
-    pub fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
+    #[cold]
+    fn push_more(&mut self, key: Option<K>, value: V) {
+        self.rest.get_or_insert_default().push((key, value));
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.first.is_none()
+    /// Calls `work` with each value, and its key where that left too.
+    #[inline]
+    pub fn for_each(self, mut work: impl FnMut(Option<K>, V)) {
+        let Self { key, value, rest } = self;
+        if let Some(value) = value {
+            work(key, value);
+        }
+        if let Some(rest) = rest {
+            rest.into_iter().for_each(|(key, value)| work(key, value));
+        }
     }
 }
 
-impl<V> Default for Displaced<V> {
+impl<K, V> Default for Displaced<K, V> {
     fn default() -> Self {
         Self::new()
     }

@@ -1,7 +1,28 @@
 //! What a cache counts.
 
-/// What happened since the cache was made. `sets` = live entries + the four ways an entry can leave.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a miss costs. Both numbers are finite, from 0 up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Cost {
+    pub dollars: f64,
+    pub seconds: f64,
+}
+
+impl Cost {
+    pub const NONE: Self = Self { dollars: 0.0, seconds: 0.0 };
+
+    pub fn is_valid(self) -> bool {
+        [self.dollars, self.seconds].iter().all(|number| number.is_finite() && *number >= 0.0)
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, other: Self) {
+        self.dollars += other.dollars;
+        self.seconds += other.seconds;
+    }
+}
+
+/// What happened since the cache was made. `sets` = live entries + the ways an entry can leave.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stats {
     pub hits: u64,
     pub misses: u64,
@@ -9,6 +30,10 @@ pub struct Stats {
     pub sets: u64,
     /// Sets that stored nothing: heavier than the whole cache, or already expired.
     pub refused: u64,
+    /// The costs of the entries that hits returned.
+    pub saved: Cost,
+    /// The costs of the entries that were stored, those from a file left out.
+    pub spent: Cost,
     pub evicted: Evicted,
 }
 
@@ -23,15 +48,18 @@ pub struct Evicted {
     pub replaced: u64,
     /// By `delete` or `clear`.
     pub deleted: u64,
+    /// By a tag or a prefix; counted when they are met, not when it was invalidated.
+    pub invalidated: u64,
 }
 
 /// Why an entry leaves.
-#[derive(Clone, Copy)]
-pub(super) enum Reason {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
     Size,
     Expired,
     Replaced,
     Deleted,
+    Invalidated,
 }
 
 impl Evicted {
@@ -41,6 +69,7 @@ impl Evicted {
             Reason::Expired => &mut self.expired,
             Reason::Replaced => &mut self.replaced,
             Reason::Deleted => &mut self.deleted,
+            Reason::Invalidated => &mut self.invalidated,
         } += 1;
     }
 }

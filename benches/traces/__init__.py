@@ -1,0 +1,1 @@
+"""Plays recorded accesses against sparecall's cache, textbook policies and other libraries: `python -m benches.traces`."""
