@@ -876,6 +876,28 @@ class VectorIndex:
     def predict_seconds(self, *, queries: int = 1, min_similarity: float = -1.0, namespace: str = "") -> float:
         """Return about how many seconds so many searches of the namespace would take. O(entries / 1000)."""
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index as it is at this moment to ``path``, in place of a file that was there.
+
+        The file is written beside, flushed to disk and renamed: a process that is killed meanwhile, or a disk that is full,
+        leaves the old file or the new one. It is readable by its owner alone. Searches and changes go on; the interpreter
+        lock is released. The vectors of removed entries are not in the file. O(bytes), about 2.0 kB an entry of 384
+        numbers. Raises ``OSError``; then a file that was there is as it was.
+        """
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, clock: Callable[[], float] | None = None) -> Self:
+        """Return the index that was saved to ``path``; it finds what that found, alike to the last bit.
+
+        All of the file is checked, with the interpreter lock released. Vectors then stay in the file, which is mapped into
+        memory, until their chunk of 1024 changes; so nobody may write into the file or cut it while the index is in use.
+        To replace it, as `save` does, is safe. Lives go on by the wall clock. ``clock`` is as in the constructor. O(bytes).
+
+        Raises `sparecall.errors.IndexFileError` for a file that is damaged, cut short, of another version or no saved
+        index, and ``OSError``. Checksums tell accidents, not forgers: of a forged file all numbers are checked for what
+        could harm the process, but not whether its codes belong to its vectors.
+        """
+
     def __len__(self) -> int: ...
     def __contains__(self, id: int, /) -> bool: ...  # noqa: A002
 

@@ -3,19 +3,22 @@
 //!
 //! What is predicted to take less than half a millisecond keeps the interpreter: to let it go beside a busy thread costs five.
 
+mod mapped;
 mod matches;
 mod vectors;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList};
+use pyo3::types::{PyDict, PyInt, PyList, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::error::Error;
 use sparecall_core::index::{Batch, Index, NEVER, Options, Snapshot};
 
 use crate::clock::{self, Clock};
 use crate::error::{guard, to_python};
+use crate::file::{self, Replacement};
 
 pub(crate) use matches::Matches;
 pub(crate) use vectors::VectorQuery;
@@ -187,6 +190,39 @@ impl VectorIndex {
     fn predict_seconds(&self, queries: usize, min_similarity: f64, namespace: &str) -> f64 {
         let snapshot = self.lock().snapshot(namespace);
         snapshot.map_or(0.0, |snapshot| snapshot.predict(queries, min_similarity) / 1e9)
+    }
+
+    /// Writes the index as it is at this moment to `path`, in place of a file that was there.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let frozen = self.lock().freeze();
+        let work = || {
+            let mut file = Replacement::create(&path)?;
+            frozen.write(|piece| file.write(piece))?;
+            // Sharing ends before the wait for the disk: who changes the index then copies nothing.
+            drop(frozen);
+            file.commit()
+        };
+        guard(py, || py.detach(work).map_err(|error| file::to_python(&error, &path)))
+    }
+
+    /// The index that was saved to `path`. The file is mapped: it must not be changed in place.
+    #[classmethod]
+    #[pyo3(signature = (path, *, clock=None))]
+    fn load<'py>(
+        class: &Bound<'py, PyType>,
+        path: PathBuf,
+        clock: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = class.py();
+        let opened = guard(py, || {
+            let bytes = py.detach(|| mapped::open(&path)).map_err(|error| file::to_python(&error, &path))?;
+            py.detach(|| Index::open(&bytes)).map_err(|error| to_python(py, &error))
+        })?;
+        let options = PyDict::new(py);
+        options.set_item("clock", clock)?;
+        let loaded = class.call((opened.dim(),), Some(&options))?;
+        *loaded.cast::<Self>()?.get().lock() = opened;
+        Ok(loaded)
     }
 
     fn __len__(&self) -> usize {

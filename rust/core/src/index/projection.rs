@@ -13,6 +13,8 @@ const STEPS: usize = 3;
 /// for: the quantiser of least squared error for the normal distribution (Max, 1960).
 const BORDER: f32 = 0.981_6;
 const LEVELS: [f32; 4] = [-1.510, -0.452_8, 0.452_8, 1.510];
+/// The bound holds for directions no further from orthonormal.
+const MAX_SKEW: f64 = 0.1;
 
 /// A fitted head.
 #[derive(Debug)]
@@ -67,6 +69,25 @@ impl Projection {
         };
         fitted.measure(sample);
         fitted
+    }
+
+    /// A head that was fitted before; None where it could not have been.
+    pub(super) fn restore(
+        dim: usize,
+        weights: Vec<f32>,
+        means: Vec<f32>,
+        deviations: Vec<f32>,
+        [near, rest]: [Range; 2],
+    ) -> Option<Self> {
+        let head = means.len();
+        let skew = skew(&transpose(&weights, head), dim);
+        let sound = skew <= MAX_SKEW
+            && means.iter().all(|mean| mean.abs() <= 2.0)
+            && deviations.iter().all(|&deviation| deviation > 0.0 && deviation <= 2.0)
+            && [near, rest].iter().all(|range| range.low.abs() <= 10.0 && range.step > 0.0 && range.step <= 10.0);
+        let mut restored = Self { dim, head, weights, means, deviations, levels: Vec::new(), skew, near, rest };
+        restored.set_levels();
+        sound.then_some(restored)
     }
 
     fn set_levels(&mut self) {

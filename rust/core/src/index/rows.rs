@@ -1,6 +1,7 @@
 //! The entries of a chunk as they came: vectors, ids, expiries, and what was derived from each vector alone.
 
 use super::kernels;
+use super::mapped::Column;
 use super::vector::{self, Query};
 use crate::error::Result;
 
@@ -11,10 +12,10 @@ pub(super) struct Rows {
     /// `NEVER`, or the nanosecond from which it is not returned.
     pub(super) expires_at: Vec<u64>,
     /// The original vectors.
-    pub(super) vectors: Vec<f32>,
+    pub(super) vectors: Column<f32>,
     pub(super) lengths: Vec<f64>,
     /// The vectors as offset bytes, padded.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Column<u8>,
     /// Of each row of bytes, its scale and its error.
     pub(super) precision: Vec<[f32; 2]>,
 }
@@ -26,16 +27,16 @@ impl Rows {
             ids: ids.to_vec(),
             expires_at: vec![expires_at; ids.len()],
             lengths: Vec::with_capacity(ids.len()),
-            bytes: Vec::with_capacity(ids.len() * vector::stride(dim)),
+            bytes: Vec::with_capacity(ids.len() * vector::stride(dim)).into(),
             precision: Vec::with_capacity(ids.len()),
-            vectors,
+            vectors: vectors.into(),
         };
         let mut unit = Vec::with_capacity(dim);
         for (row, vector) in rows.vectors.chunks_exact(dim).enumerate() {
             let length = vector::length(vector, dim, Some(first + row))?;
             unit.clear();
             vector::push_unit(vector, length, &mut unit);
-            let (scale, error) = vector::push_bytes(&unit, &mut rows.bytes);
+            let (scale, error) = vector::push_bytes(&unit, rows.bytes.own());
             rows.lengths.push(length);
             rows.precision.push([scale, error]);
         }
@@ -50,10 +51,10 @@ impl Rows {
     pub(super) fn push(&mut self, id: i64, vector: &[f32], length: f64, expires_at: u64) {
         let mut unit = Vec::with_capacity(vector.len());
         vector::push_unit(vector, length, &mut unit);
-        let (scale, error) = vector::push_bytes(&unit, &mut self.bytes);
+        let (scale, error) = vector::push_bytes(&unit, self.bytes.own());
         self.ids.push(id);
         self.expires_at.push(expires_at);
-        self.vectors.extend_from_slice(vector);
+        self.vectors.own().extend_from_slice(vector);
         self.lengths.push(length);
         self.precision.push([scale, error]);
     }
@@ -63,9 +64,9 @@ impl Rows {
         let (dim, stride) = (other.vectors.len() / other.len(), other.bytes.len() / other.len());
         self.ids.push(other.ids[slot]);
         self.expires_at.push(other.expires_at[slot]);
-        self.vectors.extend_from_slice(&other.vectors[slot * dim..][..dim]);
+        self.vectors.own().extend_from_slice(&other.vectors[slot * dim..][..dim]);
         self.lengths.push(other.lengths[slot]);
-        self.bytes.extend_from_slice(&other.bytes[slot * stride..][..stride]);
+        self.bytes.own().extend_from_slice(&other.bytes[slot * stride..][..stride]);
         self.precision.push(other.precision[slot]);
     }
 

@@ -17,6 +17,15 @@ const DEAR: f64 = 0.05;
 /// Position and slot of an entry in its namespace.
 pub(super) type Spot = (usize, usize);
 
+/// What a file keeps of a namespace besides its name and its chunks.
+pub(super) struct Growth {
+    pub(super) tail: Option<usize>,
+    pub(super) projection: Option<Arc<Projection>>,
+    pub(super) fitted_at: usize,
+    pub(super) head: usize,
+    pub(super) widen: bool,
+}
+
 pub(super) struct Space {
     /// Unique: a position among the namespaces may be used again.
     pub(super) serial: u64,
@@ -63,6 +72,27 @@ impl Space {
             observed: (0, 0.0),
             widen: false,
         }
+    }
+
+    pub(super) fn growth(&self) -> Growth {
+        let Self { tail, fitted_at, head, widen, .. } = *self;
+        Growth { tail, projection: self.projection.clone(), fitted_at, head, widen }
+    }
+
+    /// A namespace out of a file. Each of its chunks has live entries.
+    pub(super) fn restore(serial: &mut u64, name: &str, dim: usize, chunks: Vec<Chunk>, growth: Growth) -> Self {
+        *serial += 1;
+        let Growth { tail, projection, fitted_at, head, widen } = growth;
+        let mut space = Self { projection, fitted_at, head, widen, ..Self::new(*serial, name, dim) };
+        let positions = 0..chunks.len();
+        for chunk in chunks {
+            space.insert(serial, chunk);
+        }
+        space.tail = tail;
+        for at in positions {
+            space.settle(at);
+        }
+        space
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {

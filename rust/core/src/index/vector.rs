@@ -74,6 +74,19 @@ pub(super) fn push_bytes(unit: &[f32], to: &mut Vec<u8>) -> (f32, f32) {
     steps(unit, OFFSET, &mut to[start..start + unit.len()])
 }
 
+/// Whether offset bytes are as near to a unit vector as their scale and error say, with room for the rounding here.
+pub(super) fn is_near(unit: &[f32], bytes: &[u8], [scale, error]: [f32; 2]) -> bool {
+    let mut squares = [0.0f32; LANES];
+    for (values, bytes) in unit.chunks(LANES).zip(bytes.chunks(LANES)) {
+        for ((square, &value), &byte) in squares.iter_mut().zip(values).zip(bytes) {
+            let off = value - scale * (f32::from(byte) - f32::from(OFFSET));
+            *square += off * off;
+        }
+    }
+    let off = squares.iter().sum::<f32>().sqrt();
+    scale > 0.0 && scale.is_finite() && error.is_finite() && off * 1.000_5 + 2e-7 <= error
+}
+
 /// A query, prepared.
 pub struct Query {
     pub(super) raw: Vec<f32>,
