@@ -1,6 +1,9 @@
-"""index: searches, additions and removals of `VectorIndex` over vectors whose spectrum falls as that of embeddings does."""
+"""index: searches, additions, removals and files of `VectorIndex` over vectors whose spectrum falls as that of embeddings does."""
 
 from __future__ import annotations
+
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
@@ -58,3 +61,28 @@ class Change(Benchmark):
         for row in range(1_000):
             self.index.remove(row)
             self.index.add(row, self.matrix[row])
+
+
+class Persistence(Benchmark):
+    params = ([10_000, 100_000],)
+    param_names = ("entries",)
+
+    def setup(self, entries: int) -> None:
+        super().setup()
+        self.index = VectorIndex(DIM)
+        self.index.add_many(range(entries), vectors(entries, 0))
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "index"
+        self.index.save(self.path)
+
+    def teardown(self, entries: int) -> None:
+        del entries
+        self.folder.cleanup()
+
+    def time_save(self, entries: int) -> None:
+        del entries
+        self.index.save(self.path)
+
+    def time_load(self, entries: int) -> None:
+        del entries
+        VectorIndex.load(self.path)

@@ -193,6 +193,7 @@ impl VectorIndex {
     }
 
     /// Writes the index as it is at this moment to `path`, in place of a file that was there.
+    #[allow(clippy::needless_pass_by_value)] // pyo3 hands paths over by value
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let frozen = self.lock().freeze();
         let work = || {
@@ -207,6 +208,7 @@ impl VectorIndex {
 
     /// The index that was saved to `path`. The file is mapped: it must not be changed in place.
     #[classmethod]
+    #[allow(clippy::needless_pass_by_value)] // pyo3 hands paths over by value
     #[pyo3(signature = (path, *, clock=None))]
     fn load<'py>(
         class: &Bound<'py, PyType>,

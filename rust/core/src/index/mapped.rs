@@ -119,3 +119,46 @@ impl<T: Number> fmt::Debug for Column<T> {
         write!(out, "Column({} numbers, mapped: {})", self.len(), self.is_mapped())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that begin at a multiple of eight.
+    struct Aligned(Vec<u64>);
+
+    impl AsRef<[u8]> for Aligned {
+        fn as_ref(&self) -> &[u8] {
+            // SAFETY: any number is eight bytes.
+            unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * 8) }
+        }
+    }
+
+    fn bytes() -> FileBytes {
+        Arc::new(Aligned((0..8u64).map(u64::to_le).collect()))
+    }
+
+    #[test]
+    fn aligned_numbers_stay_where_they_are_until_they_change() {
+        let bytes = bytes();
+        let mut column = Column::<u64>::in_file(&bytes, 16..40).unwrap_or_default();
+        assert_eq!(column.is_mapped(), cfg!(target_endian = "little"));
+        let other = column.clone();
+        drop(bytes);
+        column.own().push(9);
+        assert!(!column.is_mapped());
+        assert_eq!((&*column, &*other), (&[2, 3, 4, 9][..], &[2, 3, 4][..]));
+    }
+
+    #[test]
+    fn others_are_copied_and_none_are_read_past_the_end() {
+        let bytes = bytes();
+        let shifted = Column::<u64>::in_file(&bytes, 1..17).unwrap_or_default();
+        assert!(!shifted.is_mapped());
+        assert_eq!(&*shifted, &[1 << 56, 2 << 56]);
+        assert_eq!(Column::<f32>::in_file(&bytes, 0..0).map(|column| column.len()), Some(0));
+        for range in [0..65, 65..65, 60..70, usize::MAX..usize::MAX] {
+            assert!(Column::<u8>::in_file(&bytes, range).is_none());
+        }
+    }
+}

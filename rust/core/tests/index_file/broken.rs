@@ -212,10 +212,7 @@ fn a_forger_with_right_checksums_is_refused_what_would_break_the_proof() {
         put(bytes, &[file[bytes] ^ 0x80]),
     ];
     for (at, file) in forged.iter().enumerate() {
-        let what = match open(file) {
-            Err(Error::IndexFile { what }) => what,
-            _ => panic!("forgery {at} was taken for an index"),
-        };
+        let Err(Error::IndexFile { what }) = open(file) else { panic!("forgery {at} was taken for an index") };
         assert!(what.contains("none") || what.contains("twice") || what.contains("grows"), "{at}: {what}");
     }
 }

@@ -127,7 +127,7 @@ impl Opening<'_> {
         let dim = self.index.dim;
         let read = |payload: &mut Reader<'_>| {
             let length = usize::try_from(payload.number()?).ok()?;
-            let projection = self.by_number(payload.number()?)?;
+            let projection = self.by_number(payload.number()?).ok()?;
             let fitted_at = payload.number().filter(|&entries| entries <= MOST_FITTED)? as usize;
             ((fitted_at > 0) == projection.is_some()).then_some(())?;
             let head = payload.number().filter(|&head| is_width(head, dim))? as usize;
@@ -157,7 +157,7 @@ impl Opening<'_> {
     fn read_chunk(&self, payload: &mut Reader<'_>) -> Option<(Chunk, bool)> {
         let dim = self.index.dim;
         let count = payload.number().filter(|count| (1..=chunk::CHUNK as u64).contains(count))? as usize;
-        let projection = self.by_number(payload.number()?)?;
+        let projection = self.by_number(payload.number()?).ok()?;
         let blocks = payload.number().filter(|&blocks| blocks <= (count / BLOCK) as u64)? as usize;
         let grows = payload.number().filter(|&flag| flag <= 1)? == 1;
         let live: Vec<u64> = payload.array(chunk::CHUNK / 64)?;
@@ -199,10 +199,11 @@ impl Opening<'_> {
     }
 
     /// The head of this number; 0 is none.
-    fn by_number(&self, number: u64) -> Option<Option<Arc<Projection>>> {
-        match usize::try_from(number).ok()?.checked_sub(1) {
-            None => Some(None),
-            Some(at) => self.projections.get(at).cloned().map(Some),
+    fn by_number(&self, number: u64) -> Result<Option<Arc<Projection>>> {
+        match number.checked_sub(1).map(|at| usize::try_from(at).ok().and_then(|at| self.projections.get(at))) {
+            None => Ok(None),
+            Some(Some(projection)) => Ok(Some(projection.clone())),
+            Some(None) => refuse("a head it refers to is not there"),
         }
     }
 
