@@ -32,7 +32,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
-@pytest.fixture(params=["scalar", "avx2", "avx512"])
+@pytest.fixture(params=["scalar", "avx2", "avx512", "avx512vbmi"])
 def cpu_level(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs the test once per instruction-set level that this processor has."""
     best = _core.build_info()["cpu_level"]

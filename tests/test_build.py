@@ -12,7 +12,7 @@ def test_build_info_is_a_release_build() -> None:
     info = sparecall.build_info()
     assert info["profile"] == "release"
     assert info["version"] == sparecall.__version__
-    assert info["cpu_level"] in {"scalar", "avx2", "avx512"}
+    assert info["cpu_level"] in {"scalar", "avx2", "avx512", "avx512vbmi"}
 
 
 def test_cpu_level_is_in_force(cpu_level: str) -> None:
@@ -20,5 +20,5 @@ def test_cpu_level_is_in_force(cpu_level: str) -> None:
 
 
 def test_an_unknown_cpu_level_names_the_known_ones() -> None:
-    with pytest.raises(errors.UnknownName, match="scalar, avx2, avx512"):
+    with pytest.raises(errors.UnknownName, match="scalar, avx2, avx512, avx512vbmi"):
         _core._set_cpu_level("mmx")

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import sparecall
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STUB = ast.parse((Path(sparecall.__file__).parent / "_core.pyi").read_text("utf-8"))
+VECTOR = np.array([1.0, 2.0], np.float32)
 BODY = b'{"model":"m","messages":[{"role":"user","content":"a"}]}'
 
 
@@ -71,6 +73,10 @@ def test_help_says_something_and_so_does_the_stub(name: str) -> None:
 
 def cache() -> _core.BytesCache:
     return _core.BytesCache(10_000)
+
+
+def index() -> _core.VectorIndex:
+    return _core.VectorIndex(2)
 
 
 def objects() -> _core.Cache[object, object]:
@@ -184,6 +190,31 @@ GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[st
     ),
     ("BytesCache.clear", lambda *a: cache().clear(*a), [((), {})]),
     ("BytesCache.stats", lambda *a: cache().stats(*a), [((), {})]),
+    ("VectorIndex", _core.VectorIndex, [((2,), {}), ((2,), {"clock": None}), ((2,), {"clock": lambda: 0.0})]),
+    (
+        "VectorIndex.add",
+        lambda *a, **k: index().add(*a, **k),
+        [((1, [1, 2.0]), {}), ((np.int64(1), np.ones(2)), {"namespace": "n", "expires_at": 5}), ((1, VECTOR), {"expires_at": None})],
+    ),
+    (
+        "VectorIndex.add_many",
+        lambda *a, **k: index().add_many(*a, **k),
+        [(([1], [[1, 2]]), {}), ((np.array([1]), VECTOR[None]), {"namespace": "n"}), ((iter([1]), ((1.0, 2.0),)), {"expires_at": 5.0})],
+    ),
+    ("VectorIndex.remove", lambda *a: index().remove(*a), [((1,), {}), ((np.int64(1),), {})]),
+    ("VectorIndex.remove_many", lambda *a: index().remove_many(*a), [(([1],), {}), ((np.array([1]),), {}), ((range(3),), {})]),
+    ("VectorIndex.prepare", lambda *a: index().prepare(*a), [((VECTOR,), {}), (([1, 2],), {})]),
+    (
+        "VectorIndex.search",
+        lambda *a, **k: index().search(*a, **k),
+        [((VECTOR,), {}), ((index().prepare(VECTOR),), {"k": 3, "min_similarity": 1, "namespace": "n", "exact": False})],
+    ),
+    (
+        "VectorIndex.search_many",
+        lambda *a, **k: index().search_many(*a, **k),
+        [((VECTOR[None],), {"k": 3}), (([[1, 2]],), {"exact": False}), (([index().prepare(VECTOR)],), {}), (([],), {})],
+    ),
+    ("VectorIndex.predict_seconds", lambda **k: index().predict_seconds(**k), [((), {}), ((), {"queries": 5, "min_similarity": 0.5, "namespace": "n"})]),
     ("BytesCache.delete_many", lambda *a: cache().delete_many(*a), [((["k", b"k" * 16],), {}), (((),), {})]),
     ("BytesCache.invalidate_tag", lambda *a: cache().invalidate_tag(*a), [(("tag",), {})]),
     ("BytesCache.invalidate_prefix", lambda *a: cache().invalidate_prefix(*a), [(("a/b",), {})]),
@@ -291,6 +322,15 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "BytesCache.set_many": [((5,), {}), (([("k", 5)],), {}), (({"k": "v"},), {})],
     "BytesCache.clear": [((1,), {})],
     "BytesCache.stats": [((1,), {})],
+    "VectorIndex": [((), {}), (("2",), {}), ((2,), {"clock": 5}), ((2, None), {})],
+    "VectorIndex.add": [((1, 5), {}), (("1", VECTOR), {}), ((1, "ab"), {}), ((1, VECTOR), {"namespace": 5}), ((1, VECTOR), {"expires_at": "5"}), ((1, VECTOR, "n"), {})],
+    "VectorIndex.add_many": [((5, [[1, 2]]), {}), (([1.5], [[1, 2]]), {}), (([1], 5), {}), (([1], [["a", "b"]]), {})],
+    "VectorIndex.remove": [(("1",), {}), ((1.5,), {})],
+    "VectorIndex.remove_many": [((5,), {}), ((["1"],), {})],
+    "VectorIndex.prepare": [((None,), {}), ((np.array([1, 2]),), {})],
+    "VectorIndex.search": [((None,), {}), ((VECTOR,), {"k": 1.5}), ((VECTOR,), {"min_similarity": "1"}), ((VECTOR,), {"exact": 5}), ((VECTOR, 1), {})],
+    "VectorIndex.search_many": [((None,), {}), (([index().prepare(VECTOR), 5],), {})],
+    "VectorIndex.predict_seconds": [((), {"queries": "1"}), ((), {"namespace": 5})],
     "BytesCache.delete_many": [((5,), {}), (([5],), {})],
     "BytesCache.invalidate_tag": [((b"t",), {})],
     "BytesCache.invalidate_prefix": [((5,), {})],
@@ -332,6 +372,8 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "MetricGauge",
         "MetricHistogram",
         "TokenEncoding",
+        "Matches",
+        "VectorQuery",
     }
     with_files = {"BytesCache.save", "BytesCache.load", "Cache.save", "Cache.load", "tokens_load_encoding"}
     assert set(NAMES) - properties - made_by_the_core - with_files == set(CALLS) == set(BAD)
@@ -387,6 +429,8 @@ def test_anything_else_is_no_path(method: str, path: Any) -> None:
         "Difference",
         "CacheStats",
         "TokenEncoding",
+        "Matches",
+        "VectorQuery",
         "MetricFamily",
         "MetricCounter",
         "MetricGauge",
@@ -409,6 +453,9 @@ def test_every_property_can_be_read_and_none_be_written() -> None:
         "TokenEncoding": encoding(),
         "Meter": _core.Meter(),
         "Prefix": _core.Prefix("text"),
+        "Matches": index().search(VECTOR),
+        "VectorQuery": index().prepare(VECTOR),
+        "VectorIndex": index(),
         "MetricCounter": registry().counter("c", "h").labels(),
         "MetricGauge": registry().gauge("g", "h").labels(),
         "MetricHistogram": family.labels(),

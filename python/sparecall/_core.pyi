@@ -6,7 +6,7 @@ from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeV
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 _K = TypeVar("_K", bound=Hashable)
 _T = TypeVar("_T")
@@ -25,7 +25,7 @@ def build_info() -> _BuildInfo:
     """How this module was built and what it found: ``profile`` (``release`` or ``debug``), ``version``, ``target``, ``cpu_level``."""
 
 def _set_cpu_level(name: str) -> str:
-    """For tests: dispatch kernels on ``scalar``, ``avx2`` or ``avx512``, or on the highest this processor has where that is lower.
+    """For tests: dispatch kernels on ``scalar``, ``avx2``, ``avx512`` or ``avx512vbmi``, or on the highest this processor has where that is lower.
 
     Returns the level now in force. Raises `sparecall.errors.UnknownName` for another name.
     """
@@ -746,6 +746,160 @@ class CacheStats:
     @property
     def max_weight(self) -> int:
         """The bound of ``weight``."""
+
+# --- index ---------------------------------------------------------------------------------------
+
+_Vector: TypeAlias = NDArray[np.floating] | Sequence[float]
+_Matrix: TypeAlias = NDArray[np.floating] | Sequence[Sequence[float]]
+
+@final
+class Matches:
+    """What a search found, best first; of equally similar entries the lowest id first. Immutable."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids found."""
+    @property
+    def similarities(self) -> tuple[float, ...]:
+        """The cosine similarity of each, from -1 to 1: computed in ``float64``, rounded to ``float32``; the same on every processor."""
+    @property
+    def exact(self) -> bool:
+        """Whether nothing at or above the threshold can have been missed."""
+    @property
+    def verified_fraction(self) -> float:
+        """The share of the namespace's entries whose vectors were read, 0 to 1: the price of the proof.
+
+        1.0 in namespaces of some thousand entries and of short vectors, which are read whole.
+        """
+    def __len__(self) -> int: ...
+
+@final
+class VectorQuery:
+    """A vector that was checked once and may be searched for many times. `VectorIndex.prepare` makes it. Immutable."""
+
+    @property
+    def dim(self) -> int:
+        """How many numbers the vector has."""
+
+@disjoint_base
+class VectorIndex:
+    """An index of vectors by cosine similarity. A search misses no live entry at or above its threshold.
+
+    Ids are whole numbers of 64 bits, unique over all namespaces. A vector is a numpy array of ``float32``, ``float16`` or
+    ``float64`` (used as ``float32``) or a list of numbers, of any length but 0. Entries may be added and removed at any
+    time, from any thread; a search sees the namespace as it was at one moment and stalls no writer, nor is it stalled by
+    one for longer than it takes to add a thousand entries. A namespace is a name; one without entries does not exist,
+    costs nothing and finds nothing.
+
+    A search reads two bits of each of some coordinates of every entry of the namespace, proves by a bound that most are
+    below the threshold, and compares the rest: O(entries), about a nanosecond each where ``min_similarity`` is high. An
+    entry of 384 numbers takes about 2.0 kB. The interpreter lock is released where more than half a millisecond is
+    predicted. Wherever a vector is expected, `sparecall.errors.InvalidArgument` is raised for another number of
+    dimensions, NaN, infinity or zeros alone, with the row's number, and ``TypeError`` for arrays of another type.
+    Codes: Lloyd-Max quantisers on principal directions found by subspace iteration.
+    """
+
+    def __new__(cls, dim: int, *, clock: Callable[[], float] | None = None) -> Self:
+        """Make an empty index for vectors of ``dim`` numbers, 1 to 16384.
+
+        ``clock``: returns seconds, as ``time.time`` does, which is used without one; ``expires_at`` is compared with it.
+
+        Raises `sparecall.errors.InvalidArgument` for another ``dim``.
+        """
+
+    @property
+    def dim(self) -> int:
+        """How many numbers a vector has."""
+
+    def add(self, id: int, vector: _Vector, *, namespace: str = "", expires_at: float | None = None) -> None:  # noqa: A002
+        """Store ``vector`` under ``id``, in place of an entry that was there, in whichever namespace.
+
+        From the second ``expires_at`` on it is not found; its memory is reclaimed by later additions. O(dim), and now and
+        then a block of 64 entries is encoded. Raises `sparecall.errors.InvalidArgument` (the vector, an id beyond 64 bits,
+        a negative or NaN ``expires_at``).
+        """
+
+    def add_many(
+        self,
+        ids: NDArray[np.int64] | Iterable[int],
+        matrix: _Matrix,
+        *,
+        namespace: str = "",
+        expires_at: float | None = None,
+    ) -> None:
+        """Store each row of ``matrix`` under the id beside it, as `add` would in turn, or none where one is refused.
+
+        The rows are copied first; the interpreter lock is released for the rest, about 3 microseconds a row. Raises
+        `sparecall.errors.InvalidArgument` as `add` does, and where there are more or fewer ids than rows.
+        """
+
+    def remove(self, id: int) -> bool:  # noqa: A002
+        """Remove the entry under ``id``, in whichever namespace; return whether there was one. O(1)."""
+
+    def remove_many(self, ids: NDArray[np.int64] | Iterable[int]) -> int:
+        """Remove the entries under ``ids`` and return how many there were. O(ids)."""
+
+    def prepare(self, vector: _Vector) -> VectorQuery:
+        """Check a vector once, for several searches."""
+
+    def search(
+        self,
+        vector: _Vector | VectorQuery,
+        *,
+        k: int = 1,
+        min_similarity: float = -1.0,
+        namespace: str = "",
+        exact: bool = True,
+    ) -> Matches:
+        """Return the ``k`` live entries of the namespace most similar to ``vector``, none below ``min_similarity``.
+
+        ``exact=True``: no live entry that belongs to the answer is missed; this is proven for every entry that was not
+        compared. ``exact=False`` bets that what the codes leave out is at most half as much as it could be: faster below
+        ``min_similarity=0.8``, and an entry may be missed. A similarity is the sum of the exact products of the ``float32``
+        values in 32 partial sums of ``float64``, divided by both lengths, rounded to ``float32``; it is within 4e-8 of the
+        true cosine, and compared with ``min_similarity`` as it is returned.
+
+        Raises `sparecall.errors.InvalidArgument` (the vector, ``k`` below 1, ``min_similarity`` outside -1 to 1).
+        """
+
+    def search_many(
+        self,
+        vectors: _Matrix | Sequence[VectorQuery],
+        *,
+        k: int = 1,
+        min_similarity: float = -1.0,
+        namespace: str = "",
+        exact: bool = True,
+    ) -> list[Matches]:
+        """Return what `search` finds for each row, or each prepared query; eight at a time share a pass over the entries."""
+
+    def predict_seconds(self, *, queries: int = 1, min_similarity: float = -1.0, namespace: str = "") -> float:
+        """Return about how many seconds so many searches of the namespace would take. O(entries / 1000)."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index as it is at this moment to ``path``, in place of a file that was there.
+
+        The file is written beside, flushed to disk and renamed: a process that is killed meanwhile, or a disk that is full,
+        leaves the old file or the new one. It is readable by its owner alone. Searches and changes go on; the interpreter
+        lock is released. The vectors of removed entries are not in the file. O(bytes), about 2.0 kB an entry of 384
+        numbers. Raises ``OSError``; then a file that was there is as it was.
+        """
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, clock: Callable[[], float] | None = None) -> Self:
+        """Return the index that was saved to ``path``; it finds what that found, alike to the last bit.
+
+        All of the file is checked, with the interpreter lock released. Vectors then stay in the file, which is mapped into
+        memory, until their chunk of 1024 changes; so nobody may write into the file or cut it while the index is in use.
+        To replace it, as `save` does, is safe. Lives go on by the wall clock. ``clock`` is as in the constructor. O(bytes).
+
+        Raises `sparecall.errors.IndexFileError` for a file that is damaged, cut short, of another version or no saved
+        index, and ``OSError``. Checksums tell accidents, not forgers: of a forged file all numbers are checked for what
+        could harm the process, but not whether its codes belong to its vectors.
+        """
+
+    def __len__(self) -> int: ...
+    def __contains__(self, id: int, /) -> bool: ...  # noqa: A002
 
 # --- metrics -------------------------------------------------------------------------------------
 

@@ -66,6 +66,12 @@ class SnapshotError(SparecallError, ValueError):
     __slots__ = ()
 
 
+class IndexFileError(SparecallError, ValueError):
+    """A saved index that cannot be loaded: damaged, cut short, or of another version. Nothing was loaded."""
+
+    __slots__ = ()
+
+
 class TokenizerFileError(SparecallError, ValueError):
     """A tokenizer's file that cannot be loaded: damaged, beyond a limit, or of a kind that is not supported. Nothing was loaded."""
 

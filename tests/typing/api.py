@@ -9,6 +9,7 @@ import sparecall
 from sparecall import digest, pipeline, tokens
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
+from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
 
 assert_type(sparecall.__version__, str)
@@ -38,6 +39,14 @@ assert_type(objects.load("path", decode=lambda content: [content.decode()]), int
 objects["a"] = []  # type: ignore[index]
 objects["a", 1] = {}  # type: ignore[assignment]
 objects.get(5)  # type: ignore[call-overload]
+
+index = VectorIndex(2, clock=lambda: 0.0)
+assert_type(index.search([1.0, 2.0], k=3, min_similarity=0.5), Matches)
+assert_type(index.search_many([[1.0, 2.0]]), list[Matches])
+assert_type(index.prepare([1, 2]), VectorQuery)
+assert_type(index.search(index.prepare([1, 2])).ids, tuple[int, ...])
+assert_type(index.search([1, 2]).similarities, tuple[float, ...])
+assert_type(index.remove(1), bool)
 
 registry = Registry(max_series=1)
 assert_type(registry.counter("c", "help"), Family[Counter])

@@ -19,6 +19,15 @@ pub(crate) enum Clock {
 pub(crate) struct Now(Option<u64>);
 
 impl Clock {
+    /// The coarse clock, or the callable given.
+    pub(crate) fn given(clock: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+        match clock {
+            None => Ok(Self::Coarse),
+            Some(clock) if clock.is_callable() => Ok(Self::Injected(clock.unbind())),
+            Some(clock) => Err(crate::error::wrong_type("clock", "a callable that returns seconds", &clock)),
+        }
+    }
+
     #[inline]
     pub(crate) fn read(&self, py: Python<'_>) -> PyResult<Now> {
         match self {

@@ -33,6 +33,7 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Error::InvalidArgument { .. } => raise(py, "InvalidArgument", message, None),
         Error::UnknownName { .. } => raise(py, "UnknownName", message, None),
         Error::Snapshot { .. } => raise(py, "SnapshotError", message, None),
+        Error::IndexFile { .. } => raise(py, "IndexFileError", message, None),
         Error::TokenizerFile { .. } => raise(py, "TokenizerFileError", message, None),
         _ => raise(py, "InternalError", message, None),
     }

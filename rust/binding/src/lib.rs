@@ -6,6 +6,7 @@ mod digest;
 mod error;
 mod fastcall;
 mod file;
+mod index;
 mod metrics;
 mod text;
 mod tokens;
@@ -24,6 +25,8 @@ mod _core {
     use crate::cache::{BytesCache, Cache, CacheStats};
     #[pymodule_export]
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
+    #[pymodule_export]
+    use crate::index::{Matches, VectorIndex, VectorQuery};
     #[pymodule_export]
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
     #[pymodule_export]

@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub enum Level {
     /// Portable code only.
     Scalar = 1,
-    /// AVX2 and BMI2, each tested.
+    /// AVX2, BMI2 and FMA, each tested.
     Avx2 = 2,
     /// AVX-512 F, BW, VL and DQ, each tested, on top of AVX2.
     Avx512 = 3,
+    /// AVX-512 VBMI and VNNI, each tested, on top of AVX-512: Ice Lake, Zen 4 and later.
+    Avx512Vbmi = 4,
 }
 
 impl Level {
     /// Every level, lowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Avx512Vbmi];
 
     /// The name used in `build_info()`.
     pub const fn name(self) -> &'static str {
@@ -24,6 +26,7 @@ impl Level {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Vbmi => "avx512vbmi",
         }
     }
 
@@ -43,6 +46,7 @@ pub fn level() -> Level {
         1 => Level::Scalar,
         2 => Level::Avx2,
         3 => Level::Avx512,
+        4 => Level::Avx512Vbmi,
         _ => set(detect()),
     }
 }
@@ -51,12 +55,20 @@ pub fn level() -> Level {
 pub fn detect() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") {
-            let wide = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512dq");
-            return if wide { Level::Avx512 } else { Level::Avx2 };
+        let avx2 =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("fma");
+        let avx512 = avx2
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq");
+        let vbmi = avx512 && is_x86_feature_detected!("avx512vbmi") && is_x86_feature_detected!("avx512vnni");
+        if avx2 {
+            return match (avx512, vbmi) {
+                (_, true) => Level::Avx512Vbmi,
+                (true, false) => Level::Avx512,
+                (false, false) => Level::Avx2,
+            };
         }
     }
     Level::Scalar

@@ -16,6 +16,8 @@ pub enum Error {
     Corrupt { what: &'static str },
     /// A cache snapshot that cannot be used; nothing of it was.
     Snapshot { what: &'static str },
+    /// A saved index that cannot be loaded; nothing of it was.
+    IndexFile { what: &'static str },
     /// A tokenizer's file that cannot be loaded; nothing of it was.
     TokenizerFile { what: String },
 }
@@ -27,6 +29,12 @@ impl fmt::Display for Error {
             Self::InvalidArgument { name, value, limit } => write!(out, "{name} is {value}; {limit}"),
             Self::UnknownName { kind, name, known } => write!(out, "unknown {kind} {name:?}; known: {known}"),
             Self::Corrupt { what } => write!(out, "{what} is corrupt; reinstall or rebuild it"),
+            Self::IndexFile { what } => {
+                write!(
+                    out,
+                    "the index file cannot be loaded: {what}; nothing was loaded; use an older file or fill the index anew"
+                )
+            }
             Self::TokenizerFile { what } => write!(out, "the tokenizer file cannot be loaded: {what}"),
             Self::Snapshot { what } => {
                 write!(

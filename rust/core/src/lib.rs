@@ -7,5 +7,6 @@ pub mod cache;
 pub mod cpu;
 pub mod digest;
 pub mod error;
+pub mod index;
 pub mod metrics;
 pub mod tokens;

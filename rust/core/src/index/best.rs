@@ -1,0 +1,68 @@
+//! The k best entries found so far, and the similarity that another must reach.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+/// One entry found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    /// The entry's id.
+    pub id: i64,
+    /// Its similarity to the query.
+    pub similarity: f32,
+}
+
+impl Eq for Hit {}
+
+impl Ord for Hit {
+    /// Better hits are less: higher similarity first, then lower id.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.similarity.total_cmp(&self.similarity).then(self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Hit {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Keeps the `k` best of the hits at or above a similarity.
+pub(super) struct Best {
+    k: usize,
+    min_similarity: f64,
+    /// The worst on top.
+    hits: BinaryHeap<Hit>,
+}
+
+impl Best {
+    pub(super) fn new(k: usize, min_similarity: f64) -> Self {
+        Self { k, min_similarity, hits: BinaryHeap::new() }
+    }
+
+    /// The least similarity that can still count.
+    pub(super) fn threshold(&self) -> f64 {
+        match self.hits.peek() {
+            Some(worst) if self.hits.len() == self.k => self.min_similarity.max(f64::from(worst.similarity)),
+            _ => self.min_similarity,
+        }
+    }
+
+    /// Keeps the hit where it is among the best.
+    pub(super) fn offer(&mut self, hit: Hit) {
+        if f64::from(hit.similarity) < self.min_similarity {
+            return;
+        }
+        if self.hits.len() < self.k {
+            self.hits.push(hit);
+        } else if let Some(mut worst) = self.hits.peek_mut()
+            && hit < *worst
+        {
+            *worst = hit;
+        }
+    }
+
+    pub(super) fn into_hits(self) -> Vec<Hit> {
+        self.hits.into_sorted_vec()
+    }
+}

@@ -1,0 +1,291 @@
+//! A search: screen by codes, verify by bytes, decide by the original values.
+//!
+//! Up to eight queries share one pass over the codes. Each keeps its own threshold, which rises as it finds entries.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use super::best::{Best, Hit};
+use super::bound::{MARGIN, Screener};
+use super::chunk::{CHUNK, Chunk};
+use super::codes::Codes;
+use super::kernels::{self, BLOCK, Screen, TILE};
+use super::projection::Projection;
+use super::vector::Query;
+
+/// Candidates whose bytes are asked for before they are needed.
+const AHEAD: usize = 8;
+
+/// Below such thresholds the codes prove little, and most entries are read.
+const PROVABLE: f64 = 0.7;
+
+/// What is asked of an index.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// At most so many hits.
+    pub k: usize,
+    /// None below.
+    pub min_similarity: f64,
+    /// Whether every entry at or above the threshold must be found.
+    pub exact: bool,
+    /// Entries that expire at or before this are not returned.
+    pub now: u64,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Best first; of equally similar ones the lowest id first.
+    pub hits: Vec<Hit>,
+    /// Entries whose vectors were read: what the codes could not prove to be below the threshold.
+    pub verified: usize,
+    /// Entries of the namespace.
+    pub living: usize,
+}
+
+impl Found {
+    /// The share of live entries whose vectors were read; 0 where there are none.
+    pub fn verified_fraction(&self) -> f64 {
+        if self.living == 0 { 0.0 } else { self.verified as f64 / self.living as f64 }
+    }
+}
+
+/// A namespace as it was at one moment; later changes of the index do not show in it.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(super) chunks: Arc<Vec<Chunk>>,
+    pub(super) living: usize,
+}
+
+impl Snapshot {
+    /// Entries that live, expired ones not yet met among them.
+    pub fn len(&self) -> usize {
+        self.living
+    }
+
+    /// Whether none live.
+    pub fn is_empty(&self) -> bool {
+        self.living == 0
+    }
+
+    /// Entries that take memory: those that live, and removed ones whose chunk has not been emptied yet.
+    pub fn slots(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.rows.len()).sum()
+    }
+
+    /// Whether codes ought to spare a search with this threshold most of the work.
+    pub fn is_spared(&self, min_similarity: f64) -> bool {
+        min_similarity >= PROVABLE && 2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
+    }
+
+    /// About how many nanoseconds so many queries take.
+    pub fn predict(&self, queries: usize, min_similarity: f64) -> f64 {
+        let encoded = self.chunks.iter().map(Chunk::encoded).sum::<usize>() as f64;
+        let flat = (self.living as f64 - encoded).max(0.0);
+        let each = if min_similarity < PROVABLE { 40.0 } else { 1.0 };
+        queries as f64 * (5_000.0 + each * encoded + 12.0 * flat)
+    }
+
+    /// What each of the queries finds.
+    pub fn search<Q: Borrow<Query>>(&self, queries: &[Q], options: &Options) -> Vec<Found> {
+        let mut found = Vec::with_capacity(queries.len());
+        for tile in queries.chunks(TILE) {
+            let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query.borrow(), options)).collect();
+            let mut screeners: Vec<(Arc<Projection>, Vec<Screener>)> = Vec::new();
+            let mut scores = vec![0; seekers.len() * CHUNK];
+            // What the screen leaves of a chunk is refined after the next was screened, and verified one later: by then the
+            // memory asked for is at hand.
+            let mut screened: Option<(&Chunk, usize)> = None;
+            let mut refined: Option<(&Chunk, usize)> = None;
+            for (position, chunk) in self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.living > 0) {
+                let mut now = None;
+                if let Some(next) = self.chunks.get(position + 1).and_then(|next| next.codes.as_ref()) {
+                    (kernels::get().prefetch)(next.bytes.as_ptr(), kernels::AHEAD);
+                }
+                if let Some(codes) = &chunk.codes {
+                    let of = |(projection, _): &(Arc<Projection>, _)| Arc::ptr_eq(projection, &codes.projection);
+                    let at = screeners.iter().position(of).unwrap_or_else(|| {
+                        screeners.push((codes.projection.clone(), prepare(&codes.projection, tile, options)));
+                        screeners.len() - 1
+                    });
+                    screen(chunk, codes, &screeners[at].1, &mut seekers, &mut scores);
+                    now = Some((chunk, at));
+                }
+                for seeker in &mut seekers {
+                    seeker.scan(chunk);
+                }
+                step(screened, refined, &screeners, &mut seekers);
+                (refined, screened) = (screened, now);
+            }
+            step(screened, refined, &screeners, &mut seekers);
+            step(None, screened, &screeners, &mut seekers);
+            found.extend(seekers.into_iter().map(|seeker| Found {
+                hits: seeker.best.into_hits(),
+                verified: seeker.verified,
+                living: self.living,
+            }));
+        }
+        found
+    }
+}
+
+/// The queries' sides of the bound for one projection.
+fn prepare<Q: Borrow<Query>>(projection: &Projection, queries: &[Q], options: &Options) -> Vec<Screener> {
+    let heads = match queries {
+        [query] => projection.apply(&query.borrow().unit),
+        _ => projection.apply(&queries.iter().flat_map(|query| &query.borrow().unit).copied().collect::<Vec<_>>()),
+    };
+    heads.chunks_exact(projection.head).map(|head| Screener::new(projection, head, options.exact)).collect()
+}
+
+/// Lets each seeker verify what is left of one chunk, and refine what the screen left of the next.
+fn step(
+    screened: Option<(&Chunk, usize)>,
+    refined: Option<(&Chunk, usize)>,
+    screeners: &[(Arc<Projection>, Vec<Screener>)],
+    seekers: &mut [Seeker<'_>],
+) {
+    for (query, seeker) in seekers.iter_mut().enumerate() {
+        if let Some((chunk, _)) = refined {
+            seeker.verify(chunk);
+        }
+        if let Some((chunk, at)) = screened {
+            seeker.refine(chunk, &screeners[at].1[query]);
+        }
+        std::mem::swap(&mut seeker.candidates, &mut seeker.screened);
+    }
+}
+
+/// Screens the encoded entries of a chunk for all seekers and notes for each what is left.
+fn screen(chunk: &Chunk, codes: &Codes, screeners: &[Screener], seekers: &mut [Seeker<'_>], scores: &mut [i32]) {
+    let (blocks, entries) = (codes.blocks(), codes.blocks() * BLOCK);
+    let mut masks = [[0; CHUNK / BLOCK]; TILE];
+    let mut screens = Vec::with_capacity(TILE);
+    for (((screener, seeker), scores), masks) in
+        screeners.iter().zip(&*seekers).zip(scores.chunks_exact_mut(CHUNK)).zip(&mut masks)
+    {
+        screens.push(Screen {
+            tables: &screener.tables,
+            threshold: screener.threshold(seeker.best.threshold()),
+            scores: &mut scores[..entries],
+            masks: &mut masks[..blocks],
+        });
+    }
+    (kernels::get().screen)(&codes.screened(), &mut screens);
+    for ((seeker, scores), masks) in seekers.iter_mut().zip(scores.chunks_exact(CHUNK)).zip(&masks) {
+        seeker.candidates.clear();
+        for (block, (&mask, &always)) in masks.iter().zip(&codes.always).enumerate() {
+            let mut left = (mask | always) & chunk.live[block];
+            while left != 0 {
+                let at = left.trailing_zeros() as usize;
+                left &= left - 1;
+                let score = if always >> at & 1 == 1 { i32::MAX } else { scores[block * BLOCK + at] };
+                let slot = block * BLOCK + at;
+                (kernels::get().prefetch)(codes.sharp[slot..].as_ptr().cast(), 1);
+                seeker.candidates.push((score, slot as u32));
+            }
+        }
+    }
+}
+
+/// One query on its way through the chunks.
+struct Seeker<'a> {
+    query: &'a Query,
+    best: Best,
+    now: u64,
+    verified: usize,
+    /// Scores and slots that the screen left of the chunk just screened, and of the one before.
+    candidates: Vec<(i32, u32)>,
+    screened: Vec<(i32, u32)>,
+    /// Similarities that entries of the chunk before those may have at most, and their slots.
+    refined: Vec<(f32, u32)>,
+}
+
+impl<'a> Seeker<'a> {
+    fn new(query: &'a Query, options: &Options) -> Self {
+        let best = Best::new(options.k, options.min_similarity);
+        Self {
+            query,
+            best,
+            now: options.now,
+            verified: 0,
+            candidates: Vec::new(),
+            screened: Vec::new(),
+            refined: Vec::new(),
+        }
+    }
+
+    /// Keeps of what the screen left what the sharper bound leaves too.
+    fn refine(&mut self, chunk: &Chunk, screener: &Screener) {
+        let Some(codes) = &chunk.codes else { return };
+        let threshold = self.best.threshold();
+        for &(score, slot) in &self.screened {
+            let at = slot as usize;
+            let mut bound = f64::INFINITY;
+            if score < i32::MAX {
+                let pair = [codes.pairs[2 * at], codes.pairs[2 * at + 1]];
+                bound = screener.sharper(score, pair, codes.sharp[at]);
+                if bound < threshold {
+                    continue;
+                }
+            }
+            if self.refined.len() < AHEAD {
+                chunk.rows.prefetch(at);
+            }
+            self.refined.push(((bound as f32).next_up(), slot));
+        }
+        self.screened.clear();
+    }
+
+    /// Verifies what is left of a chunk, the most promising first, until the threshold has risen above the rest.
+    fn verify(&mut self, chunk: &Chunk) {
+        let mut refined = std::mem::take(&mut self.refined);
+        if refined.len() > 1 {
+            refined.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
+        }
+        for (at, &(bound, slot)) in refined.iter().enumerate() {
+            if let Some(&(_, soon)) = refined.get(at + AHEAD) {
+                chunk.rows.prefetch(soon as usize);
+            }
+            if f64::from(bound) < self.best.threshold() {
+                break;
+            }
+            let mut product = [0];
+            chunk.rows.products(self.query, slot as usize, &mut product);
+            self.verified += 1;
+            self.weigh(chunk, slot as usize, product[0]);
+        }
+        refined.clear();
+        self.refined = refined;
+    }
+
+    /// Verifies every entry that has no codes.
+    fn scan(&mut self, chunk: &Chunk) {
+        let mut products = [0; BLOCK];
+        let end = chunk.rows.len();
+        for start in (chunk.encoded()..end).step_by(BLOCK) {
+            let mut live = chunk.live[start / BLOCK];
+            let products = &mut products[..BLOCK.min(end - start)];
+            if live != 0 {
+                chunk.rows.products(self.query, start, products);
+                self.verified += live.count_ones() as usize;
+            }
+            while live != 0 {
+                let at = live.trailing_zeros() as usize;
+                live &= live - 1;
+                self.weigh(chunk, start + at, products[at]);
+            }
+        }
+    }
+
+    /// Decides an entry whose bytes make this product.
+    #[inline]
+    fn weigh(&mut self, chunk: &Chunk, slot: usize, product: i32) {
+        let rows = &*chunk.rows;
+        if rows.at_most(slot, self.query, product) < self.best.threshold() - MARGIN || rows.expires_at[slot] <= self.now
+        {
+            return;
+        }
+        self.best.offer(Hit { id: rows.ids[slot], similarity: rows.similarity(slot, self.query) });
+    }
+}
