@@ -41,7 +41,7 @@
 //! `f64` in 32 lanes and one order, over the product of the two lengths (computed likewise), rounded to `f32`. It is the
 //! same on every processor, and within 4e-8 of the true cosine; `MARGIN` covers that and the `f64` arithmetic above.
 
-use super::kernels::{QUAD_TABLES, Tables};
+use super::kernels::{LINE, Line, QUAD_TABLES, Tables};
 use super::projection::Projection;
 
 /// How far below a threshold the bounds still let pass: the rounding of a similarity to `f32` (3e-8) and of `f64` sums.
@@ -170,11 +170,11 @@ impl Screener {
         }
         let step = (widest / 254.4).max(1e-6);
         let per_step = 1.0 / step;
-        let mut sums = vec![0; projection.head / 16 * QUAD_TABLES];
+        let mut sums = vec![Line([0; LINE]); projection.head / 16 * QUAD_TABLES / LINE];
         for (pair, values) in values.chunks_exact(16).enumerate() {
             // Pairs of a quad in turn: low nibble, high nibble, of four bytes.
-            let at = pair / 8 * QUAD_TABLES + pair % 2 * 64 + pair % 8 / 2 * 16;
-            for (sum, value) in sums[at..at + 16].iter_mut().zip(values) {
+            let (line, at) = (pair / 8 * QUAD_TABLES / LINE + pair % 2, pair % 8 / 2 * 16);
+            for (sum, value) in sums[line].0[at..at + 16].iter_mut().zip(values) {
                 // The nearest whole number to a half more is not below the value; it stands in the last bits of the sum.
                 *sum = (value * per_step + (0.5 + WHOLE)).to_bits() as u8;
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bound::{self, Sharp};
-use super::kernels::{BLOCK, PAIRS, QUAD, QUAD_CODES, Screened};
+use super::kernels::{BLOCK, LINE, Line, PAIRS, QUAD, QUAD_CODES, Screened};
 use super::projection::Projection;
 use super::rows::Rows;
 
@@ -12,7 +12,7 @@ use super::rows::Rows;
 pub(super) struct Codes {
     pub(super) projection: Arc<Projection>,
     /// Whole blocks, as `Screened` has them.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Vec<Line>,
     /// Of each entry the bytes for `near` and `rest`.
     pub(super) pairs: Vec<u8>,
     /// Of each entry what the sharper bound needs.
@@ -53,7 +53,7 @@ impl Codes {
         let start = self.blocks() * BLOCK;
         let heads = projection.apply(&rows.units(start..start + BLOCK, projection.dim));
         let first = self.bytes.len();
-        self.bytes.resize(first + projection.head / QUAD * QUAD_CODES, 0);
+        self.bytes.resize(first + projection.head / QUAD * QUAD_CODES / LINE, Line([0; LINE]));
         let codes = &mut self.bytes[first..];
         let mut pairs = [255u8; PAIRS];
         let mut always = 0;
@@ -63,8 +63,8 @@ impl Codes {
                 chosen[at] = projection.code(at, value);
             }
             for (byte, four) in chosen.chunks_exact(4).enumerate() {
-                codes[byte / 4 * QUAD_CODES + slot * 4 + byte % 4] =
-                    four[0] | four[1] << 2 | four[2] << 4 | four[3] << 6;
+                let at = byte / 4 * QUAD_CODES + slot * 4 + byte % 4;
+                codes[at / LINE].0[at % LINE] = four[0] | four[1] << 2 | four[2] << 4 | four[3] << 6;
             }
             self.sharp.push(bound::sharp(projection, head, |at| chosen[at]));
             let (near, rest) = bound::distances(projection, head, |at| chosen[at]);

@@ -100,7 +100,7 @@ impl Snapshot {
             for (position, chunk) in self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.living > 0) {
                 let mut now = None;
                 if let Some(next) = self.chunks.get(position + 1).and_then(|next| next.codes.as_ref()) {
-                    (kernels::get().prefetch)(next.bytes.as_ptr(), kernels::AHEAD);
+                    (kernels::get().prefetch)(next.bytes.as_ptr().cast(), kernels::AHEAD);
                 }
                 if let Some(codes) = &chunk.codes {
                     let of = |(projection, _): &(Arc<Projection>, _)| Arc::ptr_eq(projection, &codes.projection);
