@@ -96,12 +96,13 @@ fn main() {
         alone / tiled
     );
     if std::env::var_os("IX_LOOP").is_some() {
-        for _ in 0..30 {
+        let n: usize = std::env::var("IX_LOOP").unwrap_or_default().parse().unwrap_or(1);
+        for _ in 0..(if n == 1 { 3_000_000 / entries } else { 0 }) {
             for query in &queries {
                 whole.search(&[query], &options);
             }
         }
-        for _ in 0..0 {
+        for _ in 0..(if n == 8 { 3_000_000 / entries } else { 0 }) {
             for query in queries.chunks_exact(8) {
                 whole.search(query, &options);
             }

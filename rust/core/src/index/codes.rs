@@ -44,8 +44,11 @@ impl Codes {
         }
     }
 
-    pub(super) fn screened(&self) -> Screened<'_> {
-        Screened { quads: self.projection.head / QUAD, codes: &self.bytes, pairs: &self.pairs }
+    /// For the screen, with the codes that are screened next.
+    pub(super) fn screened<'a>(&'a self, next: Option<&'a Self>) -> Screened<'a> {
+        let after = next.unwrap_or(self);
+        let next = (&after.bytes[..], &after.pairs[..]);
+        Screened { quads: self.projection.head / QUAD, codes: &self.bytes, pairs: &self.pairs, next }
     }
 
     fn push_block(&mut self, rows: &Rows) {

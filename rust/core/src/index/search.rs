@@ -99,16 +99,17 @@ impl Snapshot {
             let mut refined: Option<(&Chunk, usize)> = None;
             for (position, chunk) in self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.living > 0) {
                 let mut now = None;
-                if let Some(next) = self.chunks.get(position + 1).and_then(|next| next.codes.as_ref()) {
-                    (kernels::get().prefetch)(next.bytes.as_ptr().cast(), kernels::AHEAD);
+                if let Some(codes) = self.chunks.get(position + 2).and_then(|chunk| chunk.codes.as_ref()) {
+                    (kernels::get().prefetch)(Arc::as_ptr(codes).cast(), size_of::<Codes>());
                 }
+                let next = self.chunks.get(position + 1).and_then(|chunk| chunk.codes.as_deref());
                 if let Some(codes) = &chunk.codes {
                     let of = |(projection, _): &(Arc<Projection>, _)| Arc::ptr_eq(projection, &codes.projection);
                     let at = screeners.iter().position(of).unwrap_or_else(|| {
                         screeners.push((codes.projection.clone(), prepare(&codes.projection, tile, options)));
                         screeners.len() - 1
                     });
-                    screen(chunk, codes, &screeners[at].1, &mut seekers, &mut scores);
+                    screen(chunk, (codes, next), &screeners[at].1, &mut seekers, &mut scores);
                     now = Some((chunk, at));
                 }
                 for seeker in &mut seekers {
@@ -157,7 +158,13 @@ fn step(
 }
 
 /// Screens the encoded entries of a chunk for all seekers and notes for each what is left.
-fn screen(chunk: &Chunk, codes: &Codes, screeners: &[Screener], seekers: &mut [Seeker<'_>], scores: &mut [i32]) {
+fn screen(
+    chunk: &Chunk,
+    (codes, next): (&Codes, Option<&Codes>),
+    screeners: &[Screener],
+    seekers: &mut [Seeker<'_>],
+    scores: &mut [i32],
+) {
     let (blocks, entries) = (codes.blocks(), codes.blocks() * BLOCK);
     let mut masks = [[0; CHUNK / BLOCK]; TILE];
     let mut screens = Vec::with_capacity(TILE);
@@ -171,7 +178,7 @@ fn screen(chunk: &Chunk, codes: &Codes, screeners: &[Screener], seekers: &mut [S
             masks: &mut masks[..blocks],
         });
     }
-    (kernels::get().screen)(&codes.screened(), &mut screens);
+    (kernels::get().screen)(&codes.screened(next), &mut screens);
     for ((seeker, scores), masks) in seekers.iter_mut().zip(scores.chunks_exact(CHUNK)).zip(&masks) {
         seeker.candidates.clear();
         for (block, (&mask, &always)) in masks.iter().zip(&codes.always).enumerate() {
@@ -261,6 +268,9 @@ impl<'a> Seeker<'a> {
 
     /// Verifies every entry that has no codes.
     fn scan(&mut self, chunk: &Chunk) {
+        if chunk.encoded() == CHUNK {
+            return;
+        }
         let mut products = [0; BLOCK];
         let end = chunk.rows.len();
         for start in (chunk.encoded()..end).step_by(BLOCK) {

@@ -24,8 +24,8 @@ pub(super) const QUAD_CODES: usize = 4 * BLOCK;
 pub(super) const PAIRS: usize = 2 * BLOCK;
 /// At most this many queries share one pass of `screen`.
 pub(super) const TILE: usize = 8;
-/// Bytes of codes asked for before they are needed: processors by themselves do not look beyond a page.
-pub(super) const AHEAD: usize = 3072;
+/// Blocks whose codes are asked for before they are needed: processors by themselves do not look beyond a page.
+const AHEAD: usize = 2;
 /// Partial sums of `exact`.
 pub(super) const LANES: usize = 32;
 
@@ -44,9 +44,20 @@ pub(super) struct Screened<'a> {
     pub(super) quads: usize,
     pub(super) codes: &'a [Line],
     pub(super) pairs: &'a [u8],
+    /// The codes and pairs that are screened next.
+    pub(super) next: (&'a [Line], &'a [u8]),
 }
 
 impl Screened<'_> {
+    /// Where the codes and pairs of the block stand that is to be asked for at `block`; an address only, of whatever is there.
+    #[inline]
+    fn ahead(&self, block: usize) -> (*const u8, *const u8) {
+        let (blocks, at) = (self.pairs.len() / PAIRS, block + AHEAD);
+        let ((codes, pairs), at) = if at < blocks { ((self.codes, self.pairs), at) } else { (self.next, at - blocks) };
+        let codes = codes.as_ptr().wrapping_add(at * self.quads * QUAD_CODES / LINE);
+        (codes.cast(), pairs.as_ptr().wrapping_add(at * PAIRS))
+    }
+
     pub(super) fn blocks(&self) -> usize {
         assert!(self.codes.len() * LINE == self.pairs.len() / PAIRS * self.quads * QUAD_CODES);
         self.pairs.len() / PAIRS

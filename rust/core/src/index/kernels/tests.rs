@@ -96,7 +96,7 @@ proptest! {
         let lines = |bytes: Vec<u8>| -> Vec<Line> { bytes.as_chunks().0.iter().copied().map(Line).collect() };
         let codes = Guarded::new(&lines(bytes(blocks * quads * QUAD_CODES)));
         let pairs = Guarded::new(&bytes(blocks * PAIRS));
-        let data = Screened { quads, codes: &codes, pairs: &pairs };
+        let data = Screened { quads, codes: &codes, pairs: &pairs, next: (&[], &pairs) };
         let tables: Vec<(Vec<Line>, [i16; 2])> = (0..queries).map(|_| {
             let sums = lines(bytes(quads * QUAD_TABLES));
             let factors = bytes(4);
