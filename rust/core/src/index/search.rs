@@ -178,7 +178,8 @@ fn screen(
             masks: &mut masks[..blocks],
         });
     }
-    (kernels::get().screen)(&codes.screened(next), &mut screens);
+    let kernels = kernels::get();
+    (kernels.screen)(&codes.screened(next), &mut screens);
     for ((seeker, scores), masks) in seekers.iter_mut().zip(scores.chunks_exact(CHUNK)).zip(&masks) {
         seeker.candidates.clear();
         for (block, (&mask, &always)) in masks.iter().zip(&codes.always).enumerate() {
@@ -188,7 +189,7 @@ fn screen(
                 left &= left - 1;
                 let score = if always >> at & 1 == 1 { i32::MAX } else { scores[block * BLOCK + at] };
                 let slot = block * BLOCK + at;
-                (kernels::get().prefetch)(codes.sharp[slot..].as_ptr().cast(), 1);
+                (kernels.prefetch)(codes.sharp[slot..].as_ptr().cast(), 1);
                 seeker.candidates.push((score, slot as u32));
             }
         }

@@ -142,9 +142,10 @@ unsafe fn dots_avx2(rows: &[u8], query: &[i8], out: &mut [i32]) {
 }
 
 pub(super) fn prefetch(from: *const u8, bytes: usize) {
-    for at in (0..bytes).step_by(64) {
+    let into_line = from.addr() % LINE;
+    for at in (0..into_line + bytes).step_by(LINE) {
         // SAFETY: a hint, which no address can make fail; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(at).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_sub(into_line).wrapping_add(at).cast()) };
     }
 }
 
