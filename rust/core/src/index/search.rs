@@ -55,6 +55,8 @@ impl Found {
 pub struct Snapshot {
     pub(super) chunks: Arc<Vec<Chunk>>,
     pub(super) living: usize,
+    /// Entries that have codes, dead ones too.
+    pub(super) encoded: usize,
 }
 
 impl Snapshot {
@@ -75,12 +77,12 @@ impl Snapshot {
 
     /// Whether codes ought to spare a search with this threshold most of the work.
     pub fn is_spared(&self, min_similarity: f64) -> bool {
-        min_similarity >= PROVABLE && 2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
+        min_similarity >= PROVABLE && 2 * self.encoded > self.living
     }
 
     /// About how many nanoseconds so many queries take.
     pub fn predict(&self, queries: usize, min_similarity: f64) -> f64 {
-        let encoded = self.chunks.iter().map(Chunk::encoded).sum::<usize>() as f64;
+        let encoded = self.encoded as f64;
         let flat = (self.living as f64 - encoded).max(0.0);
         let each = if min_similarity < PROVABLE { 40.0 } else { 1.0 };
         queries as f64 * (5_000.0 + each * encoded + 12.0 * flat)

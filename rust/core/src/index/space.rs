@@ -31,6 +31,8 @@ pub(super) struct Space {
     pub(super) living: usize,
     /// Entries in chunks, dead ones too.
     slots: usize,
+    /// Of these, with codes.
+    encoded: usize,
     pub(super) projection: Option<Arc<Projection>>,
     fitted_at: usize,
     /// How wide the next head is to be.
@@ -55,6 +57,7 @@ impl Space {
             sparse: Vec::new(),
             living: 0,
             slots: 0,
+            encoded: 0,
             projection: None,
             fitted_at: 0,
             head: fit::first_head(dim),
@@ -66,7 +69,7 @@ impl Space {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot { chunks: self.chunks.clone(), living: self.living }
+        Snapshot { chunks: self.chunks.clone(), living: self.living, encoded: self.encoded }
     }
 
     pub(super) fn chunks(&self) -> &[Chunk] {
@@ -88,10 +91,12 @@ impl Space {
             if chunk.codes.is_none() && slots == 64 {
                 chunk.codes = self.projection.clone().map(|projection| Arc::new(Codes::new(projection)));
             }
+            self.encoded -= chunk.encoded();
             if let Some(codes) = &mut chunk.codes {
                 // Two at a time: a chunk that a job encoded while it grew catches up without a pause.
                 Arc::make_mut(codes).catch_up(&chunk.rows, 2);
             }
+            self.encoded += chunk.encoded();
         }
         self.living += 1;
         self.slots += 1;
@@ -103,6 +108,7 @@ impl Space {
     pub(super) fn insert(&mut self, serial: &mut u64, chunk: Chunk) -> usize {
         *serial += 1;
         (self.living, self.slots) = (self.living + chunk.living, self.slots + chunk.rows.len());
+        self.encoded += chunk.encoded();
         let grows = !chunk.is_full() && self.tail.is_none();
         self.uncoded |= chunk.is_full() && chunk.codes.is_none();
         let chunk = Chunk { serial: *serial, ..chunk };
@@ -142,6 +148,7 @@ impl Space {
         }
         if chunk.living == 0 {
             self.slots -= chunk.rows.len();
+            self.encoded -= chunk.encoded();
             Arc::make_mut(&mut self.chunks)[at] = Chunk::new(0, Rows::default(), None);
             self.tail = self.tail.filter(|&tail| tail != at);
             self.sparse.retain(|&sparse| sparse != at);
@@ -213,6 +220,7 @@ impl Space {
                 chunk.codes = Some(codes);
             }
         }
+        self.encoded = chunks.iter().map(Chunk::encoded).sum();
         self.uncoded = chunks.iter().any(|chunk| chunk.codes.is_none() && chunk.is_full());
         self.working = false;
     }
