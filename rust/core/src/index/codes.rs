@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bound::{self, Sharp};
+use super::chunk::CHUNK;
 use super::kernels::{BLOCK, LINE, Line, PAIRS, QUAD, QUAD_CODES, Screened};
 use super::projection::Projection;
 use super::rows::Rows;
@@ -41,6 +42,12 @@ impl Codes {
     pub(super) fn catch_up(&mut self, rows: &Rows, at_most: usize) {
         for _ in 0..(rows.len() / BLOCK - self.blocks()).min(at_most) {
             self.push_block(rows);
+        }
+        if rows.len() == CHUNK {
+            self.bytes.shrink_to_fit();
+            self.pairs.shrink_to_fit();
+            self.sharp.shrink_to_fit();
+            self.always.shrink_to_fit();
         }
     }
 

@@ -14,6 +14,10 @@ const JUDGED: u32 = 64;
 /// A mean share of verified entries above this asks for a wider head.
 const DEAR: f64 = 0.05;
 
+/// Entries moved out of sparse chunks with each addition: a chunk is emptied before as many more die as it has dead.
+const MOVES: usize = 4;
+const MANY_MOVES: usize = 16;
+
 /// Position and slot of an entry in its namespace.
 pub(super) type Spot = (usize, usize);
 
@@ -98,6 +102,9 @@ impl Space {
             }
             self.encoded += chunk.encoded();
         }
+        if chunk.is_full() {
+            Arc::make_mut(&mut chunk.rows).shrink();
+        }
         self.living += 1;
         self.slots += 1;
         self.settle(at);
@@ -163,11 +170,17 @@ impl Space {
         self.slots > 2 * self.living + CHUNK
     }
 
+    /// How many entries an addition should move out of sparse chunks: more where many chunks became sparse at once, as those
+    /// of one batch do.
+    pub(super) fn moves(&self) -> usize {
+        if 4 * self.slots > 5 * self.living + CHUNK { MANY_MOVES } else { MOVES }
+    }
+
     /// Moves one entry out of a sparse chunk; its id and where it is now.
     pub(super) fn move_one(&mut self, serial: &mut u64) -> Option<(i64, Spot)> {
         let from = *self.sparse.last()?;
         let chunk = &self.chunks[from];
-        let slot = chunk.living_slots().next()?;
+        let slot = chunk.first_living()?;
         let rows = chunk.rows.clone();
         let to = self.push(serial, |tail| tail.push_from(&rows, slot));
         self.kill((from, slot));

@@ -3,9 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{
-    BLOCK, Kernels, LINE, Line, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened, TILE, Tables, for_level, scalar,
-};
+use super::{BLOCK, Kernels, Line, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened, TILE, Tables, for_level, scalar};
 use crate::cpu::{self, Level};
 
 /// A copy of some values whose last byte is the last of a page; the page after cannot be touched.
