@@ -4,7 +4,7 @@
 //! without them vectors are random, with a spectrum that falls as that of text embeddings does.
 #![allow(clippy::print_stdout)]
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -13,8 +13,6 @@ use sparecall_core::index::{Batch, CHUNK, Index, NEVER, Options, Query, Snapshot
 const DIM: usize = 384;
 const THRESHOLD: f64 = 0.85;
 const ROUNDS: usize = 15;
-/// Searches of which the 99th of a hundred is printed.
-const SEARCHES: usize = 20_000;
 
 fn random(rows: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;
@@ -95,71 +93,88 @@ fn main() {
         "one by one {alone:.1} us, of tiles of eight {tiled:.1} us: {:.2} times; verified {verified:.5}",
         alone / tiled
     );
-    if std::env::var_os("IX_LOOP").is_some() {
-        let n: usize = std::env::var("IX_LOOP").unwrap_or_default().parse().unwrap_or(1);
-        for _ in 0..(if n == 1 { 3_000_000 / entries } else { 0 }) {
-            for query in &queries {
-                whole.search(&[query], &options);
-            }
-        }
-        for _ in 0..(if n == 8 { 3_000_000 / entries } else { 0 }) {
-            for query in queries.chunks_exact(8) {
-                whole.search(query, &options);
-            }
-        }
-        return;
-    }
     drop(whole);
-    if std::env::var_os("IX_ONLY").is_some() {
-        return;
-    }
 
-    let idle = searches(&index, &queries, &options);
-    let (stop, changes) = (AtomicBool::new(false), AtomicU64::new(0));
-    let churning = std::thread::scope(|scope| {
-        scope.spawn(|| churn(&index, &vectors, entries, &stop, &changes));
-        let churning = searches(&index, &queries, &options);
+    let shared = Shared { index, waiting: AtomicBool::new(false) };
+    let idle = searches(&shared, &queries, &options);
+    println!("idle: {idle}");
+    let stop = AtomicBool::new(false);
+    let (busy, changes) = std::thread::scope(|scope| {
+        let churn = scope.spawn(|| churn(&shared, &vectors, entries, &stop));
+        let busy = searches(&shared, &queries, &options);
         stop.store(true, Ordering::Relaxed);
-        churning
+        (busy, churn.join().expect("no panic"))
     });
-    let changes = changes.load(Ordering::Relaxed);
-    println!(
-        "idle: p50 {:.1}, p99 {:.1} us; beside {changes} changes: p50 {:.1}, p99 {:.1} us: p99 {:.2} times",
-        idle.0,
-        idle.1,
-        churning.0,
-        churning.1,
-        churning.1 / idle.1
-    );
+    println!("beside changes: {busy}: {:.2} times the 99th", busy.whole.1 / idle.whole.1);
+    let count = changes.len();
+    let (half, most) = quantiles(changes);
+    println!("{count} changes, each holding the lock for {half:.1}, {most:.1} us");
 }
 
-/// Searches a fresh snapshot each time.
-fn searches(index: &Mutex<Index>, queries: &[Query], options: &Options) -> (f64, f64) {
-    let taken = queries.iter().cycle().take(SEARCHES).map(|query| {
-        let start = Instant::now();
-        snapshot(index).search(&[query], options);
-        start.elapsed().as_nanos() as u64
-    });
-    quantiles(taken.collect())
+/// An index and whether a search waits for it: a writer that does nothing else lets it go first.
+struct Shared {
+    index: Mutex<Index>,
+    waiting: AtomicBool,
 }
 
-/// Replaces entries, the oldest first, until told to stop.
-fn churn(shared: &Mutex<Index>, vectors: &[f32], entries: usize, stop: &AtomicBool, changes: &AtomicU64) {
-    let rows = vectors.len() / DIM;
+/// Median and 99th of a hundred in microseconds: of searches, and of the wait for a snapshot in them.
+struct Searched {
+    whole: (f64, f64),
+    wait: (f64, f64),
+}
+
+impl std::fmt::Display for Searched {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { whole, wait } = self;
+        write!(to, "{:.1}, {:.1} us, of these {:.1}, {:.1} until the snapshot", whole.0, whole.1, wait.0, wait.1)
+    }
+}
+
+/// Searches a fresh snapshot each time; the median of some rounds, since other programs run too.
+fn searches(shared: &Shared, queries: &[Query], options: &Options) -> Searched {
+    let rounds = (0..ROUNDS).map(|_| {
+        let times = queries.iter().map(|query| {
+            let start = Instant::now();
+            shared.waiting.store(true, Ordering::Relaxed);
+            let snapshot = snapshot(&shared.index);
+            shared.waiting.store(false, Ordering::Relaxed);
+            let wait = start.elapsed().as_nanos() as u64;
+            snapshot.search(&[query], options);
+            (start.elapsed().as_nanos() as u64, wait)
+        });
+        let (whole, wait): (Vec<u64>, Vec<u64>) = times.unzip();
+        (quantiles(whole), quantiles(wait))
+    });
+    let (whole, wait): (Vec<_>, Vec<_>) = rounds.unzip();
+    let middle = |mut pairs: Vec<(f64, f64)>| {
+        pairs.sort_by(|a, b| a.1.total_cmp(&b.1));
+        pairs[pairs.len() / 2]
+    };
+    Searched { whole: middle(whole), wait: middle(wait) }
+}
+
+/// Replaces entries, the oldest first, until told to stop; how long each change held the lock.
+fn churn(shared: &Shared, vectors: &[f32], entries: usize, stop: &AtomicBool) -> Vec<u64> {
+    let (rows, mut held) = (vectors.len() / DIM, Vec::new());
     for (oldest, row) in (0i64..).zip((entries..rows).chain(0..entries).cycle()) {
         if stop.load(Ordering::Relaxed) {
-            return;
+            break;
+        }
+        while shared.waiting.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
         }
         let vector = &vectors[row % rows * DIM..][..DIM];
-        let mut index = lock(shared);
+        let mut index = lock(&shared.index);
+        let start = Instant::now();
         index.remove(oldest);
         index.add(oldest + entries as i64, vector, "", NEVER, 0).expect("finite");
         let job = index.job("");
         drop(index);
+        held.push(start.elapsed().as_nanos() as u64);
         if let Some(job) = job {
             let fitted = job.run();
-            lock(shared).install(fitted);
+            lock(&shared.index).install(fitted);
         }
-        changes.fetch_add(2, Ordering::Relaxed);
     }
+    held
 }
