@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::bound::{self, Sharp};
+use super::bound::{Sharp, Sums};
 use super::chunk::CHUNK;
 use super::kernels::{BLOCK, LINE, Line, PAIRS, QUAD, QUAD_CODES, Screened};
 use super::projection::Projection;
@@ -76,8 +76,9 @@ impl Codes {
                 let at = byte / 4 * QUAD_CODES + slot * 4 + byte % 4;
                 codes[at / LINE].0[at % LINE] = four[0] | four[1] << 2 | four[2] << 4 | four[3] << 6;
             }
-            self.sharp.push(bound::sharp(projection, head, |at| chosen[at]));
-            let (near, rest) = bound::distances(projection, head, |at| chosen[at]);
+            let sums = Sums::new(projection, head, |at| chosen[at]);
+            self.sharp.push(sums.sharp(projection));
+            let (near, rest) = sums.distances(projection);
             match (projection.near.round_up(near), projection.rest.round_up(rest)) {
                 (Some(near), Some(rest)) => (pairs[2 * slot], pairs[2 * slot + 1]) = (near, rest),
                 _ => always |= 1 << slot,
