@@ -41,7 +41,7 @@
 //! `f64` in 32 lanes and one order, over the product of the two lengths (computed likewise), rounded to `f32`. It is the
 //! same on every processor, and within 4e-8 of the true cosine; `MARGIN` covers that and the `f64` arithmetic above.
 
-use super::kernels::{QUAD_TABLES, Tables};
+use super::kernels::{LINE, Line, QUAD_TABLES, Tables};
 use super::projection::Projection;
 
 /// How far below a threshold the bounds still let pass: the rounding of a similarity to `f32` (3e-8) and of `f64` sums.
@@ -50,6 +50,8 @@ pub(super) const MARGIN: f64 = 1e-6;
 const MAX_FACTOR: f64 = 32_767.0;
 /// Bits by which sums may be shifted left so that the distances' factors are whole numbers of a finer unit.
 const MAX_SHIFT: u32 = 12;
+/// Sums kept side by side.
+const LANES: usize = 8;
 /// In `f64` above 2⁵² there are whole numbers alone.
 const WHOLE: f64 = 6_755_399_441_055_744.0;
 /// For an inexact search: how much of the worst case a search allows for. What lies outside the codes is seldom aligned
@@ -96,40 +98,54 @@ fn rest(projection: &Projection, square: f64) -> f64 {
     (1.0 - square + projection.skew * square + 2.0 * drift(projection) * length + 1e-9).max(0.0).sqrt()
 }
 
-/// `near` and `rest` of an entry with this head and these codes.
-pub(super) fn distances(projection: &Projection, head: &[f32], code: impl Fn(usize) -> u8) -> (f64, f64) {
-    let (mut square, mut error) = (0.0, 0.0);
-    for (at, (&value, levels)) in head.iter().zip(&projection.levels).enumerate() {
-        let value = f64::from(value);
-        let away = value - f64::from(levels[usize::from(code(at))]);
-        square += value * value;
-        error += away * away;
-    }
-    (error.sqrt() * (1.0 + 1e-9), rest(projection, square))
-}
-
 /// Of an entry, what the sharper bound needs: `1 / |c|`, `along`, `across` and `rest`.
 pub(super) type Sharp = [f32; 4];
 
-/// These numbers for an entry with this head and these codes.
-pub(super) fn sharp(projection: &Projection, head: &[f32], code: impl Fn(usize) -> u8) -> Sharp {
-    let (mut square, mut product, mut length) = (0.0, 0.0, 0.0);
-    for (at, (&value, levels)) in head.iter().zip(&projection.levels).enumerate() {
-        let (value, level) = (f64::from(value), f64::from(levels[usize::from(code(at))]));
-        square += value * value;
-        product += value * level;
-        length += level * level;
+/// Sums over an entry's head `x'` and what its codes `c` stand for: `|x'|²`, `|x' - c|²`, `x'.c` and `|c|²`.
+pub(super) struct Sums {
+    square: f64,
+    error: f64,
+    product: f64,
+    length: f64,
+}
+
+impl Sums {
+    /// In lanes, side by side: 64 entries are encoded while a writer holds the index.
+    pub(super) fn new(projection: &Projection, head: &[f32], code: impl Fn(usize) -> u8) -> Self {
+        let mut lanes = [[0.0; LANES]; 4];
+        let (heads, levels) = (head.as_chunks::<LANES>().0, projection.levels.as_chunks::<LANES>().0);
+        for (at, (values, levels)) in heads.iter().zip(levels).enumerate() {
+            for lane in 0..LANES {
+                let value = f64::from(values[lane]);
+                let level = f64::from(levels[lane][usize::from(code(at * LANES + lane) & 3)]);
+                let away = value - level;
+                lanes[0][lane] += value * value;
+                lanes[1][lane] += away * away;
+                lanes[2][lane] += value * level;
+                lanes[3][lane] += level * level;
+            }
+        }
+        let [square, error, product, length] = lanes.map(|lanes| lanes.into_iter().sum());
+        Self { square, error, product, length }
     }
-    let up = |value: f64| (value * (1.0 + 1e-6) + 1e-6) as f32;
-    let outside = up(rest(projection, square));
-    let length = length.sqrt();
-    if length < 1e-3 {
-        // Hardly a direction: all of the head counts as across it.
-        return [0.0, 0.0, up(square.sqrt()), outside];
+
+    /// `near` and `rest`.
+    pub(super) fn distances(&self, projection: &Projection) -> (f64, f64) {
+        (self.error.sqrt() * (1.0 + 1e-9), rest(projection, self.square))
     }
-    let along = product / length;
-    let across = (square - along * along).max(0.0).sqrt();
-    [(1.0 / length) as f32, along as f32, up(across), outside]
+
+    pub(super) fn sharp(&self, projection: &Projection) -> Sharp {
+        let up = |value: f64| (value * (1.0 + 1e-6) + 1e-6) as f32;
+        let outside = up(rest(projection, self.square));
+        let length = self.length.sqrt();
+        if length < 1e-3 {
+            // Hardly a direction: all of the head counts as across it.
+            return [0.0, 0.0, up(self.square.sqrt()), outside];
+        }
+        let along = self.product / length;
+        let across = (self.square - along * along).max(0.0).sqrt();
+        [(1.0 / length) as f32, along as f32, up(across), outside]
+    }
 }
 
 /// A query's side of the bound, for one projection.
@@ -170,11 +186,11 @@ impl Screener {
         }
         let step = (widest / 254.4).max(1e-6);
         let per_step = 1.0 / step;
-        let mut sums = vec![0; projection.head / 16 * QUAD_TABLES];
+        let mut sums = vec![Line([0; LINE]); projection.head / 16 * QUAD_TABLES / LINE];
         for (pair, values) in values.chunks_exact(16).enumerate() {
             // Pairs of a quad in turn: low nibble, high nibble, of four bytes.
-            let at = pair / 8 * QUAD_TABLES + pair % 2 * 64 + pair % 8 / 2 * 16;
-            for (sum, value) in sums[at..at + 16].iter_mut().zip(values) {
+            let (line, at) = (pair / 8 * QUAD_TABLES / LINE + pair % 2, pair % 8 / 2 * 16);
+            for (sum, value) in sums[line].0[at..at + 16].iter_mut().zip(values) {
                 // The nearest whole number to a half more is not below the value; it stands in the last bits of the sum.
                 *sum = (value * per_step + (0.5 + WHOLE)).to_bits() as u8;
             }

@@ -65,6 +65,12 @@ impl Chunk {
         (0..self.rows.len()).filter(|&slot| self.is_live(slot))
     }
 
+    /// The lowest slot whose entry lives.
+    pub(super) fn first_living(&self) -> Option<usize> {
+        let word = self.live.iter().position(|&word| word != 0)?;
+        Some(64 * word + self.live[word].trailing_zeros() as usize)
+    }
+
     /// Entries that have codes.
     pub(super) fn encoded(&self) -> usize {
         self.codes.as_ref().map_or(0, |codes| codes.blocks() * 64)

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::bound::{self, Sharp};
-use super::kernels::{BLOCK, PAIRS, QUAD, QUAD_CODES, Screened};
+use super::bound::{Sharp, Sums};
+use super::chunk::CHUNK;
+use super::kernels::{BLOCK, LINE, Line, PAIRS, QUAD, QUAD_CODES, Screened};
 use super::projection::Projection;
 use super::rows::Rows;
 
@@ -12,7 +13,7 @@ use super::rows::Rows;
 pub(super) struct Codes {
     pub(super) projection: Arc<Projection>,
     /// Whole blocks, as `Screened` has them.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Vec<Line>,
     /// Of each entry the bytes for `near` and `rest`.
     pub(super) pairs: Vec<u8>,
     /// Of each entry what the sharper bound needs.
@@ -42,10 +43,19 @@ impl Codes {
         for _ in 0..(rows.len() / BLOCK - self.blocks()).min(at_most) {
             self.push_block(rows);
         }
+        if rows.len() == CHUNK {
+            self.bytes.shrink_to_fit();
+            self.pairs.shrink_to_fit();
+            self.sharp.shrink_to_fit();
+            self.always.shrink_to_fit();
+        }
     }
 
-    pub(super) fn screened(&self) -> Screened<'_> {
-        Screened { quads: self.projection.head / QUAD, codes: &self.bytes, pairs: &self.pairs }
+    /// For the screen, with the codes that are screened next.
+    pub(super) fn screened<'a>(&'a self, next: Option<&'a Self>) -> Screened<'a> {
+        let after = next.unwrap_or(self);
+        let next = (&after.bytes[..], &after.pairs[..]);
+        Screened { quads: self.projection.head / QUAD, codes: &self.bytes, pairs: &self.pairs, next }
     }
 
     fn push_block(&mut self, rows: &Rows) {
@@ -53,7 +63,7 @@ impl Codes {
         let start = self.blocks() * BLOCK;
         let heads = projection.apply(&rows.units(start..start + BLOCK, projection.dim));
         let first = self.bytes.len();
-        self.bytes.resize(first + projection.head / QUAD * QUAD_CODES, 0);
+        self.bytes.resize(first + projection.head / QUAD * QUAD_CODES / LINE, Line([0; LINE]));
         let codes = &mut self.bytes[first..];
         let mut pairs = [255u8; PAIRS];
         let mut always = 0;
@@ -63,11 +73,12 @@ impl Codes {
                 chosen[at] = projection.code(at, value);
             }
             for (byte, four) in chosen.chunks_exact(4).enumerate() {
-                codes[byte / 4 * QUAD_CODES + slot * 4 + byte % 4] =
-                    four[0] | four[1] << 2 | four[2] << 4 | four[3] << 6;
+                let at = byte / 4 * QUAD_CODES + slot * 4 + byte % 4;
+                codes[at / LINE].0[at % LINE] = four[0] | four[1] << 2 | four[2] << 4 | four[3] << 6;
             }
-            self.sharp.push(bound::sharp(projection, head, |at| chosen[at]));
-            let (near, rest) = bound::distances(projection, head, |at| chosen[at]);
+            let sums = Sums::new(projection, head, |at| chosen[at]);
+            self.sharp.push(sums.sharp(projection));
+            let (near, rest) = sums.distances(projection);
             match (projection.near.round_up(near), projection.rest.round_up(rest)) {
                 (Some(near), Some(rest)) => (pairs[2 * slot], pairs[2 * slot + 1]) = (near, rest),
                 _ => always |= 1 << slot,

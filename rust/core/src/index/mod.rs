@@ -42,8 +42,6 @@ use crate::error::{Error, Result};
 pub const NEVER: u64 = u64::MAX;
 /// More dimensions than any embedding has; sums of their bytes fit in 32 bits.
 pub const MAX_DIM: usize = 16_384;
-/// Entries moved out of sparse chunks with each addition: a chunk is emptied before as many more die as it has dead.
-const MOVES: usize = 4;
 
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -122,7 +120,7 @@ impl Index {
         let Some(space) = &mut self.spaces[at] else { unreachable!("space_at made it") };
         let spot = space.push(&mut self.serial, |rows| rows.push(id, vector, length, expires_at));
         self.place(id, Place::new(at, spot));
-        self.tidy(at, MOVES);
+        self.tidy(at);
         self.sweep(now);
         Ok(())
     }
@@ -167,7 +165,7 @@ impl Index {
         if let (Some(projection), Some(space)) = (batch.projection, &mut self.spaces[at]) {
             space.adopt(projection, batch.entries);
         }
-        self.tidy(at, MOVES);
+        self.tidy(at);
         self.sweep(now);
     }
 
@@ -177,7 +175,7 @@ impl Index {
         self.kill(place);
         let at = place.space as usize;
         if self.spaces[at].as_ref().is_some_and(Space::is_mostly_dead) {
-            self.tidy(at, MOVES);
+            self.tidy(at);
         }
         true
     }
@@ -258,8 +256,8 @@ impl Index {
     }
 
     /// Moves some entries out of sparse chunks.
-    fn tidy(&mut self, at: usize, moves: usize) {
-        for _ in 0..moves {
+    fn tidy(&mut self, at: usize) {
+        for _ in 0..self.spaces[at].as_ref().map_or(0, Space::moves) {
             let Some(space) = &mut self.spaces[at] else { return };
             let Some((id, spot)) = space.move_one(&mut self.serial) else { return };
             self.places.insert(id, Place::new(at, spot));

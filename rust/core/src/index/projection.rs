@@ -4,7 +4,7 @@
 //! coordinates vary alike. How good they are decides what a search costs, never what it finds: `bound.rs` needs only that
 //! they are nearly orthonormal, which is measured.
 
-use super::bound::{self, Range};
+use super::bound::{Range, Sums};
 use super::kernels::{self, QUAD};
 
 /// Steps of subspace iteration: the spectrum of embeddings falls slowly, and more steps gain nothing measurable.
@@ -128,7 +128,7 @@ impl Projection {
         self.set_levels();
         let (mut near, mut rest) = (Range::NOTHING, Range::NOTHING);
         for head in heads.chunks_exact(self.head) {
-            let (a, b) = bound::distances(self, head, |at| self.code(at, head[at]));
+            let (a, b) = Sums::new(self, head, |at| self.code(at, head[at])).distances(self);
             near.cover(a);
             rest.cover(b);
         }

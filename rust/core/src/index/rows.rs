@@ -70,6 +70,17 @@ impl Rows {
         self.precision.push(other.precision[slot]);
     }
 
+    /// Gives back what was reserved for entries that will not come: a copy made for a search grows by doubling, from anywhere.
+    pub(super) fn shrink(&mut self) {
+        let Self { ids, expires_at, vectors, lengths, bytes, precision } = self;
+        ids.shrink_to_fit();
+        expires_at.shrink_to_fit();
+        vectors.shrink_to_fit();
+        lengths.shrink_to_fit();
+        bytes.shrink_to_fit();
+        precision.shrink_to_fit();
+    }
+
     pub(super) fn vector(&self, slot: usize, dim: usize) -> &[f32] {
         &self.vectors[slot * dim..][..dim]
     }

@@ -55,6 +55,8 @@ impl Found {
 pub struct Snapshot {
     pub(super) chunks: Arc<Vec<Chunk>>,
     pub(super) living: usize,
+    /// Entries that have codes, dead ones too.
+    pub(super) encoded: usize,
 }
 
 impl Snapshot {
@@ -75,12 +77,12 @@ impl Snapshot {
 
     /// Whether codes ought to spare a search with this threshold most of the work.
     pub fn is_spared(&self, min_similarity: f64) -> bool {
-        min_similarity >= PROVABLE && 2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
+        min_similarity >= PROVABLE && 2 * self.encoded > self.living
     }
 
     /// About how many nanoseconds so many queries take.
     pub fn predict(&self, queries: usize, min_similarity: f64) -> f64 {
-        let encoded = self.chunks.iter().map(Chunk::encoded).sum::<usize>() as f64;
+        let encoded = self.encoded as f64;
         let flat = (self.living as f64 - encoded).max(0.0);
         let each = if min_similarity < PROVABLE { 40.0 } else { 1.0 };
         queries as f64 * (5_000.0 + each * encoded + 12.0 * flat)
@@ -99,16 +101,17 @@ impl Snapshot {
             let mut refined: Option<(&Chunk, usize)> = None;
             for (position, chunk) in self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.living > 0) {
                 let mut now = None;
-                if let Some(next) = self.chunks.get(position + 1).and_then(|next| next.codes.as_ref()) {
-                    (kernels::get().prefetch)(next.bytes.as_ptr(), kernels::AHEAD);
+                if let Some(codes) = self.chunks.get(position + 2).and_then(|chunk| chunk.codes.as_ref()) {
+                    (kernels::get().prefetch)(Arc::as_ptr(codes).cast(), size_of::<Codes>());
                 }
+                let next = self.chunks.get(position + 1).and_then(|chunk| chunk.codes.as_deref());
                 if let Some(codes) = &chunk.codes {
                     let of = |(projection, _): &(Arc<Projection>, _)| Arc::ptr_eq(projection, &codes.projection);
                     let at = screeners.iter().position(of).unwrap_or_else(|| {
                         screeners.push((codes.projection.clone(), prepare(&codes.projection, tile, options)));
                         screeners.len() - 1
                     });
-                    screen(chunk, codes, &screeners[at].1, &mut seekers, &mut scores);
+                    screen(chunk, (codes, next), &screeners[at].1, &mut seekers, &mut scores);
                     now = Some((chunk, at));
                 }
                 for seeker in &mut seekers {
@@ -157,7 +160,13 @@ fn step(
 }
 
 /// Screens the encoded entries of a chunk for all seekers and notes for each what is left.
-fn screen(chunk: &Chunk, codes: &Codes, screeners: &[Screener], seekers: &mut [Seeker<'_>], scores: &mut [i32]) {
+fn screen(
+    chunk: &Chunk,
+    (codes, next): (&Codes, Option<&Codes>),
+    screeners: &[Screener],
+    seekers: &mut [Seeker<'_>],
+    scores: &mut [i32],
+) {
     let (blocks, entries) = (codes.blocks(), codes.blocks() * BLOCK);
     let mut masks = [[0; CHUNK / BLOCK]; TILE];
     let mut screens = Vec::with_capacity(TILE);
@@ -171,7 +180,8 @@ fn screen(chunk: &Chunk, codes: &Codes, screeners: &[Screener], seekers: &mut [S
             masks: &mut masks[..blocks],
         });
     }
-    (kernels::get().screen)(&codes.screened(), &mut screens);
+    let kernels = kernels::get();
+    (kernels.screen)(&codes.screened(next), &mut screens);
     for ((seeker, scores), masks) in seekers.iter_mut().zip(scores.chunks_exact(CHUNK)).zip(&masks) {
         seeker.candidates.clear();
         for (block, (&mask, &always)) in masks.iter().zip(&codes.always).enumerate() {
@@ -181,7 +191,7 @@ fn screen(chunk: &Chunk, codes: &Codes, screeners: &[Screener], seekers: &mut [S
                 left &= left - 1;
                 let score = if always >> at & 1 == 1 { i32::MAX } else { scores[block * BLOCK + at] };
                 let slot = block * BLOCK + at;
-                (kernels::get().prefetch)(codes.sharp[slot..].as_ptr().cast(), 1);
+                (kernels.prefetch)(codes.sharp[slot..].as_ptr().cast(), 1);
                 seeker.candidates.push((score, slot as u32));
             }
         }
@@ -261,6 +271,9 @@ impl<'a> Seeker<'a> {
 
     /// Verifies every entry that has no codes.
     fn scan(&mut self, chunk: &Chunk) {
+        if chunk.encoded() == CHUNK {
+            return;
+        }
         let mut products = [0; BLOCK];
         let end = chunk.rows.len();
         for start in (chunk.encoded()..end).step_by(BLOCK) {

@@ -14,6 +14,10 @@ const JUDGED: u32 = 64;
 /// A mean share of verified entries above this asks for a wider head.
 const DEAR: f64 = 0.05;
 
+/// Entries moved out of sparse chunks with each addition: a chunk is emptied before as many more die as it has dead.
+const MOVES: usize = 4;
+const MANY_MOVES: usize = 16;
+
 /// Position and slot of an entry in its namespace.
 pub(super) type Spot = (usize, usize);
 
@@ -40,6 +44,8 @@ pub(super) struct Space {
     pub(super) living: usize,
     /// Entries in chunks, dead ones too.
     slots: usize,
+    /// Of these, with codes.
+    encoded: usize,
     pub(super) projection: Option<Arc<Projection>>,
     fitted_at: usize,
     /// How wide the next head is to be.
@@ -64,6 +70,7 @@ impl Space {
             sparse: Vec::new(),
             living: 0,
             slots: 0,
+            encoded: 0,
             projection: None,
             fitted_at: 0,
             head: fit::first_head(dim),
@@ -96,7 +103,7 @@ impl Space {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot { chunks: self.chunks.clone(), living: self.living }
+        Snapshot { chunks: self.chunks.clone(), living: self.living, encoded: self.encoded }
     }
 
     pub(super) fn chunks(&self) -> &[Chunk] {
@@ -118,10 +125,15 @@ impl Space {
             if chunk.codes.is_none() && slots == 64 {
                 chunk.codes = self.projection.clone().map(|projection| Arc::new(Codes::new(projection)));
             }
+            self.encoded -= chunk.encoded();
             if let Some(codes) = &mut chunk.codes {
                 // Two at a time: a chunk that a job encoded while it grew catches up without a pause.
                 Arc::make_mut(codes).catch_up(&chunk.rows, 2);
             }
+            self.encoded += chunk.encoded();
+        }
+        if chunk.is_full() {
+            Arc::make_mut(&mut chunk.rows).shrink();
         }
         self.living += 1;
         self.slots += 1;
@@ -133,6 +145,7 @@ impl Space {
     pub(super) fn insert(&mut self, serial: &mut u64, chunk: Chunk) -> usize {
         *serial += 1;
         (self.living, self.slots) = (self.living + chunk.living, self.slots + chunk.rows.len());
+        self.encoded += chunk.encoded();
         let grows = !chunk.is_full() && self.tail.is_none();
         self.uncoded |= chunk.is_full() && chunk.codes.is_none();
         let chunk = Chunk { serial: *serial, ..chunk };
@@ -172,6 +185,7 @@ impl Space {
         }
         if chunk.living == 0 {
             self.slots -= chunk.rows.len();
+            self.encoded -= chunk.encoded();
             Arc::make_mut(&mut self.chunks)[at] = Chunk::new(0, Rows::default(), None);
             self.tail = self.tail.filter(|&tail| tail != at);
             self.sparse.retain(|&sparse| sparse != at);
@@ -186,11 +200,17 @@ impl Space {
         self.slots > 2 * self.living + CHUNK
     }
 
+    /// How many entries an addition should move out of sparse chunks: more where many chunks became sparse at once, as those
+    /// of one batch do.
+    pub(super) fn moves(&self) -> usize {
+        if 4 * self.slots > 5 * self.living + CHUNK { MANY_MOVES } else { MOVES }
+    }
+
     /// Moves one entry out of a sparse chunk; its id and where it is now.
     pub(super) fn move_one(&mut self, serial: &mut u64) -> Option<(i64, Spot)> {
         let from = *self.sparse.last()?;
         let chunk = &self.chunks[from];
-        let slot = chunk.living_slots().next()?;
+        let slot = chunk.first_living()?;
         let rows = chunk.rows.clone();
         let to = self.push(serial, |tail| tail.push_from(&rows, slot));
         self.kill((from, slot));
@@ -243,6 +263,7 @@ impl Space {
                 chunk.codes = Some(codes);
             }
         }
+        self.encoded = chunks.iter().map(Chunk::encoded).sum();
         self.uncoded = chunks.iter().any(|chunk| chunk.codes.is_none() && chunk.is_full());
         self.working = false;
     }

@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm256_unpacklo_epi64,
 };
 
-use super::{BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened, scalar};
+use super::{BLOCK, Kernels, LANES, LINE, Line, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened, scalar};
 #[cfg(test)]
 use crate::cpu::Level;
 
@@ -31,7 +31,8 @@ fn screen(data: &Screened<'_>, screens: &mut [Screen<'_>]) {
     for screen in screens {
         for block in 0..data.blocks() {
             let mut sums = [0; BLOCK];
-            let codes = &data.codes[block * data.quads * QUAD_CODES..][..data.quads * QUAD_CODES];
+            let lines = data.quads * QUAD_CODES / LINE;
+            let codes = &data.codes[block * lines..][..lines];
             for (half, sums) in sums.chunks_exact_mut(32).enumerate() {
                 // SAFETY: this set is handed out only where the processor has AVX2; `check` holds the lengths.
                 unsafe { sum_half(codes, half, &screen.tables.sums, sums) };
@@ -46,7 +47,7 @@ fn screen(data: &Screened<'_>, screens: &mut [Screen<'_>]) {
 /// # Safety
 /// `codes` are whole quads, `tables` theirs, `half` is 0 or 1, `out` has 32 places.
 #[target_feature(enable = "avx2")]
-unsafe fn sum_half(codes: &[u8], half: usize, tables: &[u8], out: &mut [i32]) {
+unsafe fn sum_half(codes: &[Line], half: usize, tables: &[Line], out: &mut [i32]) {
     let low = _mm256_set1_epi8(15);
     let zero = _mm256_setzero_si256();
     #[rustfmt::skip]
@@ -54,11 +55,11 @@ unsafe fn sum_half(codes: &[u8], half: usize, tables: &[u8], out: &mut [i32]) {
         0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
     );
     let mut sums = [zero; 2];
-    for (quad, codes) in codes.chunks_exact(QUAD_CODES).enumerate() {
+    for (quad, codes) in codes.chunks_exact(QUAD_CODES / LINE).enumerate() {
         let mut rows = [zero; 4];
         for (at, row) in rows.iter_mut().enumerate() {
             // SAFETY: half a quad's codes are 128 bytes, read in four times 32.
-            let bytes = unsafe { load(codes.as_ptr().add(half * 128 + 32 * at)) };
+            let bytes = unsafe { load(codes.as_ptr().cast::<u8>().add(half * 128 + 32 * at)) };
             *row = _mm256_shuffle_epi8(bytes, by_column);
         }
         // From four vectors of (4 columns x 4 bytes) to a vector for each column: a transposition of u32s in each lane.
@@ -74,7 +75,7 @@ unsafe fn sum_half(codes: &[u8], half: usize, tables: &[u8], out: &mut [i32]) {
             for (offset, nibbles) in [(0, column), (64, _mm256_srli_epi16::<4>(column))] {
                 // SAFETY: a quad has 128 bytes of tables; `offset + 16 * at + 16` is at most that.
                 let table = unsafe {
-                    let from = tables.as_ptr().add(quad * QUAD_TABLES + offset + 16 * at);
+                    let from = tables.as_ptr().cast::<u8>().add(quad * QUAD_TABLES + offset + 16 * at);
                     _mm256_broadcastsi128_si256(_mm_loadu_si128(from.cast()))
                 };
                 let found = _mm256_shuffle_epi8(table, _mm256_and_si256(nibbles, low));
@@ -141,9 +142,10 @@ unsafe fn dots_avx2(rows: &[u8], query: &[i8], out: &mut [i32]) {
 }
 
 pub(super) fn prefetch(from: *const u8, bytes: usize) {
-    for at in (0..bytes).step_by(64) {
+    let into_line = from.addr() % LINE;
+    for at in (0..into_line + bytes).step_by(LINE) {
         // SAFETY: a hint, which no address can make fail; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(at).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_sub(into_line).wrapping_add(at).cast()) };
     }
 }
 

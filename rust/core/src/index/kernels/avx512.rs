@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 };
 
 use super::avx2::prefetch;
-use super::{AHEAD, BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened};
+use super::{BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened};
 #[cfg(test)]
 use crate::cpu::Level;
 
@@ -59,21 +59,26 @@ unsafe fn screen_tile<const Q: usize, const PARTS: usize>(data: &Screened<'_>, s
     let sixteens = _mm512_set1_epi32(0x3020_1000);
     for block in 0..data.blocks() {
         let mut masks = [0u64; Q];
+        let (next_codes, next_pairs) = data.ahead(block);
+        _mm_prefetch::<_MM_HINT_T0>(next_pairs.cast());
+        _mm_prefetch::<_MM_HINT_T0>(next_pairs.wrapping_add(64).cast());
         for first in (0..4).step_by(PARTS) {
             let mut sums = [[_mm512_setzero_si512(); PARTS]; Q];
             for quad in 0..data.quads {
-                let at = (block * data.quads + quad) * QUAD_CODES + first * 64;
+                let from = quad * QUAD_CODES + first * 64;
+                let at = block * data.quads * QUAD_CODES + from;
                 for part in 0..PARTS {
                     // SAFETY: the quad has four times 64 bytes, `first + part` is below 4; `check` counted the blocks.
-                    let codes = unsafe { load(data.codes.as_ptr().add(at + 64 * part)) };
-                    _mm_prefetch::<_MM_HINT_T0>(data.codes.as_ptr().wrapping_add(at + 64 * part + AHEAD).cast());
+                    let codes = unsafe { load(data.codes.as_ptr().cast::<u8>().add(at + 64 * part)) };
+                    _mm_prefetch::<_MM_HINT_T0>(next_codes.wrapping_add(from + 64 * part).cast());
                     // (codes & low) | sixteens
                     let lows = _mm512_ternarylogic_epi32::<0xF8>(sixteens, codes, low);
                     let highs = _mm512_ternarylogic_epi32::<0xF8>(sixteens, _mm512_srli_epi16::<4>(codes), low);
                     for query in 0..Q {
                         // SAFETY: there are `Q` screens, each with 128 bytes of tables a quad.
-                        let tables =
-                            unsafe { screens.get_unchecked(query).tables.sums.as_ptr().add(quad * QUAD_TABLES) };
+                        let tables = unsafe {
+                            screens.get_unchecked(query).tables.sums.as_ptr().cast::<u8>().add(quad * QUAD_TABLES)
+                        };
                         // SAFETY: as above: two halves of 64.
                         let (table_lows, table_highs) = unsafe { (load(tables), load(tables.add(64))) };
                         let found = _mm512_permutexvar_epi8(lows, table_lows);

@@ -24,30 +24,49 @@ pub(super) const QUAD_CODES: usize = 4 * BLOCK;
 pub(super) const PAIRS: usize = 2 * BLOCK;
 /// At most this many queries share one pass of `screen`.
 pub(super) const TILE: usize = 8;
-/// Bytes of codes asked for before they are needed: processors by themselves do not look beyond a page.
-pub(super) const AHEAD: usize = 3072;
+/// Blocks whose codes are asked for before they are needed: processors by themselves do not look beyond a page.
+const AHEAD: usize = 2;
 /// Partial sums of `exact`.
 pub(super) const LANES: usize = 32;
+
+/// A cache line: a wide load from memory that is not aligned costs two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(super) struct Line(pub(super) [u8; LINE]);
+
+/// Bytes in a line.
+pub(super) const LINE: usize = 64;
 
 /// The codes of some blocks. `codes` holds, for each block and quad, the four code bytes of each of the 64 vectors in turn;
 /// `pairs` each vector's two rounded-up distances.
 #[derive(Clone, Copy)]
 pub(super) struct Screened<'a> {
     pub(super) quads: usize,
-    pub(super) codes: &'a [u8],
+    pub(super) codes: &'a [Line],
     pub(super) pairs: &'a [u8],
+    /// The codes and pairs that are screened next.
+    pub(super) next: (&'a [Line], &'a [u8]),
 }
 
 impl Screened<'_> {
+    /// Where the codes and pairs of the block stand that is to be asked for at `block`; an address only, of whatever is there.
+    #[inline]
+    fn ahead(&self, block: usize) -> (*const u8, *const u8) {
+        let (blocks, at) = (self.pairs.len() / PAIRS, block + AHEAD);
+        let ((codes, pairs), at) = if at < blocks { ((self.codes, self.pairs), at) } else { (self.next, at - blocks) };
+        let codes = codes.as_ptr().wrapping_add(at * self.quads * QUAD_CODES / LINE);
+        (codes.cast(), pairs.as_ptr().wrapping_add(at * PAIRS))
+    }
+
     pub(super) fn blocks(&self) -> usize {
-        assert!(self.codes.len() == self.pairs.len() / PAIRS * self.quads * QUAD_CODES);
+        assert!(self.codes.len() * LINE == self.pairs.len() / PAIRS * self.quads * QUAD_CODES);
         self.pairs.len() / PAIRS
     }
 }
 
 /// One query's side of the screen: a vector's score is `(sum of its table entries << shift) + pair . coefficients`.
 pub(super) struct Tables {
-    pub(super) sums: Vec<u8>,
+    pub(super) sums: Vec<Line>,
     pub(super) shift: u32,
     pub(super) coefficients: [i16; 2],
 }
@@ -65,7 +84,7 @@ fn check(data: &Screened<'_>, screens: &[Screen<'_>]) {
     let blocks = data.blocks();
     assert!(screens.len() <= TILE);
     for screen in screens {
-        assert!(screen.tables.sums.len() == data.quads * QUAD_TABLES && screen.tables.shift < 32);
+        assert!(screen.tables.sums.len() * LINE == data.quads * QUAD_TABLES && screen.tables.shift < 32);
         assert!(screen.scores.len() == blocks * BLOCK && screen.masks.len() == blocks);
     }
 }

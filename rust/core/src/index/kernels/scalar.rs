@@ -1,6 +1,6 @@
 //! The inner loops in portable code: what the others are held to, and what processors without AVX2 run.
 
-use super::{BLOCK, Kernels, LANES, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened};
+use super::{BLOCK, Kernels, LANES, LINE, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened};
 #[cfg(test)]
 use crate::cpu::Level;
 
@@ -17,15 +17,17 @@ pub(super) static KERNELS: Kernels = Kernels {
 fn screen(data: &Screened<'_>, screens: &mut [Screen<'_>]) {
     super::check(data, screens);
     for block in 0..data.blocks() {
-        let codes = &data.codes[block * data.quads * QUAD_CODES..][..data.quads * QUAD_CODES];
+        let lines = data.quads * QUAD_CODES / LINE;
+        let codes = &data.codes[block * lines..][..lines];
         let pairs = &data.pairs[block * PAIRS..][..PAIRS];
         for screen in &mut *screens {
             let mut sums = [0i32; BLOCK];
-            for (codes, tables) in codes.chunks_exact(QUAD_CODES).zip(screen.tables.sums.chunks_exact(QUAD_TABLES)) {
-                for (sum, bytes) in sums.iter_mut().zip(codes.chunks_exact(4)) {
+            for (codes, tables) in codes.chunks_exact(QUAD_CODES / LINE).zip(screen.tables.sums.as_chunks().0) {
+                let [lows, highs]: &[_; QUAD_TABLES / LINE] = tables;
+                for (sum, bytes) in sums.iter_mut().zip(codes.iter().flat_map(|line| line.0.as_chunks::<4>().0)) {
                     for (at, &byte) in bytes.iter().enumerate() {
-                        *sum += i32::from(tables[16 * at + usize::from(byte & 15)]);
-                        *sum += i32::from(tables[64 + 16 * at + usize::from(byte >> 4)]);
+                        *sum += i32::from(lows.0[16 * at + usize::from(byte & 15)]);
+                        *sum += i32::from(highs.0[16 * at + usize::from(byte >> 4)]);
                     }
                 }
             }

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{BLOCK, Kernels, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened, TILE, Tables, for_level, scalar};
+use super::{BLOCK, Kernels, Line, PAIRS, QUAD_CODES, QUAD_TABLES, Screen, Screened, TILE, Tables, for_level, scalar};
 use crate::cpu::{self, Level};
 
 /// A copy of some values whose last byte is the last of a page; the page after cannot be touched.
@@ -91,11 +91,12 @@ proptest! {
         let mut bytes = |count: usize| -> Vec<u8> {
             (0..count).map(|_| if extreme { 255 } else { next() }).collect()
         };
-        let codes = Guarded::new(&bytes(blocks * quads * QUAD_CODES));
+        let lines = |bytes: Vec<u8>| -> Vec<Line> { bytes.as_chunks().0.iter().copied().map(Line).collect() };
+        let codes = Guarded::new(&lines(bytes(blocks * quads * QUAD_CODES)));
         let pairs = Guarded::new(&bytes(blocks * PAIRS));
-        let data = Screened { quads, codes: &codes, pairs: &pairs };
-        let tables: Vec<(Vec<u8>, [i16; 2])> = (0..queries).map(|_| {
-            let sums = bytes(quads * QUAD_TABLES);
+        let data = Screened { quads, codes: &codes, pairs: &pairs, next: (&[], &pairs) };
+        let tables: Vec<(Vec<Line>, [i16; 2])> = (0..queries).map(|_| {
+            let sums = lines(bytes(quads * QUAD_TABLES));
             let factors = bytes(4);
             let factor = |at: usize| i16::from_le_bytes([factors[at], factors[at + 1] & 127]);
             (sums, [factor(0), factor(2)])
