@@ -36,10 +36,11 @@ pub(crate) struct VectorIndex {
 #[pymethods]
 impl VectorIndex {
     #[new]
-    #[pyo3(signature = (dim, *, clock=None))]
-    fn new(py: Python<'_>, dim: &Bound<'_, PyInt>, clock: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+    #[pyo3(signature = (dim, *, originals=true, clock=None), text_signature = "(dim, *, originals=True, clock=None)")]
+    fn new(py: Python<'_>, dim: &Bound<'_, PyInt>, originals: bool, clock: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
         let size = dim.extract::<usize>().unwrap_or(0);
         let index = Index::new(size).map_err(|error| to_python(py, &error))?;
+        let index = if originals { index } else { index.without_originals() };
         Ok(Self { index: Arc::new(Mutex::new(index)), dim: size, clock: Clock::given(clock)? })
     }
 
@@ -47,6 +48,12 @@ impl VectorIndex {
     #[getter]
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// Whether the vectors are kept as they were given, so that similarities are certain.
+    #[getter]
+    fn originals(&self) -> bool {
+        self.lock().originals()
     }
 
     /// Stores `vector` under `id`, in place of an entry that was there, in whichever namespace.
@@ -280,7 +287,7 @@ fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
     index.lock().unwrap_or_else(|poisoned| {
         let mut guard = poisoned.into_inner();
         if let Ok(empty) = Index::new(guard.dim()) {
-            *guard = empty;
+            *guard = if guard.originals() { empty } else { empty.without_originals() };
         }
         index.clear_poison();
         guard

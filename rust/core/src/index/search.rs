@@ -9,6 +9,7 @@ use super::best::{Best, Hit};
 use super::bound::{MARGIN, Screener};
 use super::chunk::{CHUNK, Chunk};
 use super::codes::Codes;
+use super::interval::loosened;
 use super::kernels::{self, BLOCK, Screen, TILE};
 use super::projection::Projection;
 use super::vector::Query;
@@ -86,11 +87,22 @@ impl Snapshot {
         queries as f64 * (5_000.0 + each * encoded + 12.0 * flat)
     }
 
+    /// The furthest that an original is off its stored form; 0 where originals are kept.
+    fn furthest(&self) -> f32 {
+        let mut living = self.chunks.iter().filter(|chunk| chunk.living > 0).map(|chunk| &*chunk.rows).peekable();
+        // Chunks are alike, so that an index that keeps originals need not look at all.
+        if living.peek().is_none_or(|rows| rows.errors.is_empty()) {
+            return 0.0;
+        }
+        living.map(|rows| rows.furthest).fold(0.0, f32::max)
+    }
+
     /// What each of the queries finds.
     pub fn search<Q: Borrow<Query>>(&self, queries: &[Q], options: &Options) -> Vec<Found> {
         let mut found = Vec::with_capacity(queries.len());
+        let furthest = self.furthest();
         for tile in queries.chunks(TILE) {
-            let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query.borrow(), options)).collect();
+            let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query.borrow(), options, furthest)).collect();
             let mut screeners: Vec<(Arc<Projection>, Vec<Screener>)> = Vec::new();
             let mut scores = vec![0; seekers.len() * CHUNK];
             // What the screen leaves of a chunk is refined after the next was screened, and verified one later: by then the
@@ -193,6 +205,8 @@ struct Seeker<'a> {
     query: &'a Query,
     best: Best,
     now: u64,
+    /// What similarities, or their intervals, have to reach.
+    min_similarity: f64,
     verified: usize,
     /// Scores and slots that the screen left of the chunk just screened, and of the one before.
     candidates: Vec<(i32, u32)>,
@@ -202,12 +216,15 @@ struct Seeker<'a> {
 }
 
 impl<'a> Seeker<'a> {
-    fn new(query: &'a Query, options: &Options) -> Self {
-        let best = Best::new(options.k, options.min_similarity);
+    fn new(query: &'a Query, options: &Options, furthest: f32) -> Self {
+        let min_similarity =
+            if furthest > 0.0 { loosened(options.min_similarity, furthest) } else { options.min_similarity };
+        let best = Best::new(options.k, min_similarity);
         Self {
             query,
             best,
             now: options.now,
+            min_similarity: options.min_similarity,
             verified: 0,
             candidates: Vec::new(),
             screened: Vec::new(),
@@ -286,6 +303,9 @@ impl<'a> Seeker<'a> {
         {
             return;
         }
-        self.best.offer(Hit { id: rows.ids[slot], similarity: rows.similarity(slot, self.query) });
+        let hit = rows.hit(slot, self.query);
+        if f64::from(hit.interval[1]) >= self.min_similarity {
+            self.best.offer(hit);
+        }
     }
 }
