@@ -75,6 +75,20 @@ def test_most_entries_are_proven_irrelevant_without_reading_them() -> None:
     assert index.search(matrix[5], min_similarity=0.9).verified_fraction < 0.05
 
 
+def test_an_inexact_search_reads_less_and_misses_next_to_nothing() -> None:
+    index, matrix = filled(20_000)
+    noise = vectors(200, seed=7)
+    found: dict[bool, set[tuple[int, int]]] = {}
+    price: dict[bool, float] = {}
+    for exact in (True, False):
+        answers = index.search_many(matrix[:200] + 0.6 * noise, k=1000, min_similarity=0.6, exact=exact)
+        found[exact] = {(row, id_) for row, matches in enumerate(answers) for id_ in matches.ids}
+        price[exact] = sum(matches.verified_fraction for matches in answers)
+    assert found[False] <= found[True]
+    assert len(found[False]) >= 0.99 * len(found[True]) > 150
+    assert price[False] < 0.5 * price[True]
+
+
 def test_an_inexact_search_says_so() -> None:
     index, matrix = filled(2000)
     found = index.search(matrix[3], min_similarity=0.9, exact=False)

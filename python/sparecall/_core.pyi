@@ -867,8 +867,8 @@ class VectorIndex:
         """Return the ``k`` live entries of the namespace most similar to ``vector``, none below ``min_similarity``.
 
         ``exact=True``: no live entry that belongs to the answer is missed; this is proven for every entry that was not
-        compared. ``exact=False`` bets that what the codes leave out is at most half as much as it could be: faster below
-        ``min_similarity=0.8``, and an entry may be missed. A similarity is the sum of the exact products of the ``float32``
+        compared. ``exact=False`` allows for what the codes leave out by its spread among similar vectors, not by its worst
+        case: two to three times as fast below ``min_similarity=0.8``, and an entry may be missed. A similarity is the sum of the exact products of the ``float32``
         values in 32 partial sums of ``float64``, divided by both lengths, rounded to ``float32``; it is within 4e-8 of the
         true cosine, and compared with ``min_similarity`` as it is returned.
 

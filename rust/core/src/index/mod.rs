@@ -17,6 +17,7 @@ mod codes;
 mod fit;
 mod interval;
 mod kernels;
+mod likely;
 mod projection;
 mod rows;
 mod search;

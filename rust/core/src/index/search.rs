@@ -11,6 +11,7 @@ use super::chunk::{CHUNK, Chunk};
 use super::codes::Codes;
 use super::interval::loosened;
 use super::kernels::{self, BLOCK, Screen, TILE};
+use super::likely::Likely;
 use super::projection::Projection;
 use super::vector::Query;
 
@@ -147,7 +148,8 @@ fn prepare<Q: Borrow<Query>>(projection: &Projection, queries: &[Q], options: &O
         [query] => projection.apply(&query.borrow().unit),
         _ => projection.apply(&queries.iter().flat_map(|query| &query.borrow().unit).copied().collect::<Vec<_>>()),
     };
-    heads.chunks_exact(projection.head).map(|head| Screener::new(projection, head, options.exact)).collect()
+    let likely = (!options.exact).then(|| Likely::new(projection, options.min_similarity));
+    heads.chunks_exact(projection.head).map(|head| Screener::new(projection, head, likely)).collect()
 }
 
 /// Lets each seeker verify what is left of one chunk, and refine what the screen left of the next.
