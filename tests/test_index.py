@@ -95,6 +95,25 @@ def test_an_inexact_search_says_so() -> None:
     assert (found.ids, found.exact) == ((3,), False)
 
 
+@pytest.mark.usefixtures("cpu_level")
+def test_a_search_is_predicted_to_take_longer_on_a_lesser_processor() -> None:
+    index, _matrix = filled(5000)
+    fast = index.predict_seconds(min_similarity=0.9)
+    _core._set_cpu_level("scalar")
+    assert index.predict_seconds(min_similarity=0.9) >= fast > 0
+    assert index.predict_seconds(min_similarity=0.9, queries=10) == 10 * index.predict_seconds(min_similarity=0.9)
+    assert index.predict_seconds(namespace="nobody's") == 0
+
+
+def test_predictions_follow_what_searches_have_read() -> None:
+    index, matrix = filled(10_000)
+    first, other = (index.predict_seconds(min_similarity=threshold) for threshold in (0.8, 0.7))
+    found = index.search_many(matrix[:50], min_similarity=0.8)
+    assert max(matches.verified_fraction for matches in found) < 0.005  # 0.01 was expected
+    assert index.predict_seconds(min_similarity=0.8) < 0.8 * first
+    assert index.predict_seconds(min_similarity=0.7) == other
+
+
 def test_an_id_added_again_moves_to_its_new_vector_and_namespace() -> None:
     index = VectorIndex(2)
     index.add(7, [1, 0], namespace="a")

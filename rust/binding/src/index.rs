@@ -260,13 +260,20 @@ impl VectorIndex {
         })
     }
 
-    /// Lets the index know what searches cost where codes were to spare the work.
+    /// Lets the index know what searches cost where there are codes to spare the work.
     fn observe(&self, snapshot: &Snapshot, namespace: &str, options: &Options, found: &[sparecall_core::index::Found]) {
-        if options.exact && snapshot.is_spared(options.min_similarity) {
-            let mut index = self.lock();
-            for found in found {
+        if !options.exact || !snapshot.is_screened() {
+            return;
+        }
+        let spared = snapshot.is_spared(options.min_similarity);
+        let mut index = self.lock();
+        for found in found {
+            index.learn(namespace, options.min_similarity, found.verified_fraction());
+            if spared {
                 index.observe(namespace, found.verified_fraction());
             }
+        }
+        if spared {
             self.follow_up(&mut index, namespace);
         }
     }

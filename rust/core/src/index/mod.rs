@@ -18,6 +18,7 @@ mod fit;
 mod interval;
 mod kernels;
 mod likely;
+mod price;
 mod projection;
 mod rows;
 mod search;
@@ -213,6 +214,15 @@ impl Index {
             && let Some(space) = &mut self.spaces[at]
         {
             space.observe(verified_fraction, dim);
+        }
+    }
+
+    /// Tells what share of a namespace an exact search with this threshold verified, so that others can be predicted.
+    pub fn learn(&mut self, namespace: &str, min_similarity: f64, verified_fraction: f64) {
+        if let Some(&at) = self.names.get(namespace)
+            && let Some(space) = &mut self.spaces[at]
+        {
+            space.prices.learn(min_similarity, verified_fraction);
         }
     }
 

@@ -12,8 +12,10 @@ use super::codes::Codes;
 use super::interval::loosened;
 use super::kernels::{self, BLOCK, Screen, TILE};
 use super::likely::Likely;
+use super::price::{self, Prices};
 use super::projection::Projection;
 use super::vector::Query;
+use crate::cpu;
 
 /// Candidates whose bytes are asked for before they are needed.
 const AHEAD: usize = 8;
@@ -57,6 +59,7 @@ impl Found {
 pub struct Snapshot {
     pub(super) chunks: Arc<Vec<Chunk>>,
     pub(super) living: usize,
+    pub(super) prices: Prices,
 }
 
 impl Snapshot {
@@ -77,15 +80,25 @@ impl Snapshot {
 
     /// Whether codes ought to spare a search with this threshold most of the work.
     pub fn is_spared(&self, min_similarity: f64) -> bool {
-        min_similarity >= PROVABLE && 2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
+        min_similarity >= PROVABLE && self.is_screened()
+    }
+
+    /// Whether most entries have codes.
+    pub fn is_screened(&self) -> bool {
+        2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
     }
 
     /// About how many nanoseconds so many queries take.
     pub fn predict(&self, queries: usize, min_similarity: f64) -> f64 {
-        let encoded = self.chunks.iter().map(Chunk::encoded).sum::<usize>() as f64;
-        let flat = (self.living as f64 - encoded).max(0.0);
-        let each = if min_similarity < PROVABLE { 40.0 } else { 1.0 };
-        queries as f64 * (5_000.0 + each * encoded + 12.0 * flat)
+        let (mut encoded, mut screened, mut flat, mut row) = (0, 0, 0, 0);
+        for chunk in self.chunks.iter().filter(|chunk| chunk.living > 0) {
+            row = chunk.rows.bytes.len() / chunk.rows.len();
+            encoded += chunk.encoded();
+            screened += chunk.codes.as_ref().map_or(0, |codes| codes.bytes.len());
+            flat += row * (chunk.rows.len() - chunk.encoded());
+        }
+        let verified = self.prices.share(min_similarity) * encoded.min(self.living) as f64;
+        queries as f64 * price::nanoseconds(cpu::level(), screened as f64, flat as f64, verified, row as f64)
     }
 
     /// The furthest that an original is off its stored form; 0 where originals are kept.
