@@ -46,7 +46,7 @@ impl Likely {
         let least = min_similarity.max(0.0);
         let spread = SPREAD / (projection.head as f64).sqrt() * (1.0 - least * least).sqrt();
         let outside = [near * near + rest * rest, (nearest * nearest + restest * restest).min(1.0)];
-        let typical = ((outside[0] + outside[1]) / 2.0).sqrt().max(1e-3);
+        let typical = outside[0].midpoint(outside[1]).sqrt().max(1e-3);
         let weight = pivot + spread / (2.0 * typical);
         Self {
             near: weight * (near + nearest),

@@ -319,6 +319,7 @@ impl<'a> Seeker<'a> {
             return;
         }
         let hit = rows.hit(slot, self.query);
+        // What may count was loosened for the original that is furthest off: this one may be nearer.
         if f64::from(hit.interval[1]) >= self.min_similarity {
             self.best.offer(hit);
         }
