@@ -188,10 +188,16 @@ class Match:
                         found[name].append(row >= 0 and float(entries[row] @ query) >= THRESHOLD - 1e-6)
                 times[name].append(statistics.median(taken) / 1e3)
         print(f"{len(entries):,} entries: {int(hits.sum())} of {len(queries)} queries have one at the threshold")
-        return {
+        results = {
             name: Result(statistics.median(times[name]), float(np.mean(found[name] or [True])), contender.built)
             for name, contender in made.items()
         }
+        # At once, since the largest size takes long and may be given up.
+        print(
+            ", ".join(f"{name} {result.p50:,.1f} us / {result.recall:.4f}" for name, result in results.items()),
+            flush=True,
+        )
+        return results
 
 
 def table(results: dict[int, dict[str, Result]]) -> None:
