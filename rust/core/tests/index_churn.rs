@@ -121,7 +121,7 @@ impl Load {
             let cosine = |row: &[f32]| {
                 (product(row, &vector) / (product(row, row).sqrt() * product(&vector, &vector).sqrt())) as f32
             };
-            let all = self.live.iter().map(|(id, row)| Hit { id: *id, similarity: cosine(row) });
+            let all = self.live.iter().map(|(id, row)| Hit::certain(*id, cosine(row)));
             let mut near: Vec<Hit> = all.filter(|hit| hit.similarity >= 0.85).collect();
             near.sort();
             near.truncate(options.k);

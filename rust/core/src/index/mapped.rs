@@ -7,6 +7,8 @@ use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::kernels::{LINE, Line};
+
 /// What keeps the bytes of a file in memory: a map of it, or a copy.
 pub type FileBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
@@ -37,6 +39,20 @@ macro_rules! numbers {
     )+};
 }
 numbers!(u8, u64, i64, f32);
+
+impl Number for Line {
+    const SIZE: usize = LINE;
+
+    fn write(self, to: &mut [u8]) {
+        to.copy_from_slice(&self.0);
+    }
+
+    fn read(from: &[u8]) -> Self {
+        let mut bytes = [0; LINE];
+        bytes.copy_from_slice(from);
+        Self(bytes)
+    }
+}
 
 /// Numbers one after another. Reading costs the same wherever they stand; what is mapped is copied before it changes.
 #[derive(Clone)]
@@ -79,6 +95,13 @@ impl<T: Number> Column<T> {
         match self {
             Self::Owned(numbers) => numbers,
             Self::Mapped(_) => unreachable!("it was copied"),
+        }
+    }
+
+    /// Gives back what was reserved for numbers that will not come.
+    pub(super) fn shrink_to_fit(&mut self) {
+        if let Self::Owned(numbers) = self {
+            numbers.shrink_to_fit();
         }
     }
 

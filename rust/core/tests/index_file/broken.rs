@@ -130,7 +130,7 @@ fn refusals_say_why() {
         (with(0, b'X'), "not a saved index"),
         (with(8, 2), "another version"),
         (with(12, 0), "first bytes are damaged"),
-        (with(20, 1), "first bytes are damaged"),
+        (with(20, 2), "first bytes are damaged"),
         (file[..40].to_vec(), "cut short"),
         (file[..tail].to_vec(), "cut short"),
         (file[..file.len() - 1].to_vec(), "last checksum"),

@@ -7,7 +7,7 @@ use super::super::bound::Range as Span;
 use super::super::chunk::{self, Chunk};
 use super::super::codes::Codes;
 use super::super::fit::MAX_HEAD;
-use super::super::kernels::{BLOCK, PAIRS, QUAD, QUAD_CODES};
+use super::super::kernels::{BLOCK, LINE, PAIRS, QUAD, QUAD_CODES};
 use super::super::mapped::{Column, FileBytes, Number};
 use super::super::projection::Projection;
 use super::super::rows::Rows;
@@ -28,8 +28,10 @@ impl Index {
     /// everything; O(bytes).
     pub fn open(bytes: &FileBytes) -> Result<Self> {
         let file = (**bytes).as_ref();
-        let dim = dimensions(file)?;
-        let mut opening = Opening { bytes, index: Self::new(dim)?, projections: Vec::new(), counts: Counts::default() };
+        let (dim, originals) = dimensions(file)?;
+        let index = Self::new(dim)?;
+        let index = if originals { index } else { index.without_originals() };
+        let mut opening = Opening { bytes, index, projections: Vec::new(), counts: Counts::default() };
         let mut all = blake3::Hasher::new();
         all.update(&file[..HEAD]);
         let mut at = HEAD;
@@ -66,8 +68,8 @@ impl Index {
     }
 }
 
-/// Dimensions of the vectors, from the head.
-fn dimensions(file: &[u8]) -> Result<usize> {
+/// Dimensions of the vectors and whether their originals are kept, from the head.
+fn dimensions(file: &[u8]) -> Result<(usize, bool)> {
     if !file.starts_with(&MAGIC) {
         return refuse("it is not a saved index");
     }
@@ -80,10 +82,10 @@ fn dimensions(file: &[u8]) -> Result<usize> {
         }
         (_, Some(dim), Some(found)) => {
             let dim = dim as usize;
-            if (1..=MAX_DIM).contains(&dim) && *found == head(dim) {
-                Ok(dim)
-            } else {
-                refuse("its first bytes are damaged")
+            let of = |&originals: &bool| (1..=MAX_DIM).contains(&dim) && *found == head(dim, originals);
+            match [true, false].iter().find(|originals| of(originals)) {
+                Some(&originals) => Ok((dim, originals)),
+                None => refuse("its first bytes are damaged"),
             }
         }
         _ => refuse("it is cut short"),
@@ -166,32 +168,42 @@ impl Opening<'_> {
             return None;
         }
         let (ids, expires_at) = (payload.array(count)?, payload.array(count)?);
-        let precision: Vec<[f32; 2]> = payload.array::<f32>(2 * count)?.as_chunks().0.to_vec();
-        let vectors = Column::<f32>::in_file(self.bytes, payload.range(count * dim * f32::SIZE)?)?;
+        let mut precision: Vec<[f32; 2]> = payload.array::<f32>(2 * count)?.as_chunks().0.to_vec();
+        let originals = self.index.originals;
+        let vectors = if originals { payload.range(count * dim * f32::SIZE)? } else { 0..0 };
+        let vectors = Column::<f32>::in_file(self.bytes, vectors)?;
+        let errors: Vec<f32> = payload.array(if originals { 0 } else { count })?;
         let stride = vector::stride(dim);
         let bytes = Column::<u8>::in_file(self.bytes, payload.range(count * stride)?)?;
-        let mut lengths = Vec::with_capacity(count);
+        let mut lengths = vec![1.0; count];
         let mut unit = Vec::with_capacity(dim);
-        for slot in 0..count {
-            if !is_live(slot) {
-                lengths.push(1.0);
+        for slot in (0..count).filter(|&slot| is_live(slot)) {
+            let row = &bytes[slot * stride..][..stride];
+            if !originals {
+                let length = vector::whole_length(row[..dim].iter().map(|&byte| vector::whole(byte)));
+                if length == 0.0 || !(0.0..=1.0).contains(&errors[slot]) {
+                    return None;
+                }
+                (lengths[slot], precision[slot]) = (length, vector::exactly(length));
                 continue;
             }
             let vector = &vectors[slot * dim..][..dim];
             let length = vector::length(vector, dim, None).ok()?;
             unit.clear();
             vector::push_unit(vector, length, &mut unit);
-            if !vector::is_near(&unit, &bytes[slot * stride..][..stride], precision[slot]) {
+            if !vector::is_near(&unit, row, precision[slot]) {
                 return None;
             }
-            lengths.push(length);
+            lengths[slot] = length;
         }
+        let furthest = errors.iter().copied().fold(0.0, f32::max);
         let codes = match projection {
             Some(projection) => Some(Arc::new(codes(projection, blocks, payload)?)),
             None if blocks == 0 => None,
             None => return None,
         };
-        let mut chunk = Chunk::new(0, Rows { ids, expires_at, vectors, lengths, bytes, precision }, codes);
+        let rows = Rows { ids, expires_at, vectors, lengths, bytes, precision, errors, furthest };
+        let mut chunk = Chunk::new(0, rows, codes);
         for slot in (0..count).filter(|&slot| !is_live(slot)) {
             chunk.kill(slot);
         }
@@ -251,7 +263,7 @@ fn is_width(head: u64, dim: usize) -> bool {
 }
 
 fn codes(projection: Arc<Projection>, blocks: usize, payload: &mut Reader<'_>) -> Option<Codes> {
-    let bytes = payload.array(blocks * (projection.head / QUAD) * QUAD_CODES)?;
+    let bytes = payload.array(blocks * (projection.head / QUAD) * QUAD_CODES / LINE)?;
     let pairs = payload.array(blocks * PAIRS)?;
     let sharp = payload.array::<f32>(blocks * BLOCK * 4)?.as_chunks().0.to_vec();
     let always = payload.array(blocks)?;
