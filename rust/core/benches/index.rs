@@ -3,6 +3,7 @@
 //! `cargo bench -p sparecall-core --bench index [-- ENTRIES [VECTORS QUERIES]]`, the files of 384 little-endian `f32` a row;
 //! without them vectors are random, with a spectrum that falls as that of text embeddings does.
 #![allow(clippy::print_stdout)]
+#![allow(clippy::cast_possible_wrap)] // ids here are small
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,6 @@
 //! Entries that come and go without end: memory, the work of a search and its answers stay what they were.
 #![allow(clippy::unwrap_used)] // in a test a panic is the report
+#![allow(clippy::cast_possible_wrap)] // ids here are small
 #![allow(unsafe_code)] // an allocator that counts
 
 use std::alloc::{GlobalAlloc, Layout, System};
