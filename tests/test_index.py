@@ -75,10 +75,43 @@ def test_most_entries_are_proven_irrelevant_without_reading_them() -> None:
     assert index.search(matrix[5], min_similarity=0.9).verified_fraction < 0.05
 
 
+def test_an_inexact_search_reads_less_and_misses_next_to_nothing() -> None:
+    index, matrix = filled(20_000)
+    noise = vectors(200, seed=7)
+    found: dict[bool, set[tuple[int, int]]] = {}
+    price: dict[bool, float] = {}
+    for exact in (True, False):
+        answers = index.search_many(matrix[:200] + 0.6 * noise, k=1000, min_similarity=0.6, exact=exact)
+        found[exact] = {(row, id_) for row, matches in enumerate(answers) for id_ in matches.ids}
+        price[exact] = sum(matches.verified_fraction for matches in answers)
+    assert found[False] <= found[True]
+    assert len(found[False]) >= 0.99 * len(found[True]) > 150
+    assert price[False] < 0.5 * price[True]
+
+
 def test_an_inexact_search_says_so() -> None:
     index, matrix = filled(2000)
     found = index.search(matrix[3], min_similarity=0.9, exact=False)
     assert (found.ids, found.exact) == ((3,), False)
+
+
+@pytest.mark.usefixtures("cpu_level")
+def test_a_search_is_predicted_to_take_longer_on_a_lesser_processor() -> None:
+    index, _matrix = filled(5000)
+    fast = index.predict_seconds(min_similarity=0.9)
+    _core._set_cpu_level("scalar")
+    assert index.predict_seconds(min_similarity=0.9) >= fast > 0
+    assert index.predict_seconds(min_similarity=0.9, queries=10) == 10 * index.predict_seconds(min_similarity=0.9)
+    assert index.predict_seconds(namespace="nobody's") == 0
+
+
+def test_predictions_follow_what_searches_have_read() -> None:
+    index, matrix = filled(10_000)
+    first, other = (index.predict_seconds(min_similarity=threshold) for threshold in (0.8, 0.7))
+    found = index.search_many(matrix[:50], min_similarity=0.8)
+    assert max(matches.verified_fraction for matches in found) < 0.005  # 0.01 was expected
+    assert index.predict_seconds(min_similarity=0.8) < 0.8 * first
+    assert index.predict_seconds(min_similarity=0.7) == other
 
 
 def test_an_id_added_again_moves_to_its_new_vector_and_namespace() -> None:

@@ -95,6 +95,20 @@ def test_a_loaded_index_lives_on_and_is_saved_over_the_file_it_reads(tmp_path: P
     ]
 
 
+def test_an_index_without_originals_comes_back_with_its_intervals(tmp_path: Path) -> None:
+    index = VectorIndex(DIM, originals=False)
+    index.add_many(np.arange(1500), vectors(1500))
+    index.save(tmp_path / "index")
+    loaded = VectorIndex.load(tmp_path / "index")
+    assert not loaded.originals
+    assert answers(loaded) == answers(index)
+    for query in vectors(5, seed=1):
+        one, other = index.search(query, k=3), loaded.search(query, k=3)
+        assert (one.low, one.high) == (other.low, other.high)
+    loaded.add(0, vectors(1)[0])
+    assert len(loaded) == 1500
+
+
 def test_an_index_outlives_the_name_of_its_file(tmp_path: Path) -> None:
     index = filled(1500)
     index.save(tmp_path / "index")

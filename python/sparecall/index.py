@@ -38,8 +38,8 @@ class VectorIndex(_core.VectorIndex):
     __slots__ = ("_waiting",)
     _waiting: dict[_Ask, list[tuple[VectorQuery, asyncio.Future[Matches]]]]
 
-    def __init__(self, dim: int, *, clock: Callable[[], float] | None = None) -> None:
-        del dim, clock  # read by __new__
+    def __init__(self, dim: int, *, originals: bool = True, clock: Callable[[], float] | None = None) -> None:
+        del dim, originals, clock  # read by __new__
         self._waiting = {}
 
     async def search_async(

@@ -28,10 +28,13 @@ def cosine(a: Any, b: Any) -> float:
 
 
 @settings(max_examples=200)
-@given(st.lists(STEP, max_size=40))
-def test_a_search_finds_what_a_comparison_with_every_entry_finds(steps: list[tuple[Any, ...]]) -> None:
+@given(st.lists(STEP, max_size=40), st.booleans())
+def test_a_search_finds_what_a_comparison_with_every_entry_finds(
+    steps: list[tuple[Any, ...]],
+    originals: bool,
+) -> None:
     now = 0.0
-    index = VectorIndex(DIM, clock=lambda: now)
+    index = VectorIndex(DIM, originals=originals, clock=lambda: now)
     entries: dict[int, tuple[Any, str, float]] = {}
     for step in steps:
         match step:
@@ -48,9 +51,17 @@ def test_a_search_finds_what_a_comparison_with_every_entry_finds(steps: list[tup
                 live = {id_: v for id_, (v, name, end) in entries.items() if name == namespace and end > now}
                 near = sorted((-cosine(vector, query), id_) for id_, vector in live.items())
                 found = index.search(query, k=k, namespace=namespace, min_similarity=threshold)
+                assert set(found.ids) <= set(live)
+                if not originals:
+                    whole = index.search(query, k=len(live) + 1, namespace=namespace, min_similarity=threshold)
+                    assert {id_ for similarity, id_ in near if -similarity >= threshold + 1e-6} <= set(whole.ids)
+                    assert found.ids == whole.ids[:k]
+                    for id_, low, high in zip(whole.ids, whole.low, whole.high, strict=True):
+                        assert low - 1e-7 <= cosine(live[id_], query) <= high + 1e-7
+                        assert high >= threshold
+                    continue
                 # Plain sums of these few round otherwise in the last bit at most.
                 sure = [-similarity for similarity, _ in near if -similarity >= threshold + 1e-6][:k]
                 possible = [-similarity for similarity, _ in near if -similarity >= threshold - 1e-6][:k]
                 assert len(sure) <= len(found) <= len(possible)
                 np.testing.assert_allclose(found.similarities, possible[: len(found)], atol=1e-6)
-                assert set(found.ids) <= set(live)

@@ -39,10 +39,11 @@ pub(crate) struct VectorIndex {
 #[pymethods]
 impl VectorIndex {
     #[new]
-    #[pyo3(signature = (dim, *, clock=None))]
-    fn new(py: Python<'_>, dim: &Bound<'_, PyInt>, clock: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+    #[pyo3(signature = (dim, *, originals=true, clock=None), text_signature = "(dim, *, originals=True, clock=None)")]
+    fn new(py: Python<'_>, dim: &Bound<'_, PyInt>, originals: bool, clock: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
         let size = dim.extract::<usize>().unwrap_or(0);
         let index = Index::new(size).map_err(|error| to_python(py, &error))?;
+        let index = if originals { index } else { index.without_originals() };
         Ok(Self { index: Arc::new(Mutex::new(index)), dim: size, clock: Clock::given(clock)? })
     }
 
@@ -50,6 +51,12 @@ impl VectorIndex {
     #[getter]
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// Whether the vectors are kept as they were given, so that similarities are certain.
+    #[getter]
+    fn originals(&self) -> bool {
+        self.lock().originals()
     }
 
     /// Stores `vector` under `id`, in place of an entry that was there, in whichever namespace.
@@ -221,6 +228,7 @@ impl VectorIndex {
             py.detach(|| Index::open(&bytes)).map_err(|error| to_python(py, &error))
         })?;
         let options = PyDict::new(py);
+        options.set_item("originals", opened.originals())?;
         options.set_item("clock", clock)?;
         let loaded = class.call((opened.dim(),), Some(&options))?;
         *loaded.cast::<Self>()?.get().lock() = opened;
@@ -291,13 +299,20 @@ impl VectorIndex {
         })
     }
 
-    /// Lets the index know what searches cost where codes were to spare the work.
+    /// Lets the index know what searches cost where there are codes to spare the work.
     fn observe(&self, snapshot: &Snapshot, namespace: &str, options: &Options, found: &[sparecall_core::index::Found]) {
-        if options.exact && snapshot.is_spared(options.min_similarity) {
-            let mut index = self.lock();
-            for found in found {
+        if !options.exact || !snapshot.is_screened() {
+            return;
+        }
+        let spared = snapshot.is_spared(options.min_similarity);
+        let mut index = self.lock();
+        for found in found {
+            index.learn(namespace, options.min_similarity, found.verified_fraction());
+            if spared {
                 index.observe(namespace, found.verified_fraction());
             }
+        }
+        if spared {
             self.follow_up(&mut index, namespace);
         }
     }
@@ -318,7 +333,7 @@ fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
     index.lock().unwrap_or_else(|poisoned| {
         let mut guard = poisoned.into_inner();
         if let Ok(empty) = Index::new(guard.dim()) {
-            *guard = empty;
+            *guard = if guard.originals() { empty } else { empty.without_originals() };
         }
         index.clear_poison();
         guard

@@ -35,7 +35,7 @@ impl Model {
             .entries
             .iter()
             .filter(|(_, (name, _, expires_at))| name == namespace && *expires_at > options.now)
-            .map(|(&id, (_, vector, _))| Hit { id, similarity: similarity(vector, query) })
+            .map(|(&id, (_, vector, _))| Hit::certain(id, similarity(vector, query)))
             .filter(|hit| f64::from(hit.similarity) >= options.min_similarity)
             .collect();
         hits.sort();
@@ -121,16 +121,39 @@ fn agree(index: &Index, model: &Model, query: &[f32], namespace: &str, noise: &m
         for k in [1, 2, 1 + noise.below(40), all.len() + 5] {
             let options = Options { k, min_similarity, exact: true, now };
             let found = search(index, query, namespace, &options);
+            if !index.originals() {
+                enclose(index, &all, query, namespace, &options, &found.hits);
+                continue;
+            }
             let expected = model.search(query, namespace, &options);
             assert_eq!(found.hits, expected, "k={k} min_similarity={min_similarity} in {namespace:?}");
         }
     }
 }
 
-fn interleave(seed: u64, dim: usize, steps: usize, large: bool) {
+/// Of an index without originals: every interval holds the similarity of the original, and nothing that may reach the
+/// threshold is missing. `all` are the live entries.
+fn enclose(index: &Index, all: &[Hit], query: &[f32], namespace: &str, options: &Options, hits: &[Hit]) {
+    let truth: BTreeMap<i64, f32> = all.iter().map(|hit| (hit.id, hit.similarity)).collect();
+    assert!(hits.is_sorted() && hits.len() <= options.k);
+    for hit in hits {
+        let [low, high] = hit.interval;
+        assert!(low <= truth[&hit.id] && truth[&hit.id] <= high, "{} of {hit:?}", truth[&hit.id]);
+        assert!(low <= hit.similarity && hit.similarity <= high && f64::from(high) >= options.min_similarity);
+    }
+    let every = search(index, query, namespace, &Options { k: usize::MAX, ..*options }).hits;
+    assert_eq!(hits, &every[..hits.len()]);
+    for hit in all.iter().filter(|hit| f64::from(hit.similarity) >= options.min_similarity) {
+        assert!(every.iter().any(|found| found.id == hit.id), "{hit:?} is missing at {}", options.min_similarity);
+    }
+}
+
+fn interleave(seed: u64, dim: usize, steps: usize, large: bool, originals: bool) {
     let mut noise = Noise(seed);
     let centres: Vec<Vec<f32>> = (0..5).map(|_| (0..dim).map(|_| noise.value()).collect()).collect();
-    let (mut index, mut model, mut now) = (Index::new(dim).unwrap(), Model::default(), 10u64);
+    let index = Index::new(dim).unwrap();
+    let mut index = if originals { index } else { index.without_originals() };
+    let (mut model, mut now) = (Model::default(), 10u64);
     let names = ["", "a", "b"];
     for _ in 0..steps {
         let namespace = names[noise.below(if large { 2 } else { 3 })];
@@ -193,7 +216,12 @@ proptest! {
 
     #[test]
     fn a_search_finds_what_a_comparison_with_every_entry_finds(seed: u64, dim in 1..70usize) {
-        interleave(seed, dim, 60, false);
+        interleave(seed, dim, 60, false, true);
+    }
+
+    #[test]
+    fn without_originals_a_search_finds_whatever_may_reach_the_threshold(seed: u64, dim in 1..70usize) {
+        interleave(seed, dim, 40, false, false);
     }
 }
 
@@ -202,14 +230,20 @@ proptest! {
 
     #[test]
     fn so_it_does_where_entries_are_screened(seed: u64, dim in 64..140usize) {
-        interleave(seed, dim, 60, true);
+        interleave(seed, dim, 60, true, true);
+    }
+
+    #[test]
+    fn so_it_does_without_originals(seed: u64, dim in 64..140usize) {
+        interleave(seed, dim, 40, true, false);
     }
 }
 
 #[test]
 fn so_it_does_in_one_dimension_and_in_thousands() {
     for dim in [1, 2, 3, 383, 1537, 4096] {
-        interleave(dim as u64, dim, 20, false);
+        interleave(dim as u64, dim, 20, false, true);
+        interleave(dim as u64, dim, 20, false, false);
     }
 }
 
@@ -268,7 +302,7 @@ fn most_entries_are_not_verified_and_other_namespaces_cost_nothing() {
     add_many(&mut index, &(10_000..30_000).collect::<Vec<_>>(), &vectors(20_000), "theirs", NEVER, 0);
     let options = Options { k: 1, min_similarity: 0.9, exact: true, now: 0 };
     let found = search(&index, &mine[7], "mine", &options);
-    assert_eq!(found.hits, [Hit { id: 7, similarity: 1.0 }]);
+    assert_eq!(found.hits, [Hit::certain(7, 1.0)]);
     assert_eq!(found.living, 4096);
     assert!(found.verified < 400, "{} of 4096 were verified", found.verified);
     assert_eq!(search(&index, &mine[7], "nobody's", &options).hits, []);
@@ -283,7 +317,7 @@ fn a_snapshot_does_not_change() {
     index.add(1, &[0.0, 1.0], "", NEVER, 0).unwrap();
     let options = Options { k: 5, min_similarity: 0.5, exact: true, now: 0 };
     let query = [Query::new(vec![1.0, 0.0], 2, None).unwrap()];
-    assert_eq!(before.search(&query, &options)[0].hits, [Hit { id: 1, similarity: 1.0 }]);
+    assert_eq!(before.search(&query, &options)[0].hits, [Hit::certain(1, 1.0)]);
     assert_eq!(
         index.snapshot("").unwrap().search(&query, &options)[0].hits.iter().map(|hit| hit.id).collect::<Vec<_>>(),
         [2]

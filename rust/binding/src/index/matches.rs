@@ -41,6 +41,18 @@ impl Matches {
         PyTuple::new(py, self.hits.iter().map(|hit| f64::from(hit.similarity)))
     }
 
+    /// What each true similarity is at least.
+    #[getter]
+    fn low<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.hits.iter().map(|hit| f64::from(hit.interval[0])))
+    }
+
+    /// What each true similarity is at most.
+    #[getter]
+    fn high<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.hits.iter().map(|hit| f64::from(hit.interval[1])))
+    }
+
     fn __len__(&self) -> usize {
         self.hits.len()
     }

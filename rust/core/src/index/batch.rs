@@ -10,8 +10,9 @@ use super::rows::Rows;
 use crate::error::Result;
 
 /// How the namespace stands for which a batch is made ready.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Outlook {
+    pub(super) originals: bool,
     pub(super) projection: Option<Arc<Projection>>,
     /// The width of a new head, where the batch is to be fitted; 0 where not.
     pub(super) head: usize,
@@ -33,7 +34,11 @@ impl Batch {
         let mut chunks = Vec::with_capacity(pieces.len());
         for (at, (ids, vectors)) in ids.chunks(CHUNK).zip(pieces).enumerate() {
             assert_eq!(vectors.len(), ids.len() * dim);
-            chunks.push(Chunk::new(0, Rows::new(dim, ids, vectors, expires_at, at * CHUNK)?, None));
+            let mut rows = Rows::new(dim, ids, vectors, expires_at, at * CHUNK)?;
+            if !outlook.originals {
+                rows.forget_originals(dim);
+            }
+            chunks.push(Chunk::new(0, rows, None));
         }
         let mut batch = Self { dim, chunks, projection: None, entries: ids.len() };
         if outlook.head > 0 && ids.len() >= FIT_FROM {

@@ -8,8 +8,17 @@ use std::collections::BinaryHeap;
 pub struct Hit {
     /// The entry's id.
     pub id: i64,
-    /// Its similarity to the query.
+    /// Its similarity to the query; that of its stored form where the original was not kept.
     pub similarity: f32,
+    /// What the similarity of the original is at least, and at most.
+    pub interval: [f32; 2],
+}
+
+impl Hit {
+    /// A hit decided by its original.
+    pub fn certain(id: i64, similarity: f32) -> Self {
+        Self { id, similarity, interval: [similarity; 2] }
+    }
 }
 
 impl Eq for Hit {}

@@ -42,6 +42,7 @@
 //! same on every processor, and within 4e-8 of the true cosine; `MARGIN` covers that and the `f64` arithmetic above.
 
 use super::kernels::{QUAD_TABLES, Tables};
+use super::likely::Likely;
 use super::projection::Projection;
 
 /// How far below a threshold the bounds still let pass: the rounding of a similarity to `f32` (3e-8) and of `f64` sums.
@@ -52,9 +53,6 @@ const MAX_FACTOR: f64 = 32_767.0;
 const MAX_SHIFT: u32 = 12;
 /// In `f64` above 2⁵² there are whole numbers alone.
 const WHOLE: f64 = 6_755_399_441_055_744.0;
-/// For an inexact search: how much of the worst case a search allows for. What lies outside the codes is seldom aligned
-/// with what lies outside the query's.
-const LIKELY: f64 = 0.5;
 
 /// What a stored byte spans: `low + step * byte`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -137,20 +135,21 @@ pub(super) struct Screener {
     pub(super) tables: Tables,
     /// What sums of nothing stand for in `q'.c`.
     low: f64,
-    /// `|q'|`, `rest(q)`, how much of the worst case is allowed for, and every allowance.
+    /// `|q'|`, `rest(q)` and every allowance.
     head: f64,
     rest: f64,
-    worst: f64,
     allowance: f64,
     /// What one step of a score is worth.
     unit: f64,
     /// What a score of 0 stands for, with every allowance.
     base: f64,
+    /// What is expected instead, where entries may be missed.
+    likely: Option<Likely>,
 }
 
 impl Screener {
-    /// For a query with this head; `exact` unless entries may be missed.
-    pub(super) fn new(projection: &Projection, head: &[f32], exact: bool) -> Self {
+    /// For a query with this head.
+    pub(super) fn new(projection: &Projection, head: &[f32], likely: Option<Likely>) -> Self {
         let mut values = vec![0.0f64; projection.head / 2 * 16];
         let (mut base, mut widest, mut square) = (0.0, 0.0f64, 0.0);
         for (pair, values) in values.chunks_exact_mut(16).enumerate() {
@@ -179,26 +178,26 @@ impl Screener {
                 *sum = (value * per_step + (0.5 + WHOLE)).to_bits() as u8;
             }
         }
-        let worst = if exact { 1.0 } else { LIKELY };
         let (length, outside) = (square.sqrt() * (1.0 + 1e-12), rest(projection, square));
-        let (near, rest) = (length * worst, outside * worst);
+        let (near, rest, more) =
+            likely.map_or((length, outside, 0.0), |likely| (likely.near, likely.rest, likely.fixed));
         let finest = (projection.near.step * near).max(projection.rest.step * rest).max(1e-12);
         let shift = (0..=MAX_SHIFT).rev().find(|&shift| finest / step * f64::from(1u32 << shift) < MAX_FACTOR - 2.0);
         let shift = shift.unwrap_or(0);
         let unit = step / f64::from(1u32 << shift);
         let factor = |value: f64| (value / unit + 1e-9).ceil().min(MAX_FACTOR) as i16;
         let coefficients = [factor(projection.near.step * near), factor(projection.rest.step * rest)];
-        let fixed = projection.near.low * near + projection.rest.low * rest;
+        let fixed = projection.near.low * near + projection.rest.low * rest + more;
         let allowance = 2.0 * projection.skew + 3.0 * drift(projection) + MARGIN;
         Self {
             tables: Tables { sums, shift, coefficients },
             low: base,
             head: length,
             rest: outside,
-            worst,
             allowance,
             unit,
             base: base + fixed + allowance,
+            likely,
         }
     }
 
@@ -207,20 +206,24 @@ impl Screener {
         let [near_factor, rest_factor] = self.tables.coefficients.map(i32::from);
         let sums = score - near_factor * i32::from(pair[0]) - rest_factor * i32::from(pair[1]);
         let product = self.low + self.unit * f64::from(sums);
-        let (along, across) = (f64::from(along), f64::from(across) * self.worst);
-        let whole = (along * along + across * across).sqrt();
+        let (along, across) = (f64::from(along), f64::from(across));
         // 2e-6: the numbers stored are rounded.
         let u = product * f64::from(per_length) + 2e-6 * product.abs() * f64::from(per_length);
+        if let Some(likely) = self.likely {
+            return likely.similarity(u, along);
+        }
+        let whole = (along * along + across * across).sqrt();
         let inside = if u * whole >= self.head * along {
             self.head * whole
         } else {
             along * u + across * (self.head * self.head - u * u).max(0.0).sqrt()
         };
-        inside + self.rest * f64::from(rest) * self.worst + self.allowance + 2e-6
+        inside + self.rest * f64::from(rest) + self.allowance + 2e-6
     }
 
     /// The least score of an entry that may reach a similarity of `threshold`.
     pub(super) fn threshold(&self, threshold: f64) -> i32 {
+        let threshold = self.likely.map_or(threshold, |likely| likely.threshold(threshold));
         ((threshold - self.base) / self.unit).floor() as i32
     }
 }

@@ -3,7 +3,8 @@
 //! Entries are kept in chunks of 1024, appended only; a removed entry is a cleared bit, and what is left of a sparse chunk
 //! moves to the chunk that grows, a few entries with each addition. A search screens two bits for each of some
 //! coordinates (`projection`, `codes`) by a bound (`bound`, where it is derived), verifies what remains by a byte a
-//! dimension and decides by the original values. Namespaces share nothing but the map of ids.
+//! dimension and decides by the original values; an index that does not keep them says between which bounds a similarity is
+//! (`interval`). Namespaces share nothing but the map of ids.
 //!
 //! A `Snapshot` is a namespace at one moment: chunks are shared with it and copied when they change, so that whoever
 //! searches it holds no lock and stalls nobody. Time is an argument; whoever owns an index decides where jobs run.
@@ -15,8 +16,11 @@ mod chunk;
 mod codes;
 pub mod file;
 mod fit;
+mod interval;
 mod kernels;
+mod likely;
 mod mapped;
+mod price;
 mod projection;
 mod rows;
 mod search;
@@ -61,6 +65,7 @@ impl Place {
 /// Vectors of one dimension under ids, in namespaces.
 pub struct Index {
     dim: usize,
+    originals: bool,
     places: HashMap<i64, Place, BuildHasherDefault<IdHasher>>,
     names: HashMap<Box<str>, usize, std::hash::RandomState>,
     /// At stable positions; None is free.
@@ -81,6 +86,7 @@ impl Index {
         }
         Ok(Self {
             dim,
+            originals: true,
             places: HashMap::default(),
             names: HashMap::default(),
             spaces: Vec::new(),
@@ -88,6 +94,19 @@ impl Index {
             serial: 0,
             sweep: (0, 0),
         })
+    }
+
+    /// Keeps no original vectors from now on, which takes a quarter of the memory; hits then have intervals. Panics where
+    /// there are entries.
+    #[must_use]
+    pub fn without_originals(self) -> Self {
+        assert!(self.is_empty());
+        Self { originals: false, ..self }
+    }
+
+    /// Whether the original vectors are kept.
+    pub fn originals(&self) -> bool {
+        self.originals
     }
 
     /// Dimensions of every vector.
@@ -120,7 +139,12 @@ impl Index {
         let length = vector::length(vector, self.dim, None)?;
         let at = self.space_at(namespace);
         let Some(space) = &mut self.spaces[at] else { unreachable!("space_at made it") };
-        let spot = space.push(&mut self.serial, |rows| rows.push(id, vector, length, expires_at));
+        let spot = space.push(&mut self.serial, |rows| {
+            rows.push(id, vector, length, expires_at);
+            if !self.originals {
+                rows.forget_originals(self.dim);
+            }
+        });
         self.place(id, Place::new(at, spot));
         self.tidy(at, MOVES);
         self.sweep(now);
@@ -129,15 +153,14 @@ impl Index {
 
     /// What `Batch::new` needs to know for so many entries of a namespace.
     pub fn outlook(&self, namespace: &str, entries: usize) -> Outlook {
-        match self.space(namespace) {
-            None if entries >= fit::FIT_FROM => Outlook { projection: None, head: fit::first_head(self.dim) },
-            None => Outlook::default(),
+        let (projection, head) = match self.space(namespace) {
+            None if entries >= fit::FIT_FROM => (None, fit::first_head(self.dim)),
+            None => (None, 0),
             // A head fitted to the batch alone suits a namespace that mostly is this batch.
-            Some(space) if space.living < entries => {
-                Outlook { projection: space.projection.clone(), head: space.head_due(entries) }
-            }
-            Some(space) => Outlook { projection: space.projection.clone(), head: 0 },
-        }
+            Some(space) if space.living < entries => (space.projection.clone(), space.head_due(entries)),
+            Some(space) => (space.projection.clone(), 0),
+        };
+        Outlook { originals: self.originals, projection, head }
     }
 
     /// Stores the entries of a batch as `add` would, in order.
@@ -194,6 +217,15 @@ impl Index {
             && let Some(space) = &mut self.spaces[at]
         {
             space.observe(verified_fraction, dim);
+        }
+    }
+
+    /// Tells what share of a namespace an exact search with this threshold verified, so that others can be predicted.
+    pub fn learn(&mut self, namespace: &str, min_similarity: f64, verified_fraction: f64) {
+        if let Some(&at) = self.names.get(namespace)
+            && let Some(space) = &mut self.spaces[at]
+        {
+            space.prices.learn(min_similarity, verified_fraction);
         }
     }
 

@@ -9,9 +9,13 @@ use super::best::{Best, Hit};
 use super::bound::{MARGIN, Screener};
 use super::chunk::{CHUNK, Chunk};
 use super::codes::Codes;
+use super::interval::loosened;
 use super::kernels::{self, BLOCK, Screen, TILE};
+use super::likely::Likely;
+use super::price::{self, Prices};
 use super::projection::Projection;
 use super::vector::Query;
+use crate::cpu;
 
 /// Candidates whose bytes are asked for before they are needed.
 const AHEAD: usize = 8;
@@ -55,6 +59,7 @@ impl Found {
 pub struct Snapshot {
     pub(super) chunks: Arc<Vec<Chunk>>,
     pub(super) living: usize,
+    pub(super) prices: Prices,
 }
 
 impl Snapshot {
@@ -75,22 +80,43 @@ impl Snapshot {
 
     /// Whether codes ought to spare a search with this threshold most of the work.
     pub fn is_spared(&self, min_similarity: f64) -> bool {
-        min_similarity >= PROVABLE && 2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
+        min_similarity >= PROVABLE && self.is_screened()
+    }
+
+    /// Whether most entries have codes.
+    pub fn is_screened(&self) -> bool {
+        2 * self.chunks.iter().map(Chunk::encoded).sum::<usize>() > self.living
     }
 
     /// About how many nanoseconds so many queries take.
     pub fn predict(&self, queries: usize, min_similarity: f64) -> f64 {
-        let encoded = self.chunks.iter().map(Chunk::encoded).sum::<usize>() as f64;
-        let flat = (self.living as f64 - encoded).max(0.0);
-        let each = if min_similarity < PROVABLE { 40.0 } else { 1.0 };
-        queries as f64 * (5_000.0 + each * encoded + 12.0 * flat)
+        let (mut encoded, mut screened, mut flat, mut row) = (0, 0, 0, 0);
+        for chunk in self.chunks.iter().filter(|chunk| chunk.living > 0) {
+            row = chunk.rows.bytes.len() / chunk.rows.len();
+            encoded += chunk.encoded();
+            screened += chunk.codes.as_ref().map_or(0, |codes| codes.bytes.len());
+            flat += row * (chunk.rows.len() - chunk.encoded());
+        }
+        let verified = self.prices.share(min_similarity) * encoded.min(self.living) as f64;
+        queries as f64 * price::nanoseconds(cpu::level(), screened as f64, flat as f64, verified, row as f64)
+    }
+
+    /// The furthest that an original is off its stored form; 0 where originals are kept.
+    fn furthest(&self) -> f32 {
+        let mut living = self.chunks.iter().filter(|chunk| chunk.living > 0).map(|chunk| &*chunk.rows).peekable();
+        // Chunks are alike, so that an index that keeps originals need not look at all.
+        if living.peek().is_none_or(|rows| rows.errors.is_empty()) {
+            return 0.0;
+        }
+        living.map(|rows| rows.furthest).fold(0.0, f32::max)
     }
 
     /// What each of the queries finds.
     pub fn search<Q: Borrow<Query>>(&self, queries: &[Q], options: &Options) -> Vec<Found> {
         let mut found = Vec::with_capacity(queries.len());
+        let furthest = self.furthest();
         for tile in queries.chunks(TILE) {
-            let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query.borrow(), options)).collect();
+            let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query.borrow(), options, furthest)).collect();
             let mut screeners: Vec<(Arc<Projection>, Vec<Screener>)> = Vec::new();
             let mut scores = vec![0; seekers.len() * CHUNK];
             // What the screen leaves of a chunk is refined after the next was screened, and verified one later: by then the
@@ -135,7 +161,8 @@ fn prepare<Q: Borrow<Query>>(projection: &Projection, queries: &[Q], options: &O
         [query] => projection.apply(&query.borrow().unit),
         _ => projection.apply(&queries.iter().flat_map(|query| &query.borrow().unit).copied().collect::<Vec<_>>()),
     };
-    heads.chunks_exact(projection.head).map(|head| Screener::new(projection, head, options.exact)).collect()
+    let likely = (!options.exact).then(|| Likely::new(projection, options.min_similarity));
+    heads.chunks_exact(projection.head).map(|head| Screener::new(projection, head, likely)).collect()
 }
 
 /// Lets each seeker verify what is left of one chunk, and refine what the screen left of the next.
@@ -193,6 +220,8 @@ struct Seeker<'a> {
     query: &'a Query,
     best: Best,
     now: u64,
+    /// What similarities, or their intervals, have to reach.
+    min_similarity: f64,
     verified: usize,
     /// Scores and slots that the screen left of the chunk just screened, and of the one before.
     candidates: Vec<(i32, u32)>,
@@ -202,12 +231,15 @@ struct Seeker<'a> {
 }
 
 impl<'a> Seeker<'a> {
-    fn new(query: &'a Query, options: &Options) -> Self {
-        let best = Best::new(options.k, options.min_similarity);
+    fn new(query: &'a Query, options: &Options, furthest: f32) -> Self {
+        let min_similarity =
+            if furthest > 0.0 { loosened(options.min_similarity, furthest) } else { options.min_similarity };
+        let best = Best::new(options.k, min_similarity);
         Self {
             query,
             best,
             now: options.now,
+            min_similarity: options.min_similarity,
             verified: 0,
             candidates: Vec::new(),
             screened: Vec::new(),
@@ -286,6 +318,9 @@ impl<'a> Seeker<'a> {
         {
             return;
         }
-        self.best.offer(Hit { id: rows.ids[slot], similarity: rows.similarity(slot, self.query) });
+        let hit = rows.hit(slot, self.query);
+        if f64::from(hit.interval[1]) >= self.min_similarity {
+            self.best.offer(hit);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::chunk::{CHUNK, Chunk};
 use super::codes::Codes;
 use super::fit::{self, FIT_FROM, MAX_HEAD, REFIT_GROWTH};
+use super::price::Prices;
 use super::projection::Projection;
 use super::rows::Rows;
 use super::search::Snapshot;
@@ -51,6 +52,7 @@ pub(super) struct Space {
     /// The price of searches since it was judged last: their number and the sum of their verified fractions.
     observed: (u32, f64),
     widen: bool,
+    pub(super) prices: Prices,
 }
 
 impl Space {
@@ -71,6 +73,7 @@ impl Space {
             working: false,
             observed: (0, 0.0),
             widen: false,
+            prices: Prices::default(),
         }
     }
 
@@ -96,7 +99,7 @@ impl Space {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot { chunks: self.chunks.clone(), living: self.living }
+        Snapshot { chunks: self.chunks.clone(), living: self.living, prices: self.prices }
     }
 
     pub(super) fn chunks(&self) -> &[Chunk] {

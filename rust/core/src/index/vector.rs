@@ -9,6 +9,8 @@ pub(super) const ALIGN: usize = 64;
 const OFFSET: u8 = 128;
 /// Adding and subtracting it rounds an `f32` below 2²² to the nearest whole number.
 const ROUND: f32 = 12_582_912.0;
+/// How far rounding can set a unit vector of `f32` and steps of `f32` apart, generously.
+pub(super) const ROUNDED: f32 = 4e-7;
 /// Values worked on side by side.
 const LANES: usize = 16;
 
@@ -64,7 +66,7 @@ fn steps(unit: &[f32], offset: u8, to: &mut [u8]) -> (f32, f32) {
     }
     let off = squares.iter().sum::<f32>().sqrt();
     // Sums of squares are off by less than a thousandth for any dimension we take; a difference by 2⁻²³ of the value.
-    (scale, off * 1.001 + 4e-7)
+    (scale, off * 1.001 + ROUNDED)
 }
 
 /// Appends a unit vector as offset bytes, padded; its scale and error.
@@ -79,12 +81,22 @@ pub(super) fn is_near(unit: &[f32], bytes: &[u8], [scale, error]: [f32; 2]) -> b
     let mut squares = [0.0f32; LANES];
     for (values, bytes) in unit.chunks(LANES).zip(bytes.chunks(LANES)) {
         for ((square, &value), &byte) in squares.iter_mut().zip(values).zip(bytes) {
-            let off = value - scale * (f32::from(byte) - f32::from(OFFSET));
+            let off = value - scale * whole(byte);
             *square += off * off;
         }
     }
     let off = squares.iter().sum::<f32>().sqrt();
     scale > 0.0 && scale.is_finite() && error.is_finite() && off * 1.000_5 + 2e-7 <= error
+}
+
+/// The whole number that a stored byte stands for.
+pub(super) fn whole(byte: u8) -> f32 {
+    f32::from(byte) - f32::from(OFFSET)
+}
+
+/// The length of a vector of such numbers.
+pub(super) fn whole_length(numbers: impl Iterator<Item = f32>) -> f64 {
+    numbers.map(|number| f64::from(number * number)).sum::<f64>().sqrt()
 }
 
 /// A query, prepared.

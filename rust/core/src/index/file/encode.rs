@@ -14,6 +14,7 @@ use super::{ALIGN, CHUNK, Counts, FRAME, FRAMED, NAMESPACE, PROJECTION, checksum
 /// An index as it was at one moment: it shares its entries, and stalls nobody while it is written.
 pub struct Frozen {
     dim: usize,
+    originals: bool,
     spaces: Vec<(Box<str>, Arc<Vec<Chunk>>, Growth)>,
 }
 
@@ -22,7 +23,7 @@ impl Index {
     pub fn freeze(&self) -> Frozen {
         let spaces = self.spaces.iter().flatten();
         let of = |space: &Space| (space.name.clone(), space.snapshot().chunks, space.growth());
-        Frozen { dim: self.dim, spaces: spaces.map(of).collect() }
+        Frozen { dim: self.dim, originals: self.originals, spaces: spaces.map(of).collect() }
     }
 }
 
@@ -31,8 +32,9 @@ impl Frozen {
     pub fn write<E>(&self, write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut writer = Writer { write, all: blake3::Hasher::new(), counts: Counts::default(), buffer: Vec::new() };
         let mut projections = Projections::default();
-        writer.all.update(&head(self.dim));
-        (writer.write)(&head(self.dim))?;
+        let head = head(self.dim, self.originals);
+        writer.all.update(&head);
+        (writer.write)(&head)?;
         for (name, chunks, growth) in &self.spaces {
             for projection in chunks.iter().filter_map(|chunk| Some(&chunk.codes.as_ref()?.projection)) {
                 projections.write(projection, &mut writer)?;
@@ -43,7 +45,7 @@ impl Frozen {
             writer.namespace(name, growth, projections.number(growth.projection.as_ref()))?;
             for (at, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| chunk.living > 0) {
                 let number = projections.number(chunk.codes.as_ref().map(|codes| &codes.projection));
-                writer.chunk(self.dim, chunk, growth.tail == Some(at), number)?;
+                writer.chunk((self.dim, self.originals), chunk, growth.tail == Some(at), number)?;
             }
         }
         writer.finish()
@@ -103,7 +105,7 @@ impl<E, W: FnMut(&[u8]) -> Result<(), E>> Writer<W> {
         self.block(NAMESPACE)
     }
 
-    fn chunk(&mut self, dim: usize, chunk: &Chunk, grows: bool, projection: u64) -> Result<(), E> {
+    fn chunk(&mut self, (dim, originals): (usize, bool), chunk: &Chunk, grows: bool, projection: u64) -> Result<(), E> {
         self.counts.chunks += 1;
         self.counts.entries += chunk.living as u64;
         let rows = &*chunk.rows;
@@ -112,9 +114,13 @@ impl<E, W: FnMut(&[u8]) -> Result<(), E>> Writer<W> {
         self.array(&chunk.live);
         self.array(&rows.ids);
         self.array(&rows.expires_at);
-        self.array(rows.precision.as_flattened());
-        let vectors = self.array(&rows.vectors);
-        self.forget(chunk, vectors, dim * f32::SIZE);
+        if originals {
+            self.array(rows.precision.as_flattened());
+            let vectors = self.array(&rows.vectors);
+            self.forget(chunk, vectors, dim * f32::SIZE);
+        } else {
+            self.array(&rows.errors);
+        }
         let bytes = self.array(&rows.bytes);
         self.forget(chunk, bytes, vector::stride(dim));
         if let Some(Codes { bytes, pairs, sharp, always, .. }) = chunk.codes.as_deref() {
