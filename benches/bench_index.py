@@ -106,6 +106,7 @@ class Change(Benchmark):
         self.time_remove_and_add_1000()
         return recall(self.index, self.matrix, near(self.matrix, 64), 0.75)
 
+
 class Persistence(Benchmark):
     params = ([10_000, 100_000],)
     param_names = ("entries",)

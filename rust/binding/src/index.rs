@@ -228,6 +228,7 @@ impl VectorIndex {
             py.detach(|| Index::open(&bytes)).map_err(|error| to_python(py, &error))
         })?;
         let options = PyDict::new(py);
+        options.set_item("originals", opened.originals())?;
         options.set_item("clock", clock)?;
         let loaded = class.call((opened.dim(),), Some(&options))?;
         *loaded.cast::<Self>()?.get().lock() = opened;

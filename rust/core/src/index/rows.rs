@@ -79,8 +79,10 @@ impl Rows {
         self.lengths.push(other.lengths[slot]);
         self.bytes.own().extend_from_slice(&other.bytes[slot * stride..][..stride]);
         self.precision.push(other.precision[slot]);
-        self.errors.extend(other.errors.get(slot));
-        self.furthest = self.furthest.max(other.furthest);
+        if let Some(&error) = other.errors.get(slot) {
+            self.errors.push(error);
+            self.furthest = self.furthest.max(error);
+        }
     }
 
     /// Gives back what was reserved for entries that will not come: a copy made for a search grows by doubling, from anywhere.
@@ -106,7 +108,32 @@ impl Rows {
             self.lengths[slot] = length;
             self.precision[slot] = vector::exactly(length);
         }
-        self.vectors = Vec::new().into();
+        self.vectors = Column::default();
+    }
+
+    /// Derives what a file leaves out, and checks of entries that live what it holds; None where that is wrong.
+    pub(super) fn restore(&mut self, dim: usize, is_live: impl Fn(usize) -> bool) -> Option<()> {
+        let mut unit = Vec::with_capacity(dim);
+        for slot in 0..self.len() {
+            if let Some(&error) = self.errors.get(slot) {
+                let length = vector::whole_length(self.whole(slot, dim));
+                (!is_live(slot) || length > 0.0 && error.is_finite() && error >= 0.0).then_some(())?;
+                self.lengths.push(length);
+                self.precision.push(vector::exactly(length));
+                self.furthest = self.furthest.max(error);
+            } else if is_live(slot) {
+                let vector = &self.vectors[slot * dim..][..dim];
+                let length = vector::length(vector, dim, None).ok()?;
+                unit.clear();
+                vector::push_unit(vector, length, &mut unit);
+                let stride = vector::stride(dim);
+                vector::is_near(&unit, &self.bytes[slot * stride..][..stride], self.precision[slot]).then_some(())?;
+                self.lengths.push(length);
+            } else {
+                self.lengths.push(1.0);
+            }
+        }
+        Some(())
     }
 
     /// The original of an entry; the whole numbers stored for it where it was not kept.

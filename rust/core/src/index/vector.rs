@@ -81,7 +81,7 @@ pub(super) fn is_near(unit: &[f32], bytes: &[u8], [scale, error]: [f32; 2]) -> b
     let mut squares = [0.0f32; LANES];
     for (values, bytes) in unit.chunks(LANES).zip(bytes.chunks(LANES)) {
         for ((square, &value), &byte) in squares.iter_mut().zip(values).zip(bytes) {
-            let off = value - scale * (f32::from(byte) - f32::from(OFFSET));
+            let off = value - scale * whole(byte);
             *square += off * off;
         }
     }

@@ -295,6 +295,21 @@ fn the_fuzz_corpus_is_written() {
         file[at..at + bytes.len()].copy_from_slice(bytes);
         file
     };
+    let mut without = Index::new(3).unwrap().without_originals();
+    fill(&mut without, 0, 3, "a", NEVER);
+    let without = saved(&without);
+    put("y_without_originals", &without);
+    let errors = payload(&without, 3, 0) + 64 + 128 + 128;
+    for (label, at, value) in
+        [("error_nan", errors, f32::NAN.to_bits()), ("error_negative", errors, (-1f32).to_bits()), ("originals", 20, 1)]
+    {
+        let mut file = without.clone();
+        file[at..at + 4].copy_from_slice(&u32::to_le_bytes(value));
+        put(&format!("n_without_{label}"), &file);
+    }
+    let mut file = without.clone();
+    file[errors + 64..errors + 67].fill(128);
+    put("n_without_direction", &file);
     put("n_nothing", b"");
     for (label, cut) in [("head", 40), ("frame", 70), ("payload", chunk + 10), ("tail", tail + 9)] {
         put(&format!("n_{label}_cut"), &good[..cut]);
@@ -303,7 +318,7 @@ fn the_fuzz_corpus_is_written() {
         ("version_2", 8, 2),
         ("dim_0", 12, 0),
         ("dim_4", 12, 4),
-        ("flags", 20, 1),
+        ("originals_2", 20, 2),
         ("kind_4", name - 64, 4),
         ("length_endless", name - 56, u64::MAX),
         ("length_odd", name - 56, 65),

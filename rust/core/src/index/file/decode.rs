@@ -28,7 +28,7 @@ impl Index {
     /// everything; O(bytes).
     pub fn open(bytes: &FileBytes) -> Result<Self> {
         let file = (**bytes).as_ref();
-        let (dim, originals) = dimensions(file)?;
+        let (dim, originals) = form(file)?;
         let index = Self::new(dim)?;
         let index = if originals { index } else { index.without_originals() };
         let mut opening = Opening { bytes, index, projections: Vec::new(), counts: Counts::default() };
@@ -68,27 +68,26 @@ impl Index {
     }
 }
 
-/// Dimensions of the vectors and whether their originals are kept, from the head.
-fn dimensions(file: &[u8]) -> Result<(usize, bool)> {
+/// Dimensions of the vectors and whether the originals are kept, from the head.
+fn form(file: &[u8]) -> Result<(usize, bool)> {
     if !file.starts_with(&MAGIC) {
         return refuse("it is not a saved index");
     }
     let number = |at: usize| {
         file.get(at..at + 4).map(|bytes| bytes.iter().rev().fold(0, |all, &byte| all << 8 | u32::from(byte)))
     };
-    match (number(8), number(12), file.get(..HEAD)) {
-        (Some(version), ..) if version != VERSION => {
-            refuse("another version of sparecall wrote it, or its first bytes are damaged")
+    let found = match (number(8), file.get(..HEAD)) {
+        (Some(version), _) if version != VERSION => {
+            return refuse("another version of sparecall wrote it, or its first bytes are damaged");
         }
-        (_, Some(dim), Some(found)) => {
-            let dim = dim as usize;
-            let of = |&originals: &bool| (1..=MAX_DIM).contains(&dim) && *found == head(dim, originals);
-            match [true, false].iter().find(|originals| of(originals)) {
-                Some(&originals) => Ok((dim, originals)),
-                None => refuse("its first bytes are damaged"),
-            }
-        }
-        _ => refuse("it is cut short"),
+        (_, None) => return refuse("it is cut short"),
+        (_, Some(found)) => found,
+    };
+    let (dim, originals) = (number(12).unwrap_or(0) as usize, number(20) == Some(1));
+    if (1..=MAX_DIM).contains(&dim) && *found == head(dim, originals) {
+        Ok((dim, originals))
+    } else {
+        refuse("its first bytes are damaged")
     }
 }
 
@@ -168,41 +167,20 @@ impl Opening<'_> {
             return None;
         }
         let (ids, expires_at) = (payload.array(count)?, payload.array(count)?);
-        let mut precision: Vec<[f32; 2]> = payload.array::<f32>(2 * count)?.as_chunks().0.to_vec();
-        let originals = self.index.originals;
-        let vectors = if originals { payload.range(count * dim * f32::SIZE)? } else { 0..0 };
-        let vectors = Column::<f32>::in_file(self.bytes, vectors)?;
-        let errors: Vec<f32> = payload.array(if originals { 0 } else { count })?;
-        let stride = vector::stride(dim);
-        let bytes = Column::<u8>::in_file(self.bytes, payload.range(count * stride)?)?;
-        let mut lengths = vec![1.0; count];
-        let mut unit = Vec::with_capacity(dim);
-        for slot in (0..count).filter(|&slot| is_live(slot)) {
-            let row = &bytes[slot * stride..][..stride];
-            if !originals {
-                let length = vector::whole_length(row[..dim].iter().map(|&byte| vector::whole(byte)));
-                if length == 0.0 || !(0.0..=1.0).contains(&errors[slot]) {
-                    return None;
-                }
-                (lengths[slot], precision[slot]) = (length, vector::exactly(length));
-                continue;
-            }
-            let vector = &vectors[slot * dim..][..dim];
-            let length = vector::length(vector, dim, None).ok()?;
-            unit.clear();
-            vector::push_unit(vector, length, &mut unit);
-            if !vector::is_near(&unit, row, precision[slot]) {
-                return None;
-            }
-            lengths[slot] = length;
+        let mut rows = Rows { ids, expires_at, ..Rows::default() };
+        if self.index.originals {
+            rows.precision = payload.array::<f32>(2 * count)?.as_chunks().0.to_vec();
+            rows.vectors = Column::in_file(self.bytes, payload.range(count * dim * f32::SIZE)?)?;
+        } else {
+            rows.errors = payload.array(count)?;
         }
-        let furthest = errors.iter().copied().fold(0.0, f32::max);
+        rows.bytes = Column::in_file(self.bytes, payload.range(count * vector::stride(dim))?)?;
+        rows.restore(dim, is_live)?;
         let codes = match projection {
             Some(projection) => Some(Arc::new(codes(projection, blocks, payload)?)),
             None if blocks == 0 => None,
             None => return None,
         };
-        let rows = Rows { ids, expires_at, vectors, lengths, bytes, precision, errors, furthest };
         let mut chunk = Chunk::new(0, rows, codes);
         for slot in (0..count).filter(|&slot| !is_live(slot)) {
             chunk.kill(slot);

@@ -45,7 +45,7 @@ impl Frozen {
             writer.namespace(name, growth, projections.number(growth.projection.as_ref()))?;
             for (at, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| chunk.living > 0) {
                 let number = projections.number(chunk.codes.as_ref().map(|codes| &codes.projection));
-                writer.chunk(self.dim, chunk, growth.tail == Some(at), number)?;
+                writer.chunk((self.dim, self.originals), chunk, growth.tail == Some(at), number)?;
             }
         }
         writer.finish()
@@ -105,7 +105,7 @@ impl<E, W: FnMut(&[u8]) -> Result<(), E>> Writer<W> {
         self.block(NAMESPACE)
     }
 
-    fn chunk(&mut self, dim: usize, chunk: &Chunk, grows: bool, projection: u64) -> Result<(), E> {
+    fn chunk(&mut self, (dim, originals): (usize, bool), chunk: &Chunk, grows: bool, projection: u64) -> Result<(), E> {
         self.counts.chunks += 1;
         self.counts.entries += chunk.living as u64;
         let rows = &*chunk.rows;
@@ -114,8 +114,8 @@ impl<E, W: FnMut(&[u8]) -> Result<(), E>> Writer<W> {
         self.array(&chunk.live);
         self.array(&rows.ids);
         self.array(&rows.expires_at);
-        self.array(rows.precision.as_flattened());
-        if rows.errors.is_empty() {
+        if originals {
+            self.array(rows.precision.as_flattened());
             let vectors = self.array(&rows.vectors);
             self.forget(chunk, vectors, dim * f32::SIZE);
         } else {

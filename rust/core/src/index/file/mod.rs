@@ -3,7 +3,7 @@
 //! All numbers are little endian, and every array begins at a multiple of 64 bytes, so that a mapped file is used as it is.
 //!
 //! ```text
-//! head   64 bytes: magic, version (u32), dim (u32), entries in a full chunk (u32), 1 (u32) where originals are not kept, zeros
+//! head   64 bytes: magic, version (u32), dim (u32), entries in a full chunk (u32), 1 where originals are kept (u32), zeros
 //! block  kind (u64), bytes of the payload (u64), 16 zeros, BLAKE3-256 of these 32 bytes and the payload; payload
 //! ...
 //! tail   0 (u64); how many blocks, heads, namespaces, chunks and live entries (u64 each); BLAKE3-256 of the file's head,
@@ -16,8 +16,8 @@
 //!
 //! A file is checked whole before anything of it is used. Against a forger, whose checksums are right: lengths and numbers
 //! are in range, no id is twice there, and each entry's bytes are as near to its vector as they claim. Only the 2-bit codes
-//! and their distances are taken on trust, since to make them again is what the file spares, and where originals are not kept
-//! how far each was off: a forged one can hide an entry from a search, and nothing worse.
+//! and their distances are taken on trust, since to make them again is what the file spares: a forged one can hide an entry
+//! from a search, and nothing worse. Where originals are not kept, how far they are off has to be taken on trust too.
 
 mod decode;
 mod encode;
@@ -64,8 +64,9 @@ impl Counts {
 fn head(dim: usize, originals: bool) -> [u8; HEAD] {
     let mut head = [0; HEAD];
     head[..8].copy_from_slice(&MAGIC);
-    let numbers = [VERSION, dim as u32, super::chunk::CHUNK as u32, u32::from(!originals)];
-    for (to, number) in head[8..].chunks_exact_mut(4).zip(numbers) {
+    for (to, number) in
+        head[8..].chunks_exact_mut(4).zip([VERSION, dim as u32, super::chunk::CHUNK as u32, u32::from(originals)])
+    {
         to.copy_from_slice(&number.to_le_bytes());
     }
     head
