@@ -17,9 +17,7 @@ _STARS: dict[Any, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: 
 _ANY = (Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD))
 
 # `@` stands for a prefix that none of the parameters begins with.
-SYNC = """
-def wrapper({parameters}):
-    @ended = @flight.ended
+_LOOK = """
     {key}
     try:
         @value = @get(@key, @missing)
@@ -28,22 +26,16 @@ def wrapper({parameters}):
         if @reason is None:
             raise
         raise @reason from None
-    if @value is @missing:
-        return @missed(@key, @ended, {call})
+    if @value is @missing:"""
+SYNC = f"""
+def wrapper({{parameters}}):
+    @ended = @flight.ended{_LOOK}
+        return @missed(@key, @ended, {{call}})
     return @value
 """
-ASYNC = """
-async def wrapper({parameters}):
-    {key}
-    try:
-        @value = @get(@key, @missing)
-    except TypeError:
-        @reason = @explain(@key, {arguments})
-        if @reason is None:
-            raise
-        raise @reason from None
-    if @value is @missing:
-        return await @missed(@key, {call})
+ASYNC = f"""
+async def wrapper({{parameters}}):{_LOOK}
+        return await @missed(@key, {{call}})
     return @value
 """
 _KEY = """

@@ -12,7 +12,7 @@ use sparecall_core::cache::{Displaced, Key, StoredKey, Terms};
 use super::fast::{FastGet, FastSet, Plain};
 use super::guarded::Guarded;
 use super::save::{self, AT_ONCE};
-use super::state::{Options, SWEEP, Settings, State, whole};
+use super::state::{Options, Settings, State, whole};
 use super::stats::CacheStats;
 use super::value::{self, Held};
 use super::{key, pairs, tags, to_list, to_tuple};
@@ -173,10 +173,7 @@ impl BytesCache {
     /// Removes entries that have expired or were invalidated, in at most `limit` steps, and returns how many.
     #[pyo3(signature = (*, limit=None), text_signature = "($self, *, limit=1000)")]
     fn sweep(&self, py: Python<'_>, limit: Option<&Bound<'_, PyInt>>) -> PyResult<usize> {
-        let limit = limit.map_or(Ok(SWEEP), |limit| whole("limit", limit))? as usize;
-        let now = self.settings.clock.read(py)?.nanoseconds();
-        let mut displaced = Displaced::new();
-        self.state.with(py, |state| state.cache.sweep(limit, now, &mut displaced))
+        self.state.sweep(py, &self.settings, limit)
     }
 
     /// Removes every entry; statistics go on.
@@ -195,11 +192,7 @@ impl BytesCache {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        self.state.with(py, |state| {
-            let cache = &state.cache;
-            let (policy, entries, weight) = (cache.policy().name(), cache.len(), cache.weight());
-            format!("BytesCache({}, policy='{policy}', entries={entries}, weight={weight})", cache.max_weight())
-        })
+        self.state.repr(py, "BytesCache")
     }
 
     /// What every file that `save` wrote begins with.

@@ -13,7 +13,7 @@ use super::guarded::Guarded;
 use super::object_key::{self, ObjectKey};
 use super::plain;
 use super::save::{self, AT_ONCE};
-use super::state::{self, Options, SWEEP, Settings, State, whole};
+use super::state::{self, Options, Settings, State};
 use super::stats::CacheStats;
 use super::{pairs, tags, to_list, to_tuple};
 use crate::clock::Clock;
@@ -163,10 +163,7 @@ impl Cache {
     /// Removes entries that have expired or were invalidated, in at most `limit` steps, and returns how many.
     #[pyo3(signature = (*, limit=None), text_signature = "($self, *, limit=1000)")]
     fn sweep(&self, py: Python<'_>, limit: Option<&Bound<'_, PyInt>>) -> PyResult<usize> {
-        let limit = limit.map_or(Ok(SWEEP), |limit| whole("limit", limit))? as usize;
-        let now = self.settings.clock.read(py)?.nanoseconds();
-        let mut displaced = Displaced::new();
-        self.state.with(py, |state| state.cache.sweep(limit, now, &mut displaced))
+        self.state.sweep(py, &self.settings, limit)
     }
 
     /// Removes every entry; statistics go on.
@@ -185,11 +182,7 @@ impl Cache {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        self.state.with(py, |state| {
-            let cache = &state.cache;
-            let (policy, entries, weight) = (cache.policy().name(), cache.len(), cache.weight());
-            format!("Cache({}, policy='{policy}', entries={entries}, weight={weight})", cache.max_weight())
-        })
+        self.state.repr(py, "Cache")
     }
 
     #[allow(clippy::needless_pass_by_value)] // pyo3 hands paths over by value

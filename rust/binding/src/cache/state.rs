@@ -54,7 +54,31 @@ impl<K: Path, V> State<K, V> {
 }
 
 /// Steps of a sweep that is given no limit.
-pub(super) const SWEEP: u64 = 1000;
+const SWEEP: u64 = 1000;
+
+impl<K: Path, V> Guarded<State<K, V>> {
+    /// Removes what is over, in at most `limit` steps or a usual number of them.
+    pub(super) fn sweep(
+        &self,
+        py: Python<'_>,
+        settings: &Settings,
+        limit: Option<&Bound<'_, PyInt>>,
+    ) -> PyResult<usize> {
+        let limit = limit.map_or(Ok(SWEEP), |limit| whole("limit", limit))? as usize;
+        let now = settings.clock.read(py)?.nanoseconds();
+        let mut displaced = Displaced::new();
+        self.with(py, |state| state.cache.sweep(limit, now, &mut displaced))
+    }
+
+    /// The repr of the cache of this class.
+    pub(super) fn repr(&self, py: Python<'_>, class: &str) -> PyResult<String> {
+        self.with(py, |state| {
+            let cache = &state.cache;
+            let (policy, entries, weight) = (cache.policy().name(), cache.len(), cache.weight());
+            format!("{class}({}, policy='{policy}', entries={entries}, weight={weight})", cache.max_weight())
+        })
+    }
+}
 
 /// What both caches are made with and keep beside the lock.
 pub(super) struct Settings {
@@ -97,11 +121,7 @@ impl Options<'_> {
             let value = self.second_price.to_string();
             return Err(to_python(py, &Error::InvalidArgument { name: "second_price", value, limit }));
         }
-        let clock = match self.clock {
-            None => Clock::Coarse,
-            Some(clock) if clock.is_callable() => Clock::Injected(clock.unbind()),
-            Some(clock) => return Err(wrong_type("clock", "a callable that returns seconds", &clock)),
-        };
+        let clock = Clock::given(self.clock)?;
         let ttl = self.ttl.map_or(Ok(NEVER), |seconds| clock::duration(py, "ttl", seconds))?;
         let seed = self.seed.map_or_else(|| Ok(RandomState::new().hash_one(0)), |seed| whole("seed", &seed))?;
         let jitter = Jitter::new(self.jitter, seed);

@@ -201,7 +201,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         now: u64,
         displaced: &mut Displaced<K, V>,
     ) -> Option<u32> {
-        let found = if found.is_some() { self.replaceable(found, now, displaced) } else { None };
+        let found = found.and_then(|index| self.replaceable(index, now, displaced));
         self.expire(UPKEEP, now, displaced);
         self.sweep_slots(SWEEP, displaced);
         let &Terms { weight, cost, worth, expires_at, memory } = terms;
@@ -244,8 +244,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
 
     /// What was found, if it is still to be replaced; if it is over, it leaves for that reason. Nothing that comes after can
     /// take it before its turn: it is live, and `now` stands still.
-    fn replaceable(&mut self, found: Option<u32>, now: u64, displaced: &mut Displaced<K, V>) -> Option<u32> {
-        let index = found?;
+    fn replaceable(&mut self, index: u32, now: u64, displaced: &mut Displaced<K, V>) -> Option<u32> {
         match self.end(index, || now) {
             Some(reason) => {
                 self.remove(index, reason, displaced);
@@ -388,7 +387,7 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         }
     }
 
-    /// Prepares an entry that stays for a new value.
+    /// Prepares an entry that stays for a new value. Its era stays too: had a prefix covered it since, it would have left.
     fn reload(&mut self, index: u32, load: Load, now: u64, displaced: &mut Displaced<K, V>) {
         self.policy.hit(index);
         if load.weight > self.policy.weight(index) {
@@ -397,7 +396,6 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         self.policy.reweigh(index, load);
         self.forget_life(index);
         self.tags.detach(index);
-        self.slots.get_mut(index).era = self.prefixes.era();
         self.stats.evicted.replaced += 1;
     }
 
