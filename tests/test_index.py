@@ -112,6 +112,22 @@ def test_predictions_follow_what_searches_have_read() -> None:
     assert max(matches.verified_fraction for matches in found) < 0.005  # 0.01 was expected
     assert index.predict_seconds(min_similarity=0.8) < 0.8 * first
     assert index.predict_seconds(min_similarity=0.7) == other
+    assert index.predict_seconds(min_similarity=0.8, k=20) == first
+
+
+def test_predictions_tell_searches_apart_by_what_they_ask_for() -> None:
+    index, matrix = filled(10_000)
+    asked: list[dict[str, Any]] = [{}, {"k": 5}, {"k": 50}, {"exact": False}]
+    before = [index.predict_seconds(**options) for options in asked]
+    assert before[0] == before[1] == before[2] > before[3]
+    for options in asked:
+        index.search_many(matrix[:200], **options)
+        times = [index.predict_seconds(**other) for other in asked]
+        changed = [now != then for now, then in zip(times, before, strict=True)]
+        assert changed == [at <= asked.index(options) for at in range(len(asked))]
+    assert times[0] < times[1] < times[2]
+    with pytest.raises(errors.InvalidArgument, match="k"):
+        index.predict_seconds(k=0)
 
 
 def test_an_id_added_again_moves_to_its_new_vector_and_namespace() -> None:

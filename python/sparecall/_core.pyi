@@ -892,11 +892,13 @@ class VectorIndex:
     ) -> list[Matches]:
         """Return what `search` finds for each row, or each prepared query; eight at a time share a pass over the entries."""
 
-    def predict_seconds(self, *, queries: int = 1, min_similarity: float = -1.0, namespace: str = "") -> float:
+    def predict_seconds(
+        self, *, queries: int = 1, k: int = 1, min_similarity: float = -1.0, namespace: str = "", exact: bool = True
+    ) -> float:
         """Return about how many seconds so many searches of the namespace would take. O(entries / 1000).
 
-        From the instruction sets of the processor and the share of entries that searches with a like threshold have read
-        before; no clock is read.
+        From the instruction sets of the processor and the share of entries that searches like them have read before; no
+        time is measured. Raises what `search` raises for options out of range.
         """
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -75,7 +75,11 @@ class VectorIndex(_core.VectorIndex):
         futures = [found for _, found in waiting]
         try:
             predicted = self.predict_seconds(
-                queries=len(queries), min_similarity=ask.min_similarity, namespace=ask.namespace
+                queries=len(queries),
+                k=ask.k,
+                min_similarity=ask.min_similarity,
+                namespace=ask.namespace,
+                exact=ask.exact,
             )
             if predicted <= _LOOP_LIMIT:
                 _settle(futures, self._search(ask, queries))

@@ -8,7 +8,7 @@ mod matches;
 mod vectors;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyType};
@@ -25,6 +25,8 @@ pub(crate) use vectors::VectorQuery;
 
 /// Nanoseconds of work above which the interpreter is let go.
 const DETACH_ABOVE: f64 = 500_000.0;
+/// How often the lock is tried before it is waited for asleep.
+const SPINS: usize = 1_000;
 /// What adding an entry costs in nanoseconds, about.
 const ADD: f64 = 3_000.0;
 
@@ -191,12 +193,21 @@ impl VectorIndex {
 
     /// About how many seconds so many searches of the namespace would take.
     #[pyo3(
-        signature = (*, queries=1, min_similarity=-1.0, namespace=""),
-        text_signature = "($self, *, queries=1, min_similarity=-1.0, namespace='')"
+        signature = (*, queries=1, k=1, min_similarity=-1.0, namespace="", exact=true),
+        text_signature = "($self, *, queries=1, k=1, min_similarity=-1.0, namespace='', exact=True)"
     )]
-    fn predict_seconds(&self, queries: usize, min_similarity: f64, namespace: &str) -> f64 {
+    fn predict_seconds(
+        &self,
+        py: Python<'_>,
+        queries: usize,
+        k: i64,
+        min_similarity: f64,
+        namespace: &str,
+        exact: bool,
+    ) -> PyResult<f64> {
+        let options = self.options(py, k, min_similarity, exact)?;
         let snapshot = self.lock().snapshot(namespace);
-        snapshot.map_or(0.0, |snapshot| snapshot.predict(queries, min_similarity) / 1e9)
+        Ok(snapshot.map_or(0.0, |snapshot| snapshot.predict(queries, &options) / 1e9))
     }
 
     /// Writes the index as it is at this moment to `path`, in place of a file that was there.
@@ -291,7 +302,7 @@ impl VectorIndex {
             let Some(snapshot) = self.lock().snapshot(namespace) else {
                 return Ok(queries.iter().map(|_| Matches::none(options.exact)).collect());
             };
-            let long = snapshot.predict(queries.len(), options.min_similarity) > DETACH_ABOVE;
+            let long = snapshot.predict(queries.len(), options) > DETACH_ABOVE;
             let found =
                 if long { py.detach(|| snapshot.search(queries, options)) } else { snapshot.search(queries, options) };
             self.observe(&snapshot, namespace, options, &found);
@@ -301,13 +312,13 @@ impl VectorIndex {
 
     /// Lets the index know what searches cost where there are codes to spare the work.
     fn observe(&self, snapshot: &Snapshot, namespace: &str, options: &Options, found: &[sparecall_core::index::Found]) {
-        if !options.exact || !snapshot.is_screened() {
+        if !snapshot.is_screened() {
             return;
         }
-        let spared = snapshot.is_spared(options.min_similarity);
+        let spared = options.exact && snapshot.is_spared(options.min_similarity);
         let mut index = self.lock();
         for found in found {
-            index.learn(namespace, options.min_similarity, found.verified_fraction());
+            index.learn(namespace, options, found.verified_fraction());
             if spared {
                 index.observe(namespace, found.verified_fraction());
             }
@@ -329,7 +340,15 @@ impl VectorIndex {
     }
 }
 
+/// Waits awake at first: a change holds the lock for some microseconds, and to be woken takes tens.
 fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
+    for _ in 0..SPINS {
+        match index.try_lock() {
+            Ok(index) => return index,
+            Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+            Err(TryLockError::Poisoned(_)) => break,
+        }
+    }
     index.lock().unwrap_or_else(|poisoned| {
         let mut guard = poisoned.into_inner();
         if let Ok(empty) = Index::new(guard.dim()) {

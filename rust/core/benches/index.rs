@@ -14,6 +14,7 @@ use sparecall_core::index::{Batch, CHUNK, Index, NEVER, Options, Query, Snapshot
 const DIM: usize = 384;
 const THRESHOLD: f64 = 0.85;
 const ROUNDS: usize = 15;
+const SPINS: usize = 1_000;
 
 fn random(rows: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;
@@ -30,7 +31,14 @@ fn read(path: &str) -> Vec<f32> {
     bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
 }
 
+/// The lock, waited for awake at first: a change holds it for some microseconds, to be woken takes tens.
 fn lock(index: &Mutex<Index>) -> MutexGuard<'_, Index> {
+    for _ in 0..SPINS {
+        if let Ok(index) = index.try_lock() {
+            return index;
+        }
+        std::hint::spin_loop();
+    }
     index.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -170,8 +178,8 @@ fn churn(shared: &Shared, vectors: &[f32], entries: usize, stop: &AtomicBool) ->
         index.remove(oldest);
         index.add(oldest + entries as i64, vector, "", NEVER, 0).expect("finite");
         let job = index.job("");
-        drop(index);
         held.push(start.elapsed().as_nanos() as u64);
+        drop(index);
         if let Some(job) = job {
             let fitted = job.run();
             lock(&shared.index).install(fitted);

@@ -289,17 +289,39 @@ fn equal_entries_all_come_lowest_id_first() {
     assert_eq!(ids, [0, 1, 2]);
 }
 
+/// Vectors whose spectrum falls as that of text embeddings does.
+fn text_like(count: usize, dim: usize, noise: &mut Noise) -> Vec<Vec<f32>> {
+    let vector = |_| (0..dim).map(|at| 0.95f32.powi(at as i32) * noise.value()).collect();
+    (0..count).map(vector).collect()
+}
+
+#[test]
+fn an_entry_that_bytes_hold_badly_loosens_its_own_chunk_alone() {
+    let (dim, mut noise) = (128, Noise(9));
+    let mut index = Index::new(dim).unwrap().without_originals();
+    let vectors = text_like(4096, dim, &mut noise);
+    add_many(&mut index, &(0..4096).collect::<Vec<_>>(), &vectors, "", NEVER, 0);
+    let options = Options { k: 1, min_similarity: 0.9, exact: true, now: 0 };
+    let verified =
+        |index: &Index| vectors[..100].iter().map(|query| search(index, query, "", &options).verified).sum::<usize>();
+    let before = verified(&index);
+    // One large number, and others that are less than half a step of its scale.
+    let mut odd = vec![0.0035; dim];
+    odd[0] = 1.0;
+    index.add(9_999, &odd, "", NEVER, 0).unwrap();
+    assert!(before > 0 && verified(&index) <= before + 100, "{before} were verified, then {}", verified(&index));
+    let hit = &search(&index, &odd, "", &options).hits[0];
+    assert!(hit.id == 9_999 && hit.interval[1] - hit.interval[0] > 0.001, "{hit:?}");
+}
+
 #[test]
 fn most_entries_are_not_verified_and_other_namespaces_cost_nothing() {
     let (dim, mut noise) = (128, Noise(5));
     let mut index = Index::new(dim).unwrap();
-    let scales: Vec<f32> = (0..dim).map(|at| 0.95f32.powi(at as i32)).collect();
-    let mut vectors = |count: usize| -> Vec<Vec<f32>> {
-        (0..count).map(|_| scales.iter().map(|scale| scale * noise.value()).collect()).collect()
-    };
-    let mine = vectors(4096);
+    let mine = text_like(4096, dim, &mut noise);
     add_many(&mut index, &(0..4096).collect::<Vec<_>>(), &mine, "mine", NEVER, 0);
-    add_many(&mut index, &(10_000..30_000).collect::<Vec<_>>(), &vectors(20_000), "theirs", NEVER, 0);
+    let theirs = text_like(20_000, dim, &mut noise);
+    add_many(&mut index, &(10_000..30_000).collect::<Vec<_>>(), &theirs, "theirs", NEVER, 0);
     let options = Options { k: 1, min_similarity: 0.9, exact: true, now: 0 };
     let found = search(&index, &mine[7], "mine", &options);
     assert_eq!(found.hits, [Hit::certain(7, 1.0)]);

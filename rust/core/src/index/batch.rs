@@ -34,10 +34,7 @@ impl Batch {
         let mut chunks = Vec::with_capacity(pieces.len());
         for (at, (ids, vectors)) in ids.chunks(CHUNK).zip(pieces).enumerate() {
             assert_eq!(vectors.len(), ids.len() * dim);
-            let mut rows = Rows::new(dim, ids, vectors, expires_at, at * CHUNK)?;
-            if !outlook.originals {
-                rows.forget_originals(dim);
-            }
+            let rows = Rows::new((dim, outlook.originals), ids, vectors, expires_at, at * CHUNK)?;
             chunks.push(Chunk::new(0, rows, None));
         }
         let mut batch = Self { dim, chunks, projection: None, entries: ids.len() };

@@ -36,32 +36,28 @@ impl PartialOrd for Hit {
     }
 }
 
-/// Keeps the `k` best of the hits at or above a similarity.
+/// Keeps the `k` best of the hits it is offered.
 pub(super) struct Best {
     k: usize,
-    min_similarity: f64,
     /// The worst on top.
     hits: BinaryHeap<Hit>,
 }
 
 impl Best {
-    pub(super) fn new(k: usize, min_similarity: f64) -> Self {
-        Self { k, min_similarity, hits: BinaryHeap::new() }
+    pub(super) fn new(k: usize) -> Self {
+        Self { k, hits: BinaryHeap::new() }
     }
 
-    /// The least similarity that can still count.
-    pub(super) fn threshold(&self) -> f64 {
+    /// The least similarity that can still count, where none below `floor` does.
+    pub(super) fn threshold(&self, floor: f64) -> f64 {
         match self.hits.peek() {
-            Some(worst) if self.hits.len() == self.k => self.min_similarity.max(f64::from(worst.similarity)),
-            _ => self.min_similarity,
+            Some(worst) if self.hits.len() == self.k => floor.max(f64::from(worst.similarity)),
+            _ => floor,
         }
     }
 
     /// Keeps the hit where it is among the best.
     pub(super) fn offer(&mut self, hit: Hit) {
-        if f64::from(hit.similarity) < self.min_similarity {
-            return;
-        }
         if self.hits.len() < self.k {
             self.hits.push(hit);
         } else if let Some(mut worst) = self.hits.peek_mut()

@@ -108,14 +108,12 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// In lanes, side by side: 64 entries are encoded while a writer holds the index.
-    pub(super) fn new(projection: &Projection, head: &[f32], code: impl Fn(usize) -> u8) -> Self {
+    /// Of a head and the levels that its codes stand for. In lanes, side by side: a writer holds the index meanwhile.
+    pub(super) fn new(head: &[f32], levels: &[f32]) -> Self {
         let mut lanes = [[0.0; LANES]; 4];
-        let (heads, levels) = (head.as_chunks::<LANES>().0, projection.levels.as_chunks::<LANES>().0);
-        for (at, (values, levels)) in heads.iter().zip(levels).enumerate() {
+        for (values, levels) in head.as_chunks::<LANES>().0.iter().zip(levels.as_chunks::<LANES>().0) {
             for lane in 0..LANES {
-                let value = f64::from(values[lane]);
-                let level = f64::from(levels[lane][usize::from(code(at * LANES + lane) & 3)]);
+                let (value, level) = (f64::from(values[lane]), f64::from(levels[lane]));
                 let away = value - level;
                 lanes[0][lane] += value * value;
                 lanes[1][lane] += away * away;

@@ -137,12 +137,8 @@ impl Index {
         let length = vector::length(vector, self.dim, None)?;
         let at = self.space_at(namespace);
         let Some(space) = &mut self.spaces[at] else { unreachable!("space_at made it") };
-        let spot = space.push(&mut self.serial, |rows| {
-            rows.push(id, vector, length, expires_at);
-            if !self.originals {
-                rows.forget_originals(self.dim);
-            }
-        });
+        let originals = self.originals;
+        let spot = space.push(&mut self.serial, |rows| rows.push(id, vector, length, expires_at, originals));
         self.place(id, Place::new(at, spot));
         self.tidy(at);
         self.sweep(now);
@@ -210,20 +206,19 @@ impl Index {
 
     /// Tells what share of a namespace an exact search had to verify, so that codes may be widened where it is much.
     pub fn observe(&mut self, namespace: &str, verified_fraction: f64) {
-        let dim = self.dim;
         if let Some(&at) = self.names.get(namespace)
             && let Some(space) = &mut self.spaces[at]
         {
-            space.observe(verified_fraction, dim);
+            space.observe(verified_fraction);
         }
     }
 
-    /// Tells what share of a namespace an exact search with this threshold verified, so that others can be predicted.
-    pub fn learn(&mut self, namespace: &str, min_similarity: f64, verified_fraction: f64) {
+    /// Tells what share of a namespace a search with these options verified, so that others can be predicted.
+    pub fn learn(&mut self, namespace: &str, options: &Options, verified_fraction: f64) {
         if let Some(&at) = self.names.get(namespace)
             && let Some(space) = &mut self.spaces[at]
         {
-            space.prices.learn(min_similarity, verified_fraction);
+            space.prices.learn(options, verified_fraction);
         }
     }
 
@@ -257,7 +252,7 @@ impl Index {
             return at;
         }
         self.serial += 1;
-        let space = Some(Space::new(self.serial, namespace, self.dim));
+        let space = Some(Space::new(self.serial, namespace, (self.dim, self.originals)));
         let at = self.free.pop().unwrap_or(self.spaces.len());
         if at == self.spaces.len() {
             self.spaces.push(space);

@@ -102,11 +102,18 @@ impl Projection {
         heads
     }
 
-    /// The code of coordinate `at`.
-    #[inline]
-    pub(super) fn code(&self, at: usize, value: f32) -> u8 {
-        let (value, border) = (value - self.means[at], BORDER * self.deviations[at]);
-        u8::from(value > -border) + u8::from(value > 0.0) + u8::from(value > border)
+    /// The code of each coordinate of a head, and the level it stands for.
+    pub(super) fn encode(&self, head: &[f32], codes: &mut [u8], levels: &mut [f32]) {
+        let normal = self.means.iter().zip(&self.deviations);
+        for (((&value, (&mean, &deviation)), code), level) in head.iter().zip(normal).zip(codes).zip(levels) {
+            let (away, border) = (value - mean, BORDER * deviation);
+            let (low, up, high) = (away > -border, away > 0.0, away > border);
+            *code = u8::from(low) + u8::from(up) + u8::from(high);
+            // As `set_levels` has them, but without looking them up: coordinates go side by side.
+            let near = if up { LEVELS[2] } else { LEVELS[1] };
+            let far = if up { LEVELS[3] } else { LEVELS[0] };
+            *level = mean + deviation * if low == high { far } else { near };
+        }
     }
 
     /// Means, deviations, levels and the ranges of the distances, from the sample.
@@ -127,8 +134,10 @@ impl Projection {
         }
         self.set_levels();
         let (mut near, mut rest) = (Range::NOTHING, Range::NOTHING);
+        let (mut codes, mut levels) = (vec![0; self.head], vec![0.0; self.head]);
         for head in heads.chunks_exact(self.head) {
-            let (a, b) = Sums::new(self, head, |at| self.code(at, head[at])).distances(self);
+            self.encode(head, &mut codes, &mut levels);
+            let (a, b) = Sums::new(head, &levels).distances(self);
             near.cover(a);
             rest.cover(b);
         }
@@ -215,5 +224,28 @@ impl Random {
             sum += ((bits ^ (bits >> 31)) >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_and_its_level_are_one() {
+        let mut random = Random(1);
+        let (dim, head) = (64, 32);
+        let sample: Vec<f32> = (0..200 * dim).map(|_| random.spread()).collect();
+        let projection = Projection::fit(dim, head, &sample);
+        let (mut codes, mut levels) = (vec![0; head], vec![0.0; head]);
+        let of = |(at, value): (usize, f32)| projection.means[at] + value * projection.deviations[at];
+        for border in [-BORDER, 0.0, BORDER, -100.0, 100.0, -0.5, 0.5, 1.2, -1.2] {
+            let head: Vec<f32> = (0..head).map(|at| of((at, border))).collect();
+            projection.encode(&head, &mut codes, &mut levels);
+            for (at, (&code, &level)) in codes.iter().zip(&levels).enumerate() {
+                assert!((level - projection.levels[at][usize::from(code)]).abs() == 0.0, "{border} {code}");
+                assert!(border.abs() < 1.0 || usize::from(code) == if border < 0.0 { 0 } else { 3 });
+            }
+        }
     }
 }

@@ -3,55 +3,75 @@
 use std::borrow::Cow;
 
 use super::best::Hit;
-use super::interval::interval;
+use super::interval::{interval, loosened};
 use super::kernels;
 use super::mapped::Column;
 use super::vector::{self, Query};
 use crate::error::Result;
 
-/// A structure of arrays; entry `slot` has its place in each. Append-only.
+/// A structure of arrays; entry `slot` has its place in each. Append-only, so that a clone shares all but what comes later.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rows {
-    pub(super) ids: Vec<i64>,
+    pub(super) ids: Column<i64>,
     /// `NEVER`, or the nanosecond from which it is not returned.
-    pub(super) expires_at: Vec<u64>,
+    pub(super) expires_at: Column<u64>,
     /// The original vectors; none where they are not kept.
     pub(super) vectors: Column<f32>,
     /// Their lengths; of the vectors of whole numbers where the originals are not kept.
-    pub(super) lengths: Vec<f64>,
+    pub(super) lengths: Column<f64>,
     /// The vectors as offset bytes, padded.
     pub(super) bytes: Column<u8>,
     /// Of each row of bytes, its scale and its error.
-    pub(super) precision: Vec<[f32; 2]>,
+    pub(super) precision: Column<[f32; 2]>,
     /// How far each original was off, where they are not kept: the sine of an angle (`interval`).
-    pub(super) errors: Vec<f32>,
+    pub(super) errors: Column<f32>,
     /// The largest of them.
     pub(super) furthest: f32,
 }
 
 impl Rows {
-    /// Entries whose vectors stand one after another in `vectors`; `first` is the row number of the first, for messages.
-    pub(super) fn new(dim: usize, ids: &[i64], vectors: Vec<f32>, expires_at: u64, first: usize) -> Result<Self> {
-        let mut rows = Self {
-            ids: ids.to_vec(),
-            expires_at: vec![expires_at; ids.len()],
-            lengths: Vec::with_capacity(ids.len()),
-            bytes: Vec::with_capacity(ids.len() * vector::stride(dim)).into(),
-            precision: Vec::with_capacity(ids.len()),
-            errors: Vec::new(),
+    /// None, with room for so many.
+    pub(super) fn with_capacity(dim: usize, originals: bool, rows: usize) -> Self {
+        Self {
+            ids: Column::with_capacity(rows),
+            expires_at: Column::with_capacity(rows),
+            vectors: Column::with_capacity(if originals { rows * dim } else { 0 }),
+            lengths: Column::with_capacity(rows),
+            bytes: Column::with_capacity(rows * vector::stride(dim)),
+            precision: Column::with_capacity(rows),
+            errors: Column::with_capacity(if originals { 0 } else { rows }),
             furthest: 0.0,
-            vectors: vectors.into(),
-        };
-        let mut unit = Vec::with_capacity(dim);
-        for (row, vector) in rows.vectors.chunks_exact(dim).enumerate() {
+        }
+    }
+
+    /// Entries whose vectors stand one after another in `vectors`; `first` is the row number of the first, for messages.
+    pub(super) fn new(
+        (dim, originals): (usize, bool),
+        ids: &[i64],
+        vectors: Vec<f32>,
+        expires_at: u64,
+        first: usize,
+    ) -> Result<Self> {
+        let mut rows = Self { vectors: Column::default(), ..Self::with_capacity(dim, originals, ids.len()) };
+        for (row, (&id, vector)) in ids.iter().zip(vectors.chunks_exact(dim)).enumerate() {
             let length = vector::length(vector, dim, Some(first + row))?;
-            unit.clear();
-            vector::push_unit(vector, length, &mut unit);
-            let (scale, error) = vector::push_bytes(&unit, rows.bytes.own());
-            rows.lengths.push(length);
-            rows.precision.push([scale, error]);
+            rows.derive(id, vector, length, expires_at, originals);
+        }
+        if originals {
+            rows.vectors = vectors.into();
         }
         Ok(rows)
+    }
+
+    /// No entries, in the memory of these; None where that is shared, or was not got by `with_capacity`.
+    pub(super) fn recycled(mut self) -> Option<Self> {
+        let Self { ids, expires_at, vectors, lengths, bytes, precision, errors, furthest } = &mut self;
+        *furthest = 0.0;
+        // Either there are originals or they have errors.
+        let vectors = vectors.is_empty() || vectors.clear();
+        let errors = errors.is_empty() || errors.clear();
+        let all = ids.clear() && expires_at.clear() && lengths.clear() && bytes.clear() && precision.clear();
+        (vectors && errors && all).then_some(self)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -59,15 +79,32 @@ impl Rows {
     }
 
     /// Appends an entry whose length was computed by `vector::length`.
-    pub(super) fn push(&mut self, id: i64, vector: &[f32], length: f64, expires_at: u64) {
+    pub(super) fn push(&mut self, id: i64, vector: &[f32], length: f64, expires_at: u64, originals: bool) {
+        self.derive(id, vector, length, expires_at, originals);
+        if originals {
+            self.vectors.extend_from_slice(vector);
+        }
+    }
+
+    /// Appends all of an entry but its original. Where that is not kept its bytes are the vector: they have no error, the
+    /// original has.
+    fn derive(&mut self, id: i64, vector: &[f32], length: f64, expires_at: u64, originals: bool) {
         let mut unit = Vec::with_capacity(vector.len());
         vector::push_unit(vector, length, &mut unit);
-        let (scale, error) = vector::push_bytes(&unit, self.bytes.own());
+        let (bytes, [scale, error]) = vector::bytes(&unit);
         self.ids.push(id);
         self.expires_at.push(expires_at);
-        self.vectors.own().extend_from_slice(vector);
-        self.lengths.push(length);
-        self.precision.push([scale, error]);
+        self.bytes.extend_from_slice(&bytes);
+        if originals {
+            self.lengths.push(length);
+            self.precision.push([scale, error]);
+        } else {
+            let length = vector::whole_length(bytes[..vector.len()].iter().copied());
+            self.lengths.push(length);
+            self.precision.push(vector::exactly(length));
+            self.errors.push(error);
+            self.furthest = self.furthest.max(error);
+        }
     }
 
     /// Appends entry `slot` of `other`.
@@ -75,9 +112,9 @@ impl Rows {
         let (dim, stride) = (other.vectors.len() / other.len(), other.bytes.len() / other.len());
         self.ids.push(other.ids[slot]);
         self.expires_at.push(other.expires_at[slot]);
-        self.vectors.own().extend_from_slice(&other.vectors[slot * dim..][..dim]);
+        self.vectors.extend_from_slice(&other.vectors[slot * dim..][..dim]);
         self.lengths.push(other.lengths[slot]);
-        self.bytes.own().extend_from_slice(&other.bytes[slot * stride..][..stride]);
+        self.bytes.extend_from_slice(&other.bytes[slot * stride..][..stride]);
         self.precision.push(other.precision[slot]);
         if let Some(&error) = other.errors.get(slot) {
             self.errors.push(error);
@@ -85,38 +122,12 @@ impl Rows {
         }
     }
 
-    /// Gives back what was reserved for entries that will not come: a copy made for a search grows by doubling, from anywhere.
-    pub(super) fn shrink(&mut self) {
-        let Self { ids, expires_at, vectors, lengths, bytes, precision, errors, furthest: _ } = self;
-        ids.shrink_to_fit();
-        expires_at.shrink_to_fit();
-        vectors.shrink_to_fit();
-        lengths.shrink_to_fit();
-        bytes.shrink_to_fit();
-        precision.shrink_to_fit();
-        errors.shrink_to_fit();
-    }
-
-    /// Keeps of the entries appended last no more than their bytes. From then on those are the vectors: they have no error,
-    /// their originals have.
-    pub(super) fn forget_originals(&mut self, dim: usize) {
-        for slot in self.errors.len()..self.len() {
-            let length = vector::whole_length(self.whole(slot, dim));
-            let [_, error] = self.precision[slot];
-            self.errors.push(error);
-            self.furthest = self.furthest.max(error);
-            self.lengths[slot] = length;
-            self.precision[slot] = vector::exactly(length);
-        }
-        self.vectors = Column::default();
-    }
-
     /// Derives what a file leaves out, and checks of entries that live what it holds; None where that is wrong.
     pub(super) fn restore(&mut self, dim: usize, is_live: impl Fn(usize) -> bool) -> Option<()> {
         let mut unit = Vec::with_capacity(dim);
         for slot in 0..self.len() {
             if let Some(&error) = self.errors.get(slot) {
-                let length = vector::whole_length(self.whole(slot, dim));
+                let length = vector::whole_length(self.row(slot, dim).iter().copied());
                 (!is_live(slot) || length > 0.0 && error.is_finite() && error >= 0.0).then_some(())?;
                 self.lengths.push(length);
                 self.precision.push(vector::exactly(length));
@@ -141,12 +152,18 @@ impl Rows {
         if self.errors.is_empty() {
             Cow::Borrowed(&self.vectors[slot * dim..][..dim])
         } else {
-            Cow::Owned(self.whole(slot, dim).collect())
+            Cow::Owned(self.row(slot, dim).iter().map(|&byte| vector::whole(byte)).collect())
         }
     }
 
-    fn whole(&self, slot: usize, dim: usize) -> impl Iterator<Item = f32> {
-        self.bytes[slot * vector::stride(dim)..][..dim].iter().map(|&byte| vector::whole(byte))
+    /// The bytes of an entry, without padding.
+    fn row(&self, slot: usize, dim: usize) -> &[u8] {
+        &self.bytes[slot * vector::stride(dim)..][..dim]
+    }
+
+    /// What the similarity of a stored form reaches where that of its original reaches `min_similarity`.
+    pub(super) fn floor(&self, min_similarity: f64) -> f64 {
+        if self.furthest > 0.0 { loosened(min_similarity, self.furthest) } else { min_similarity }
     }
 
     /// The unit vectors of `slots`, one after another.

@@ -9,7 +9,6 @@ use super::best::{Best, Hit};
 use super::bound::{MARGIN, Screener};
 use super::chunk::{CHUNK, Chunk};
 use super::codes::Codes;
-use super::interval::loosened;
 use super::kernels::{self, BLOCK, LINE, Screen, TILE};
 use super::likely::Likely;
 use super::price::{self, Prices};
@@ -91,41 +90,30 @@ impl Snapshot {
     }
 
     /// About how many nanoseconds so many queries take.
-    pub fn predict(&self, queries: usize, min_similarity: f64) -> f64 {
+    pub fn predict(&self, queries: usize, options: &Options) -> f64 {
         // Chunks are alike: one is asked, since to ask each costs a cache miss a chunk.
         let row = self.chunks.first().map_or(0, |chunk| chunk.rows.bytes.len() / chunk.rows.len().max(1));
         let codes = self.chunks.iter().find_map(|chunk| chunk.codes.as_ref());
         let code = codes.map_or(0, |codes| codes.bytes.len() * LINE / (codes.blocks() * BLOCK).max(1));
         let encoded = self.encoded.min(self.living);
         let flat = row * (self.living - encoded);
-        let verified = self.prices.share(min_similarity) * encoded as f64;
+        let verified = self.prices.share(options) * encoded as f64;
         let screened = (self.encoded * code) as f64;
         queries as f64 * price::nanoseconds(cpu::level(), screened, flat as f64, verified, row as f64)
-    }
-
-    /// The furthest that an original is off its stored form; 0 where originals are kept.
-    fn furthest(&self) -> f32 {
-        let mut living = self.chunks.iter().filter(|chunk| chunk.living > 0).map(|chunk| &*chunk.rows).peekable();
-        // Chunks are alike, so that an index that keeps originals need not look at all.
-        if living.peek().is_none_or(|rows| rows.errors.is_empty()) {
-            return 0.0;
-        }
-        living.map(|rows| rows.furthest).fold(0.0, f32::max)
     }
 
     /// What each of the queries finds.
     pub fn search<Q: Borrow<Query>>(&self, queries: &[Q], options: &Options) -> Vec<Found> {
         let mut found = Vec::with_capacity(queries.len());
-        let furthest = self.furthest();
         for tile in queries.chunks(TILE) {
-            let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query.borrow(), options, furthest)).collect();
+            let mut seekers: Vec<_> = tile.iter().map(|query| Seeker::new(query.borrow(), options)).collect();
             let mut screeners: Vec<(Arc<Projection>, Vec<Screener>)> = Vec::new();
             let mut scores = vec![0; seekers.len() * CHUNK];
             // What the screen leaves of a chunk is refined after the next was screened, and verified one later: by then the
             // memory asked for is at hand.
-            let mut screened: Option<(&Chunk, usize)> = None;
-            let mut refined: Option<(&Chunk, usize)> = None;
+            let (mut screened, mut refined): (Option<Stage>, Option<Stage>) = (None, None);
             for (position, chunk) in self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.living > 0) {
+                let floor = chunk.rows.floor(options.min_similarity);
                 let mut now = None;
                 if let Some(codes) = self.chunks.get(position + 2).and_then(|chunk| chunk.codes.as_ref()) {
                     (kernels::get().prefetch)(Arc::as_ptr(codes).cast(), size_of::<Codes>());
@@ -137,17 +125,18 @@ impl Snapshot {
                         screeners.push((codes.projection.clone(), prepare(&codes.projection, tile, options)));
                         screeners.len() - 1
                     });
-                    screen(chunk, (codes, next), &screeners[at].1, &mut seekers, &mut scores);
-                    now = Some((chunk, at));
+                    let stage = Stage { chunk, codes, floor, screeners: at };
+                    screen(&stage, next, &screeners[at].1, &mut seekers, &mut scores);
+                    now = Some(stage);
                 }
                 for seeker in &mut seekers {
-                    seeker.scan(chunk);
+                    seeker.scan(chunk, floor);
                 }
-                step(screened, refined, &screeners, &mut seekers);
+                step(screened.as_ref(), refined.as_ref(), &screeners, &mut seekers);
                 (refined, screened) = (screened, now);
             }
-            step(screened, refined, &screeners, &mut seekers);
-            step(None, screened, &screeners, &mut seekers);
+            step(screened.as_ref(), refined.as_ref(), &screeners, &mut seekers);
+            step(None, screened.as_ref(), &screeners, &mut seekers);
             found.extend(seekers.into_iter().map(|seeker| Found {
                 hits: seeker.best.into_hits(),
                 verified: seeker.verified,
@@ -156,6 +145,16 @@ impl Snapshot {
         }
         found
     }
+}
+
+/// A chunk on its way through the steps of a search.
+struct Stage<'a> {
+    chunk: &'a Chunk,
+    codes: &'a Codes,
+    /// Similarities of stored forms below do not count in this chunk.
+    floor: f64,
+    /// Which screeners are for its codes.
+    screeners: usize,
 }
 
 /// The queries' sides of the bound for one projection.
@@ -170,17 +169,17 @@ fn prepare<Q: Borrow<Query>>(projection: &Projection, queries: &[Q], options: &O
 
 /// Lets each seeker verify what is left of one chunk, and refine what the screen left of the next.
 fn step(
-    screened: Option<(&Chunk, usize)>,
-    refined: Option<(&Chunk, usize)>,
+    screened: Option<&Stage<'_>>,
+    refined: Option<&Stage<'_>>,
     screeners: &[(Arc<Projection>, Vec<Screener>)],
     seekers: &mut [Seeker<'_>],
 ) {
     for (query, seeker) in seekers.iter_mut().enumerate() {
-        if let Some((chunk, _)) = refined {
-            seeker.verify(chunk);
+        if let Some(stage) = refined {
+            seeker.verify(stage);
         }
-        if let Some((chunk, at)) = screened {
-            seeker.refine(chunk, &screeners[at].1[query]);
+        if let Some(stage) = screened {
+            seeker.refine(stage, &screeners[stage.screeners].1[query]);
         }
         std::mem::swap(&mut seeker.candidates, &mut seeker.screened);
     }
@@ -188,12 +187,13 @@ fn step(
 
 /// Screens the encoded entries of a chunk for all seekers and notes for each what is left.
 fn screen(
-    chunk: &Chunk,
-    (codes, next): (&Codes, Option<&Codes>),
+    stage: &Stage<'_>,
+    next: Option<&Codes>,
     screeners: &[Screener],
     seekers: &mut [Seeker<'_>],
     scores: &mut [i32],
 ) {
+    let &Stage { chunk, codes, floor, .. } = stage;
     let (blocks, entries) = (codes.blocks(), codes.blocks() * BLOCK);
     let mut masks = [[0; CHUNK / BLOCK]; TILE];
     let mut screens = Vec::with_capacity(TILE);
@@ -202,7 +202,7 @@ fn screen(
     {
         screens.push(Screen {
             tables: &screener.tables,
-            threshold: screener.threshold(seeker.best.threshold()),
+            threshold: screener.threshold(seeker.best.threshold(floor)),
             scores: &mut scores[..entries],
             masks: &mut masks[..blocks],
         });
@@ -211,7 +211,7 @@ fn screen(
     (kernels.screen)(&codes.screened(next), &mut screens);
     for ((seeker, scores), masks) in seekers.iter_mut().zip(scores.chunks_exact(CHUNK)).zip(&masks) {
         seeker.candidates.clear();
-        for (block, (&mask, &always)) in masks.iter().zip(&codes.always).enumerate() {
+        for (block, (&mask, &always)) in masks.iter().zip(codes.always.iter()).enumerate() {
             let mut left = (mask | always) & chunk.live[block];
             while left != 0 {
                 let at = left.trailing_zeros() as usize;
@@ -241,13 +241,10 @@ struct Seeker<'a> {
 }
 
 impl<'a> Seeker<'a> {
-    fn new(query: &'a Query, options: &Options, furthest: f32) -> Self {
-        let min_similarity =
-            if furthest > 0.0 { loosened(options.min_similarity, furthest) } else { options.min_similarity };
-        let best = Best::new(options.k, min_similarity);
+    fn new(query: &'a Query, options: &Options) -> Self {
         Self {
             query,
-            best,
+            best: Best::new(options.k),
             now: options.now,
             min_similarity: options.min_similarity,
             verified: 0,
@@ -258,9 +255,9 @@ impl<'a> Seeker<'a> {
     }
 
     /// Keeps of what the screen left what the sharper bound leaves too.
-    fn refine(&mut self, chunk: &Chunk, screener: &Screener) {
-        let Some(codes) = &chunk.codes else { return };
-        let threshold = self.best.threshold();
+    fn refine(&mut self, stage: &Stage<'_>, screener: &Screener) {
+        let &Stage { chunk, codes, floor, .. } = stage;
+        let threshold = self.best.threshold(floor);
         for &(score, slot) in &self.screened {
             let at = slot as usize;
             let mut bound = f64::INFINITY;
@@ -280,7 +277,8 @@ impl<'a> Seeker<'a> {
     }
 
     /// Verifies what is left of a chunk, the most promising first, until the threshold has risen above the rest.
-    fn verify(&mut self, chunk: &Chunk) {
+    fn verify(&mut self, stage: &Stage<'_>) {
+        let &Stage { chunk, floor, .. } = stage;
         let mut refined = std::mem::take(&mut self.refined);
         if refined.len() > 1 {
             refined.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
@@ -289,20 +287,20 @@ impl<'a> Seeker<'a> {
             if let Some(&(_, soon)) = refined.get(at + AHEAD) {
                 chunk.rows.prefetch(soon as usize);
             }
-            if f64::from(bound) < self.best.threshold() {
+            if f64::from(bound) < self.best.threshold(floor) {
                 break;
             }
             let mut product = [0];
             chunk.rows.products(self.query, slot as usize, &mut product);
             self.verified += 1;
-            self.weigh(chunk, slot as usize, product[0]);
+            self.weigh(chunk, slot as usize, product[0], floor);
         }
         refined.clear();
         self.refined = refined;
     }
 
     /// Verifies every entry that has no codes.
-    fn scan(&mut self, chunk: &Chunk) {
+    fn scan(&mut self, chunk: &Chunk, floor: f64) {
         if chunk.encoded() == CHUNK {
             return;
         }
@@ -318,21 +316,21 @@ impl<'a> Seeker<'a> {
             while live != 0 {
                 let at = live.trailing_zeros() as usize;
                 live &= live - 1;
-                self.weigh(chunk, start + at, products[at]);
+                self.weigh(chunk, start + at, products[at], floor);
             }
         }
     }
 
     /// Decides an entry whose bytes make this product.
     #[inline]
-    fn weigh(&mut self, chunk: &Chunk, slot: usize, product: i32) {
+    fn weigh(&mut self, chunk: &Chunk, slot: usize, product: i32, floor: f64) {
         let rows = &*chunk.rows;
-        if rows.at_most(slot, self.query, product) < self.best.threshold() - MARGIN || rows.expires_at[slot] <= self.now
-        {
+        let threshold = self.best.threshold(floor) - MARGIN;
+        if rows.at_most(slot, self.query, product) < threshold || rows.expires_at[slot] <= self.now {
             return;
         }
         let hit = rows.hit(slot, self.query);
-        // What may count was loosened for the original that is furthest off: this one may be nearer.
+        // The floor was loosened for the chunk's original that is furthest off: this one may be nearer.
         if f64::from(hit.interval[1]) >= self.min_similarity {
             self.best.offer(hit);
         }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::chunk::{CHUNK, Chunk};
-use super::codes::Codes;
+use super::codes::{Block, Codes};
 use super::fit::{self, FIT_FROM, MAX_HEAD, REFIT_GROWTH};
+use super::kernels::BLOCK;
 use super::price::Prices;
 use super::projection::Projection;
 use super::rows::Rows;
@@ -18,6 +19,15 @@ const DEAR: f64 = 0.05;
 /// Entries moved out of sparse chunks with each addition: a chunk is emptied before as many more die as it has dead.
 const MOVES: usize = 4;
 const MANY_MOVES: usize = 16;
+
+/// Chunks whose memory is kept for those to come: more would count in what churn may take.
+const SPARE: usize = 1;
+
+/// Entries of the tail that are encoded together.
+const STEP: usize = 16;
+
+/// Entries that a namespace has room for at first.
+const ROOM: usize = 16;
 
 /// Position and slot of an entry in its namespace.
 pub(super) type Spot = (usize, usize);
@@ -35,6 +45,8 @@ pub(super) struct Space {
     /// Unique: a position among the namespaces may be used again.
     pub(super) serial: u64,
     pub(super) name: Box<str>,
+    /// Dimensions, and whether the originals are kept.
+    form: (usize, bool),
     /// At stable positions; a freed one is empty until it is used again. Shared with snapshots, so changes copy on write.
     chunks: Arc<Vec<Chunk>>,
     free: Vec<usize>,
@@ -53,6 +65,10 @@ pub(super) struct Space {
     head: usize,
     /// A full chunk may have no codes: it filled up before there was a head, or while the first was fitted.
     uncoded: bool,
+    /// The block of the tail that is being encoded: the number of the chunk, where it begins there, and what is done.
+    block: Option<((u64, usize), Block)>,
+    /// What full chunks that were emptied leave: memory new to the process costs more than to write what goes there.
+    spare: Vec<Arc<Rows>>,
     /// A job is under way.
     working: bool,
     /// The price of searches since it was judged last: their number and the sum of their verified fractions.
@@ -62,10 +78,11 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub(super) fn new(serial: u64, name: &str, dim: usize) -> Self {
+    pub(super) fn new(serial: u64, name: &str, form: (usize, bool)) -> Self {
         Self {
             serial,
             name: name.into(),
+            form,
             chunks: Arc::default(),
             free: Vec::new(),
             tail: None,
@@ -75,8 +92,10 @@ impl Space {
             encoded: 0,
             projection: None,
             fitted_at: 0,
-            head: fit::first_head(dim),
+            head: fit::first_head(form.0),
             uncoded: false,
+            block: None,
+            spare: Vec::new(),
             working: false,
             observed: (0, 0.0),
             widen: false,
@@ -90,10 +109,16 @@ impl Space {
     }
 
     /// A namespace out of a file. Each of its chunks has live entries.
-    pub(super) fn restore(serial: &mut u64, name: &str, dim: usize, chunks: Vec<Chunk>, growth: Growth) -> Self {
+    pub(super) fn restore(
+        serial: &mut u64,
+        name: &str,
+        form: (usize, bool),
+        chunks: Vec<Chunk>,
+        growth: Growth,
+    ) -> Self {
         *serial += 1;
         let Growth { tail, projection, fitted_at, head, widen } = growth;
-        let mut space = Self { projection, fitted_at, head, widen, ..Self::new(*serial, name, dim) };
+        let mut space = Self { projection, fitted_at, head, widen, ..Self::new(*serial, name, form) };
         let positions = 0..chunks.len();
         for chunk in chunks {
             space.insert(serial, chunk);
@@ -115,33 +140,62 @@ impl Space {
 
     /// Appends an entry by `write` and returns where it is.
     pub(super) fn push(&mut self, serial: &mut u64, write: impl FnOnce(&mut Rows)) -> Spot {
-        let at = match self.tail {
-            Some(at) => at,
-            None => self.insert(serial, Chunk::new(0, Rows::default(), None)),
+        let at = if let Some(at) = self.tail {
+            at
+        } else {
+            let rows = self.room();
+            self.insert(serial, Chunk::new(0, rows, None))
         };
         self.tail = Some(at);
         let chunk = &mut Arc::make_mut(&mut self.chunks)[at];
         write(Arc::make_mut(&mut chunk.rows));
         chunk.born();
         let slots = chunk.rows.len();
-        if slots.is_multiple_of(64) {
-            if chunk.codes.is_none() && slots == 64 {
-                chunk.codes = self.projection.clone().map(|projection| Arc::new(Codes::new(projection)));
-            }
-            self.encoded -= chunk.encoded();
-            if let Some(codes) = &mut chunk.codes {
-                // Two at a time: a chunk that a job encoded while it grew catches up without a pause.
-                Arc::make_mut(codes).catch_up(&chunk.rows, 2);
-            }
-            self.encoded += chunk.encoded();
-        }
-        if chunk.is_full() {
-            Arc::make_mut(&mut chunk.rows).shrink();
-        }
+        self.encode(at);
         self.living += 1;
         self.slots += 1;
         self.settle(at);
         (at, slots - 1)
+    }
+
+    /// Room for a new tail. Where there are many entries, for all of it: to copy what is there as it grows would take long.
+    fn room(&mut self) -> Rows {
+        if self.slots < CHUNK {
+            return Rows::with_capacity(self.form.0, self.form.1, ROOM);
+        }
+        let spare =
+            self.spare.iter().position(|rows| Arc::strong_count(rows) == 1).map(|at| self.spare.swap_remove(at));
+        let recycled = spare.and_then(Arc::into_inner).and_then(Rows::recycled);
+        recycled.unwrap_or_else(|| Rows::with_capacity(self.form.0, self.form.1, CHUNK))
+    }
+
+    /// Encodes what was appended to the chunk at `at`, some entries at a time.
+    fn encode(&mut self, at: usize) {
+        if !self.chunks[at].rows.len().is_multiple_of(STEP) {
+            return;
+        }
+        let chunk = &mut Arc::make_mut(&mut self.chunks)[at];
+        let (slots, start) = (chunk.rows.len(), chunk.encoded());
+        // A chunk that grew without a head gets its codes from a job.
+        let projection = match &chunk.codes {
+            Some(codes) => Some(&codes.projection),
+            None => self.projection.as_ref().filter(|_| slots <= 2 * BLOCK),
+        };
+        let Some(projection) = projection else { return };
+        let of = (chunk.serial, start);
+        if !self.block.as_ref().is_some_and(|(now, block)| *now == of && Arc::ptr_eq(&block.projection, projection)) {
+            self.block = Some((of, Block::new(projection.clone())));
+        }
+        let Some((_, block)) = &mut self.block else { unreachable!("it was made") };
+        // Two steps at once: a chunk that a job encoded while it grew catches up without a pause.
+        block.encode(&chunk.rows, start, 2 * STEP);
+        if block.is_whole() {
+            let blocks = if self.slots < CHUNK { 1 } else { CHUNK / BLOCK };
+            let new = || Arc::new(Codes::with_capacity(block.projection.clone(), blocks));
+            Arc::make_mut(chunk.codes.get_or_insert_with(new)).push(block);
+            self.encoded += BLOCK;
+            self.block = None;
+        }
     }
 
     /// Takes in a chunk whole and returns its position; one that is not full becomes the tail where there is none.
@@ -189,7 +243,11 @@ impl Space {
         if chunk.living == 0 {
             self.slots -= chunk.rows.len();
             self.encoded -= chunk.encoded();
-            Arc::make_mut(&mut self.chunks)[at] = Chunk::new(0, Rows::default(), None);
+            let gone =
+                std::mem::replace(&mut Arc::make_mut(&mut self.chunks)[at], Chunk::new(0, Rows::default(), None));
+            if gone.is_full() && self.spare.len() < SPARE {
+                self.spare.push(gone.rows);
+            }
             self.tail = self.tail.filter(|&tail| tail != at);
             self.sparse.retain(|&sparse| sparse != at);
             self.free.push(at);
@@ -278,14 +336,14 @@ impl Space {
     }
 
     /// What share of the entries an exact search verified by codes.
-    pub(super) fn observe(&mut self, fraction: f64, dim: usize) {
+    pub(super) fn observe(&mut self, fraction: f64) {
         let (count, sum) = (self.observed.0 + 1, self.observed.1 + fraction);
         self.observed = (count, sum);
         if count < JUDGED {
             return;
         }
         self.observed = (0, 0.0);
-        let wider = (2 * self.head).min(MAX_HEAD).min(dim / 16 * 16);
+        let wider = (2 * self.head).min(MAX_HEAD).min(self.form.0 / 16 * 16);
         if sum > DEAR * f64::from(count) && wider > self.head {
             (self.head, self.widen) = (wider, true);
         }

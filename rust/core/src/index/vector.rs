@@ -69,11 +69,11 @@ fn steps(unit: &[f32], offset: u8, to: &mut [u8]) -> (f32, f32) {
     (scale, off * 1.001 + ROUNDED)
 }
 
-/// Appends a unit vector as offset bytes, padded; its scale and error.
-pub(super) fn push_bytes(unit: &[f32], to: &mut Vec<u8>) -> (f32, f32) {
-    let start = to.len();
-    to.resize(start + stride(unit.len()), OFFSET);
-    steps(unit, OFFSET, &mut to[start..start + unit.len()])
+/// A unit vector as offset bytes, padded; its scale and error.
+pub(super) fn bytes(unit: &[f32]) -> (Vec<u8>, [f32; 2]) {
+    let mut bytes = vec![OFFSET; stride(unit.len())];
+    let (scale, error) = steps(unit, OFFSET, &mut bytes[..unit.len()]);
+    (bytes, [scale, error])
 }
 
 /// Whether offset bytes are as near to a unit vector as their scale and error say, with room for the rounding here.
@@ -99,9 +99,9 @@ pub(super) fn exactly(length: f64) -> [f32; 2] {
     [(1.0 / length) as f32, ROUNDED]
 }
 
-/// The length of a vector of such numbers.
-pub(super) fn whole_length(numbers: impl Iterator<Item = f32>) -> f64 {
-    numbers.map(|number| f64::from(number * number)).sum::<f64>().sqrt()
+/// The length of a vector of the whole numbers that such bytes stand for.
+pub(super) fn whole_length(bytes: impl Iterator<Item = u8>) -> f64 {
+    bytes.map(|byte| f64::from(whole(byte) * whole(byte))).sum::<f64>().sqrt()
 }
 
 /// A query, prepared.

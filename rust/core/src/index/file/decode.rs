@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::bound::Range as Span;
+use super::super::bound::{Range as Span, Sharp};
 use super::super::chunk::{self, Chunk};
 use super::super::codes::Codes;
 use super::super::fit::MAX_HEAD;
@@ -166,13 +166,14 @@ impl Opening<'_> {
         if !(0..count).any(is_live) || (count..chunk::CHUNK).any(is_live) {
             return None;
         }
-        let (ids, expires_at) = (payload.array(count)?, payload.array(count)?);
+        let ids = payload.array(count)?.into();
+        let expires_at = payload.array(count)?.into();
         let mut rows = Rows { ids, expires_at, ..Rows::default() };
         if self.index.originals {
-            rows.precision = payload.array::<f32>(2 * count)?.as_chunks().0.to_vec();
+            rows.precision = payload.array(count)?.into();
             rows.vectors = Column::in_file(self.bytes, payload.range(count * dim * f32::SIZE)?)?;
         } else {
-            rows.errors = payload.array(count)?;
+            rows.errors = payload.array(count)?.into();
         }
         rows.bytes = Column::in_file(self.bytes, payload.range(count * vector::stride(dim))?)?;
         rows.restore(dim, is_live)?;
@@ -214,7 +215,7 @@ impl Opening<'_> {
                 }
             }
         }
-        let space = Space::restore(&mut index.serial, &name, index.dim, chunks, growth);
+        let space = Space::restore(&mut index.serial, &name, (index.dim, index.originals), chunks, growth);
         index.spaces.push(Some(space));
         self.counts.namespaces += 1;
         Ok(())
@@ -241,12 +242,12 @@ fn is_width(head: u64, dim: usize) -> bool {
 }
 
 fn codes(projection: Arc<Projection>, blocks: usize, payload: &mut Reader<'_>) -> Option<Codes> {
-    let bytes = payload.array(blocks * (projection.head / QUAD) * QUAD_CODES / LINE)?;
-    let pairs = payload.array(blocks * PAIRS)?;
-    let sharp = payload.array::<f32>(blocks * BLOCK * 4)?.as_chunks().0.to_vec();
-    let always = payload.array(blocks)?;
-    sharp.iter().flatten().all(|number: &f32| number.is_finite()).then_some(())?;
-    Some(Codes { projection, bytes, pairs, sharp, always })
+    let bytes = payload.array(blocks * (projection.head / QUAD) * QUAD_CODES / LINE)?.into();
+    let pairs = payload.array(blocks * PAIRS)?.into();
+    let sharp: Vec<Sharp> = payload.array(blocks * BLOCK)?;
+    let always = payload.array(blocks)?.into();
+    sharp.iter().flatten().all(|number| number.is_finite()).then_some(())?;
+    Some(Codes { projection, bytes, pairs, sharp: sharp.into(), always })
 }
 
 /// What has not been read yet of a part of the file.

@@ -115,7 +115,7 @@ impl<E, W: FnMut(&[u8]) -> Result<(), E>> Writer<W> {
         self.array(&rows.ids);
         self.array(&rows.expires_at);
         if originals {
-            self.array(rows.precision.as_flattened());
+            self.array(&rows.precision);
             let vectors = self.array(&rows.vectors);
             self.forget(chunk, vectors, dim * f32::SIZE);
         } else {
@@ -126,7 +126,7 @@ impl<E, W: FnMut(&[u8]) -> Result<(), E>> Writer<W> {
         if let Some(Codes { bytes, pairs, sharp, always, .. }) = chunk.codes.as_deref() {
             self.array(bytes);
             self.array(pairs);
-            self.array(sharp.as_flattened());
+            self.array(sharp);
             self.array(always);
         }
         self.block(CHUNK)
