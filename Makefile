@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-RUST   := Cargo.toml $(shell find rust -name '*.rs' -o -name 'Cargo.toml' -o -path '*tokens/data/*' 2>/dev/null)
+RUST   := Cargo.toml $(shell find rust -name '*.rs' -o -name 'Cargo.toml' -o -path '*/src/*/data/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test soak rivals bench lint check-tools clean
@@ -32,9 +32,9 @@ test: check-tools $(STAMP).test  ## Build, then lint and run every test
 
 HOST   := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 soak: check-tools $(STAMP).test  ## The long counts, and the core under AddressSanitizer
-	PROPTEST_CASES=20000 cargo test --release --quiet -p sparecall-core
+	PROPTEST_CASES=20000 cargo test --release --quiet -p sparecall-core -p sparecall-embed
 	cargo test --release --quiet -p sparecall-core --test cache_bounds --test index_churn -- --ignored
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --quiet -p sparecall-core --target $(HOST) --target-dir target/asan
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --quiet -p sparecall-core -p sparecall-embed --target $(HOST) --target-dir target/asan
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q --timeout=7200 tests/property
 	$(BIN)/pytest -q --timeout=7200 -m soak tests
 

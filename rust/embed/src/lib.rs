@@ -1,0 +1,3 @@
+//! Text to unit vectors. Depends on the core for errors and the processor's level; knows no Python, threads or clock.
+
+pub mod wordpiece;
