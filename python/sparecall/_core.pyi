@@ -924,6 +924,46 @@ class VectorIndex:
     def __len__(self) -> int: ...
     def __contains__(self, id: int, /) -> bool: ...  # noqa: A002
 
+# --- embed ---------------------------------------------------------------------------------------
+
+@final
+class MiniLMEmbedder:
+    """A BERT-family sentence encoder, such as all-MiniLM-L6-v2, run in this process on one thread: no server, no framework.
+
+    It gives the vectors that sentence-transformers gives for the same folder, normalised: cosine at least 0.9999 (measured:
+    0.9999999). Immutable: any number of threads may embed at once. Weights are held as ``float32``, 90 MB for MiniLM.
+    """
+
+    def __new__(cls, folder: str | os.PathLike[str]) -> Self:
+        """Load the model in ``folder``: ``model.safetensors`` (F32, F16 or BF16), ``config.json``, and ``tokenizer.json`` or ``vocab.txt``.
+
+        ``1_Pooling/config.json`` (mean of all tokens, or the CLS token), ``sentence_bert_config.json`` (``max_seq_length``),
+        ``modules.json`` and ``tokenizer_config.json`` are read where they are there. Supported are encoders of type ``bert``
+        with absolute positions and exact GELU, up to 1,024 numbers wide, and WordPiece tokenizers.
+
+        Everything is checked before it is used. Raises ``OSError`` (``FileNotFoundError``) for a file that cannot be read,
+        `sparecall.errors.ModelFileError` for a model's file and `sparecall.errors.TokenizerFileError` for a tokenizer's that is
+        damaged or not supported. Releases the interpreter lock; O(weights), about half a second for MiniLM.
+        """
+
+    @property
+    def dim(self) -> int:
+        """How many numbers a vector has."""
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens of a text are read, [CLS] and [SEP] with them; what follows is cut off."""
+
+    def embed(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of ``texts`` (n, ``dim``), each of length 1, a row each; one ``str`` is one text.
+
+        A vector does not depend on the other texts beyond rounding: they share passes over the weights without padding. Lone surrogates
+        count as U+FFFD, which the tokenizer leaves out; an empty text has the vector of its two special tokens. O(tokens), plus
+        a pass over the weights for each 128 of them. The interpreter lock is released where more than half a millisecond is
+        predicted. Raises ``TypeError`` for what is no text, and `sparecall.errors.ModelFileError` where the weights, finite
+        as they are, give a text a vector without a direction.
+        """
+
 # --- metrics -------------------------------------------------------------------------------------
 
 @final

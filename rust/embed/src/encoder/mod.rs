@@ -81,10 +81,10 @@ impl Encoder {
     }
 
     /// Appends the vector of each text, of length 1, to `vectors`. An error where the weights give numbers that are not finite.
-    pub fn embed<'a>(&self, texts: impl IntoIterator<Item = &'a str>, vectors: &mut Vec<f32>) -> Result<()> {
+    pub fn embed<T: AsRef<str>>(&self, texts: impl IntoIterator<Item = T>, vectors: &mut Vec<f32>) -> Result<()> {
         let mut batch = Batch { encoder: self, ids: Vec::new(), texts: Vec::new(), buffers: Buffers::default() };
         for text in texts {
-            batch.add(text, vectors)?;
+            batch.add(text.as_ref(), vectors)?;
         }
         batch.flush(vectors)
     }
