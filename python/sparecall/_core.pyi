@@ -964,6 +964,34 @@ class MiniLMEmbedder:
         as they are, give a text a vector without a direction.
         """
 
+@final
+class StaticEmbedder:
+    """The default embedder: a text's vector is the unit sum of its tokens' vectors, regressed onto those of all-MiniLM-L6-v2.
+
+    It needs no files but the package's own, 7.9 MB that are mapped once a process, and microseconds a text. Words count, their
+    order does not: of "dog bites man" and "man bites dog" the vectors are the same, and a negation moves them little. The
+    same text gives the same bits on every processor. Immutable: any number of threads may embed at once.
+    """
+
+    def __new__(cls) -> Self:
+        """Take the shipped model. Raises `sparecall.errors.InternalError` where its file is missing or damaged.
+
+        The first call of a process reads the vocabulary and checks the model's digest, some 45 milliseconds.
+        """
+
+    @property
+    def dim(self) -> int:
+        """How many numbers a vector has: 256."""
+
+    def embed(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of ``texts`` (n, 256), each of length 1, a row each; one ``str`` is one text.
+
+        All of a text counts, however long. A text in which no token is known (an empty one, or symbols that the vocabulary
+        lacks) says nothing and has a row of zeros: its cosine with anything is 0, and `VectorIndex` refuses it. Lone
+        surrogates count as U+FFFD, which the tokenizer leaves out. O(characters). The interpreter lock is released where more
+        than half a millisecond is predicted. Raises ``TypeError`` for what is no text.
+        """
+
 # --- metrics -------------------------------------------------------------------------------------
 
 @final

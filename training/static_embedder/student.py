@@ -1,17 +1,18 @@
 """Fits the static embedder's token vectors to the teacher's sentence vectors and writes the model file.
 
-    python student.py --taught DIR --vocabulary TXT --out static.bin [--steps N]
+    python student.py --taught DIR --vocabulary TXT --out static.bin [--from-stage N]
 
 Each token starts as the principal part of the teacher's vector of that token alone, weighted as smooth inverse frequency has
 it (Arora, Liang and Ma, 2017). Adam then minimises, over batches of neighbours, the cosine distance to the teacher's vector in
 its principal space, and the squared error of the batch's similarities, which counts most where the teacher's are high: a cache
-compares neighbours. Tokens met seldom or never move as the linear map moves them that fits the tokens met often.
+compares neighbours. The second stage is all the more about those. Tokens met seldom or never move as the linear map moves them that fits the tokens met often.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,27 @@ from artefact import kept, write
 from numpy.typing import NDArray
 from torch.nn.functional import embedding_bag, normalize
 
-DIM, BATCH, RUN, CELLS, SEED = 256, 512, 8, 1024, 7
-RATE, WARM, SIMILARITY, FLOOR = 3e-3, 100, 100.0, 0.05
+DIM, BATCH, CELLS, SEED = 256, 512, 1024, 7
+RATE, WARM = 3e-3, 100
 OFTEN, SELDOM = 50, 3  # times met: what the linear map is fitted on; when half of it is used
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Steps from one warm start of the rate to its end; a batch holds runs of so many neighbours.
+
+    An error of similarity weighs `floor` and a power of the teacher's similarity, `similarity` times as much as the distance.
+    """
+
+    steps: int
+    run: int
+    power: int
+    floor: float
+    similarity: float
+
+
+STAGES = (Stage(2600, 8, 1, 0.05, 100.0), Stage(1600, 16, 2, 0.01, 500.0))
 
 
 class Corpus:
@@ -65,47 +83,44 @@ def cells(vectors: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def batches(
-    cell: NDArray[np.int64], usable: NDArray[np.int64], rng: np.random.Generator, steps: int
+    cell: NDArray[np.int64], usable: NDArray[np.int64], rng: np.random.Generator, stage: Stage
 ) -> list[NDArray[np.int64]]:
-    """Batches of runs of RUN sentences from one cell; all sentences once before any again."""
+    """Batches of runs of sentences from one cell; all sentences once before any again."""
     found: list[NDArray[np.int64]] = []
-    while len(found) < steps:
+    while len(found) < stage.steps:
         mixed = rng.permutation(usable)
         mixed = mixed[np.argsort(cell[mixed], kind="stable")]
-        shift = int(rng.integers(RUN))
-        runs = mixed[shift : shift + (len(mixed) - RUN) // RUN * RUN].reshape(-1, RUN)
+        shift = int(rng.integers(stage.run))
+        runs = mixed[shift : shift + (len(mixed) - stage.run) // stage.run * stage.run].reshape(-1, stage.run)
         runs = runs[rng.permutation(len(runs))].ravel()
         found += [runs[at : at + BATCH] for at in range(0, len(runs) - BATCH + 1, BATCH)]
-    return found[:steps]
+    return found[: stage.steps]
 
 
-def fit(corpus: Corpus, axes: Floats, start: Floats, steps: int) -> tuple[Floats, Floats]:
-    """The token vectors and the bias after so many steps."""
-    rng = np.random.default_rng(SEED)
-    tokens = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    bias = torch.nn.Parameter(torch.zeros(DIM))
+def fit(corpus: Corpus, axes: Floats, start: tuple[Floats, Floats], stage: Stage, seed: int) -> tuple[Floats, Floats]:
+    """The token vectors and the bias after a stage."""
+    rng = np.random.default_rng(seed)
+    tokens, bias = (torch.nn.Parameter(torch.from_numpy(part.copy())) for part in start)
     optimisers = [torch.optim.SparseAdam([tokens], lr=RATE, betas=(0.9, 0.99)), torch.optim.Adam([bias], lr=RATE)]
     usable = np.flatnonzero(np.diff(corpus.starts) > 0)
     taught, projection = torch.from_numpy(corpus.vectors), torch.from_numpy(axes)
     began = time.perf_counter()
-    for step, rows in enumerate(batches(cells(corpus.vectors, rng), usable, rng, steps)):
+    for step, rows in enumerate(batches(cells(corpus.vectors, rng), usable, rng, stage)):
         for optimiser in optimisers:
-            optimiser.param_groups[0]["lr"] = RATE * min(1.0, (step + 1) / WARM) * (1 - step / steps)
+            optimiser.param_groups[0]["lr"] = RATE * min(1.0, (step + 1) / WARM) * (1 - step / stage.steps)
             optimiser.zero_grad()
         ids, offsets = corpus.take(rows)
         student = normalize(embedding_bag(ids, tokens, offsets, mode="sum", sparse=True) + bias, dim=1)
         teacher = taught[torch.from_numpy(rows)]
         distance = 1 - (student * normalize(teacher @ projection, dim=1)).sum(1).mean()
         similar = teacher @ teacher.T
-        error = ((student @ student.T - similar) ** 2 * (similar.clamp(min=0) + FLOOR)).mean()
-        (distance + SIMILARITY * error).backward()
+        weight = similar.clamp(min=0) ** stage.power + stage.floor
+        error = ((student @ student.T - similar) ** 2 * weight).mean()
+        (distance + stage.similarity * error).backward()
         for optimiser in optimisers:
             optimiser.step()
-        if step % 50 == 0:
-            print(
-                f"{step:6} {time.perf_counter() - began:6.0f} s  distance {distance:.4f}  similarity {error:.6f}",
-                flush=True,
-            )
+        if step % 100 == 0:
+            print(f"{step:6} {time.perf_counter() - began:6.0f} s  {distance:.4f}  {error:.6f}", flush=True)
     return tokens.detach().numpy(), bias.detach().numpy()
 
 
@@ -123,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("taught", "vocabulary", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--from-stage", type=int, default=0, help="go on from the vectors that OUT.npz holds")
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
@@ -134,8 +149,14 @@ def main() -> None:
     rarity = 1e-3 / (1e-3 + (corpus.met + 1) / corpus.met.sum())
     start = (alone * rarity[:, None]).astype(np.float32)
     print(f"{len(corpus.vectors):,} sentences, {len(corpus.ids):,} tokens", flush=True)
-    fitted, bias = fit(corpus, axes, start, given.steps)
-    np.savez(given.out.with_suffix(".npz"), start=start[kept(vocabulary)])
+    checkpoint = given.out.with_suffix(".npz")
+    fitted, bias = start, np.zeros(DIM, np.float32)
+    if given.from_stage:
+        before = np.load(checkpoint)
+        fitted, bias = before["fitted"], before["bias"]
+    for number, stage in list(enumerate(STAGES))[given.from_stage :]:
+        fitted, bias = fit(corpus, axes, (fitted, bias), stage, SEED + number)
+        np.savez(checkpoint, start=start[kept(vocabulary)], fitted=fitted, bias=bias)
     written = write(given.out, vocabulary, spread(start, fitted, corpus.met), bias)
     print(f"{given.out}: {written:,} bytes")
 

@@ -1,6 +1,7 @@
 //! `sparecall.embed`: text to unit vectors. Both embedders take texts and hand out arrays in the one way that stands here.
 
 mod minilm;
+mod statics;
 
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
@@ -11,6 +12,7 @@ use crate::error::wrong_type;
 use crate::text::Text;
 
 pub(crate) use minilm::MiniLMEmbedder;
+pub(crate) use statics::StaticEmbedder;
 
 /// The objects of `texts`: one `str`, or a sequence of them.
 fn objects<'py>(texts: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {

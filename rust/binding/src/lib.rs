@@ -27,7 +27,7 @@ mod _core {
     #[pymodule_export]
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
     #[pymodule_export]
-    use crate::embed::MiniLMEmbedder;
+    use crate::embed::{MiniLMEmbedder, StaticEmbedder};
     #[pymodule_export]
     use crate::index::{Matches, VectorIndex, VectorQuery};
     #[pymodule_export]

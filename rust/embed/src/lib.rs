@@ -2,4 +2,5 @@
 
 pub mod encoder;
 pub mod safetensors;
+pub mod statics;
 pub mod wordpiece;
