@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests import bert
 
+import bert
 from sparecall import errors
 from sparecall.embed import MiniLMEmbedder
 
