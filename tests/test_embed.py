@@ -116,6 +116,13 @@ def test_what_is_given_and_what_comes(tiny: MiniLMEmbedder) -> None:
             tiny.embed(wrong)  # type: ignore[arg-type]
 
 
+def test_the_tokens_that_are_read(tiny: MiniLMEmbedder) -> None:
+    assert [tiny.token_ids(text) for text in TEXTS] == list(TEXTS.values())
+    for wrong in (5, None, b"the", ["the"]):
+        with pytest.raises(TypeError, match="text must be"):
+            tiny.token_ids(wrong)  # type: ignore[arg-type]
+
+
 def test_odd_texts_have_well_defined_vectors(tiny: MiniLMEmbedder) -> None:
     only_specials = tiny.embed("")[0]
     for text in ("\ud800", "\udfff\ud800", "\0" * 1000, "\N{COMBINING ACUTE ACCENT}" * 1000, " \n\t", "\ufffd"):

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bert
 import numpy as np
 import pytest
 
@@ -383,6 +384,9 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "VectorIndex.save",
         "VectorIndex.load",
         "tokens_load_encoding",
+        "MiniLMEmbedder",
+        "MiniLMEmbedder.embed",
+        "MiniLMEmbedder.token_ids",
     }
     assert set(NAMES) - properties - made_by_the_core - with_files == set(CALLS) == set(BAD)
 
@@ -450,7 +454,7 @@ def test_what_only_the_core_makes_cannot_be_made_by_hand(name: str) -> None:
         native(name)()
 
 
-def test_every_property_can_be_read_and_none_be_written() -> None:
+def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
     difference = _core.digest_compare(BODY, b"{}")
     assert difference is not None
     family = registry().histogram("h", "h", buckets=[1])
@@ -464,6 +468,7 @@ def test_every_property_can_be_read_and_none_be_written() -> None:
         "Matches": index().search(VECTOR),
         "VectorQuery": index().prepare(VECTOR),
         "VectorIndex": index(),
+        "MiniLMEmbedder": _core.MiniLMEmbedder(bert.write(tmp_path)),
         "MetricCounter": registry().counter("c", "h").labels(),
         "MetricGauge": registry().gauge("g", "h").labels(),
         "MetricHistogram": family.labels(),

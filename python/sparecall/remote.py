@@ -249,7 +249,8 @@ class RemoteEmbedder:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not (np.isfinite(lengths) & (lengths > 0)).all():
             raise self._broken("a vector of zeros, or with numbers that are not finite")
-        return (vectors / lengths).astype(np.float32)
+        unit: NDArray[np.float32] = (vectors / lengths).astype(np.float32)
+        return unit
 
     def _row(self, embedding: str | list[float]) -> NDArray[np.float32]:
         try:
