@@ -8,10 +8,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import bert
 import numpy as np
 import pytest
 
+import bert
 import sparecall
 from sparecall import _core
 

@@ -57,7 +57,7 @@ impl MiniLMEmbedder {
             let objects = objects(texts)?;
             let (views, length) = views(&objects)?;
             let mut vectors = Vec::new();
-            let mut work = || self.encoder.embed(views.iter().map(|view| view.utf8()), &mut vectors);
+            let mut work = || self.encoder.embed(views.iter().map(Text::utf8), &mut vectors);
             let long = self.encoder.predict(views.len(), length) > DETACH_ABOVE;
             let done = if long { py.detach(work) } else { work() };
             done.map_err(|error| to_python(py, &error))?;
