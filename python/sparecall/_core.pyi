@@ -964,6 +964,13 @@ class MiniLMEmbedder:
         as they are, give a text a vector without a direction.
         """
 
+    def token_ids(self, text: str) -> list[int]:
+        """Return the ids of the tokens of ``text`` that `embed` reads: those that the ``tokenizers`` library gives for the same file.
+
+        They begin with [CLS], end with [SEP] and are at most ``max_tokens``. A special token's own text is that token. O(the
+        part that is read). Raises ``TypeError`` for what is no ``str``.
+        """
+
 @final
 class StaticEmbedder:
     """The default embedder: a text's vector is the unit sum of its tokens' vectors, regressed onto those of all-MiniLM-L6-v2.

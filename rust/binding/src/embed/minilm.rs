@@ -10,9 +10,12 @@ use sparecall_embed::encoder::{Encoder, Files};
 use super::{array, objects, views};
 use crate::error::{guard, to_python};
 use crate::file;
+use crate::text::Text;
 
 /// Nanoseconds above which the interpreter is let go.
 const DETACH_ABOVE: f64 = 500_000.0;
+/// Bytes of a text whose tokens take half a millisecond to find, at worst.
+const DETACH_TEXT_ABOVE: usize = 10_000;
 /// The most bytes of the weights and of any other file. BERT's large model has 1.3 GB.
 const MAX_WEIGHTS: u64 = 4 << 30;
 const MAX_OTHER: u64 = 64 << 20;
@@ -54,11 +57,20 @@ impl MiniLMEmbedder {
             let objects = objects(texts)?;
             let (views, length) = views(&objects)?;
             let mut vectors = Vec::new();
-            let mut work = || self.encoder.embed(views.iter().map(|view| view.utf8()), &mut vectors);
+            let mut work = || self.encoder.embed(views.iter().map(Text::utf8), &mut vectors);
             let long = self.encoder.predict(views.len(), length) > DETACH_ABOVE;
             let done = if long { py.detach(work) } else { work() };
             done.map_err(|error| to_python(py, &error))?;
             array(py, views.len(), self.encoder.dim(), &vectors)
+        })
+    }
+
+    /// The tokens of `text` that are read.
+    fn token_ids(&self, py: Python<'_>, text: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+        guard(py, || {
+            let text = Text::of(text, "text")?;
+            let work = || self.encoder.token_ids(&text.utf8());
+            Ok(if text.max_utf8_len() > DETACH_TEXT_ABOVE { py.detach(work) } else { work() })
         })
     }
 

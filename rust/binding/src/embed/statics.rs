@@ -72,9 +72,9 @@ impl StaticEmbedder {
                 });
             };
             if length > DETACH_ABOVE || views.len() > DETACH_TEXTS_ABOVE {
-                py.detach(work)
+                py.detach(work);
             } else {
-                work()
+                work();
             }
             array(py, views.len(), DIM, &values)
         })

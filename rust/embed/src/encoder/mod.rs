@@ -69,6 +69,13 @@ impl Encoder {
         self.max_tokens
     }
 
+    /// The ids of `text` that the encoder reads, those of `[CLS]` and `[SEP]` with them.
+    pub fn token_ids(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        self.tokenizer.encode(text, self.max_tokens, &mut ids);
+        ids
+    }
+
     /// About how many nanoseconds it takes to embed texts of so many bytes in all.
     pub fn predict(&self, texts: usize, bytes: usize) -> f64 {
         /// Of one multiplication and addition, and of a weight that must come from memory.
