@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+import bert
 import sparecall
 from sparecall import _core
 
@@ -190,6 +191,8 @@ GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[st
     ),
     ("BytesCache.clear", lambda *a: cache().clear(*a), [((), {})]),
     ("BytesCache.stats", lambda *a: cache().stats(*a), [((), {})]),
+    ("StaticEmbedder", _core.StaticEmbedder, [((), {})]),
+    ("StaticEmbedder.embed", lambda *a: _core.StaticEmbedder().embed(*a), [(("text",), {}), ((["a", "b"],), {}), ((("a",),), {})]),
     ("VectorIndex", _core.VectorIndex, [((2,), {}), ((2,), {"clock": None}), ((2,), {"clock": lambda: 0.0})]),
     (
         "VectorIndex.add",
@@ -322,6 +325,8 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "BytesCache.set_many": [((5,), {}), (([("k", 5)],), {}), (({"k": "v"},), {})],
     "BytesCache.clear": [((1,), {})],
     "BytesCache.stats": [((1,), {})],
+    "StaticEmbedder": [((1,), {}), ((), {"dim": 256})],
+    "StaticEmbedder.embed": [((), {}), ((None,), {}), ((["a", 5],), {}), ((b"a",), {})],
     "VectorIndex": [((), {}), (("2",), {}), ((2,), {"clock": 5}), ((2, None), {})],
     "VectorIndex.add": [((1, 5), {}), (("1", VECTOR), {}), ((1, "ab"), {}), ((1, VECTOR), {"namespace": 5}), ((1, VECTOR), {"expires_at": "5"}), ((1, VECTOR, "n"), {})],
     "VectorIndex.add_many": [((5, [[1, 2]]), {}), (([1.5], [[1, 2]]), {}), (([1], 5), {}), (([1], [["a", "b"]]), {})],
@@ -383,6 +388,9 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "VectorIndex.save",
         "VectorIndex.load",
         "tokens_load_encoding",
+        "MiniLMEmbedder",
+        "MiniLMEmbedder.embed",
+        "MiniLMEmbedder.token_ids",
     }
     assert set(NAMES) - properties - made_by_the_core - with_files == set(CALLS) == set(BAD)
 
@@ -450,7 +458,7 @@ def test_what_only_the_core_makes_cannot_be_made_by_hand(name: str) -> None:
         native(name)()
 
 
-def test_every_property_can_be_read_and_none_be_written() -> None:
+def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
     difference = _core.digest_compare(BODY, b"{}")
     assert difference is not None
     family = registry().histogram("h", "h", buckets=[1])
@@ -464,6 +472,8 @@ def test_every_property_can_be_read_and_none_be_written() -> None:
         "Matches": index().search(VECTOR),
         "VectorQuery": index().prepare(VECTOR),
         "VectorIndex": index(),
+        "StaticEmbedder": _core.StaticEmbedder(),
+        "MiniLMEmbedder": _core.MiniLMEmbedder(bert.write(tmp_path)),
         "MetricCounter": registry().counter("c", "h").labels(),
         "MetricGauge": registry().gauge("g", "h").labels(),
         "MetricHistogram": family.labels(),

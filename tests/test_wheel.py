@@ -33,7 +33,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     sources = {
         str(path.relative_to(ROOT / "python"))
         for path in (ROOT / "python").rglob("*")
-        if path.suffix in {".py", ".pyi", ".toml", ".typed"} or path.name == "py.typed"
+        if path.suffix in {".bin", ".py", ".pyi", ".toml", ".typed"} or path.name == "py.typed"
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     info = f"sparecall-{sparecall.__version__}.dist-info/"

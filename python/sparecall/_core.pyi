@@ -926,6 +926,81 @@ class VectorIndex:
     def __len__(self) -> int: ...
     def __contains__(self, id: int, /) -> bool: ...  # noqa: A002
 
+# --- embed ---------------------------------------------------------------------------------------
+
+@final
+class MiniLMEmbedder:
+    """A BERT-family sentence encoder, such as all-MiniLM-L6-v2, run in this process on one thread: no server, no framework.
+
+    It gives the vectors that sentence-transformers gives for the same folder, normalised: cosine at least 0.9999 (measured:
+    0.9999999). Immutable: any number of threads may embed at once. Weights are held as ``float32``, 90 MB for MiniLM.
+    """
+
+    def __new__(cls, folder: str | os.PathLike[str]) -> Self:
+        """Load the model in ``folder``: ``model.safetensors`` (F32, F16 or BF16), ``config.json``, and ``tokenizer.json`` or ``vocab.txt``.
+
+        ``1_Pooling/config.json`` (mean of all tokens, or the CLS token), ``sentence_bert_config.json`` (``max_seq_length``),
+        ``modules.json`` and ``tokenizer_config.json`` are read where they are there. Supported are encoders of type ``bert``
+        with absolute positions and exact GELU, up to 1,024 numbers wide, and WordPiece tokenizers.
+
+        Everything is checked before it is used. Raises ``OSError`` (``FileNotFoundError``) for a file that cannot be read,
+        `sparecall.errors.ModelFileError` for a model's file and `sparecall.errors.TokenizerFileError` for a tokenizer's that is
+        damaged or not supported. Releases the interpreter lock; O(weights), about half a second for MiniLM.
+        """
+
+    @property
+    def dim(self) -> int:
+        """How many numbers a vector has."""
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens of a text are read, [CLS] and [SEP] with them; what follows is cut off."""
+
+    def embed(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of ``texts`` (n, ``dim``), each of length 1, a row each; one ``str`` is one text.
+
+        A vector does not depend on the other texts beyond rounding: they share passes over the weights without padding. Lone surrogates
+        count as U+FFFD, which the tokenizer leaves out; an empty text has the vector of its two special tokens. O(tokens), plus
+        a pass over the weights for each 128 of them. The interpreter lock is released where more than half a millisecond is
+        predicted. Raises ``TypeError`` for what is no text, and `sparecall.errors.ModelFileError` where the weights, finite
+        as they are, give a text a vector without a direction.
+        """
+
+    def token_ids(self, text: str) -> list[int]:
+        """Return the ids of the tokens of ``text`` that `embed` reads: those that the ``tokenizers`` library gives for the same file.
+
+        They begin with [CLS], end with [SEP] and are at most ``max_tokens``. A special token's own text is that token. O(the
+        part that is read). Raises ``TypeError`` for what is no ``str``.
+        """
+
+@final
+class StaticEmbedder:
+    """The default embedder: a text's vector is the unit sum of its tokens' vectors, regressed onto those of all-MiniLM-L6-v2.
+
+    It needs no files but the package's own, 7.9 MB that are mapped once a process, and microseconds a text. Words count, their
+    order does not: of "dog bites man" and "man bites dog" the vectors are the same, and a negation moves them little. The
+    same text gives the same bits on every processor. Immutable: any number of threads may embed at once.
+    """
+
+    def __new__(cls) -> Self:
+        """Take the shipped model. Raises `sparecall.errors.InternalError` where its file is missing or damaged.
+
+        The first call of a process reads the vocabulary and checks the model's digest, some 45 milliseconds.
+        """
+
+    @property
+    def dim(self) -> int:
+        """How many numbers a vector has: 256."""
+
+    def embed(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of ``texts`` (n, 256), each of length 1, a row each; one ``str`` is one text.
+
+        All of a text counts, however long. A text in which no token is known (an empty one, or symbols that the vocabulary
+        lacks) says nothing and has a row of zeros: its cosine with anything is 0, and `VectorIndex` refuses it. Lone
+        surrogates count as U+FFFD, which the tokenizer leaves out. O(characters). The interpreter lock is released where more
+        than half a millisecond is predicted. Raises ``TypeError`` for what is no text.
+        """
+
 # --- metrics -------------------------------------------------------------------------------------
 
 @final

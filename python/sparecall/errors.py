@@ -78,6 +78,27 @@ class TokenizerFileError(SparecallError, ValueError):
     __slots__ = ()
 
 
+class ModelFileError(SparecallError, ValueError):
+    """A model's file that cannot be loaded: damaged, beyond a limit, or of a kind that is not supported. Nothing was loaded."""
+
+    __slots__ = ()
+
+
+class EmbedderError(SparecallError):
+    """A remote embedder gave no vectors, or none that can be used.
+
+    ``code`` is a stable word for it: ``unreachable``, ``timeout``, ``broken`` (the answer is not what it should be) or
+    ``refused``; then ``status`` is the HTTP status, which is None otherwise. Quotes neither texts nor the key.
+    """
+
+    __slots__ = ("code", "status")
+
+    def __init__(self, message: str, *, code: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
 class InternalError(SparecallError, RuntimeError):
     """A bug in sparecall itself. The object that raised it stays usable."""
 

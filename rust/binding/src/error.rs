@@ -35,6 +35,7 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Error::Snapshot { .. } => raise(py, "SnapshotError", message, None),
         Error::IndexFile { .. } => raise(py, "IndexFileError", message, None),
         Error::TokenizerFile { .. } => raise(py, "TokenizerFileError", message, None),
+        Error::ModelFile { .. } => raise(py, "ModelFileError", message, None),
         _ => raise(py, "InternalError", message, None),
     }
 }

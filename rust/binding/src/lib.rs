@@ -3,6 +3,7 @@
 mod cache;
 mod clock;
 mod digest;
+mod embed;
 mod error;
 mod fastcall;
 mod file;
@@ -25,6 +26,8 @@ mod _core {
     use crate::cache::{BytesCache, Cache, CacheStats};
     #[pymodule_export]
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
+    #[pymodule_export]
+    use crate::embed::{MiniLMEmbedder, StaticEmbedder};
     #[pymodule_export]
     use crate::index::{Matches, VectorIndex, VectorQuery};
     #[pymodule_export]

@@ -20,6 +20,8 @@ pub enum Error {
     IndexFile { what: &'static str },
     /// A tokenizer's file that cannot be loaded; nothing of it was.
     TokenizerFile { what: String },
+    /// A model's file that cannot be loaded; nothing of it was.
+    ModelFile { what: String },
 }
 
 impl fmt::Display for Error {
@@ -36,6 +38,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::TokenizerFile { what } => write!(out, "the tokenizer file cannot be loaded: {what}"),
+            Self::ModelFile { what } => write!(out, "the model cannot be loaded: {what}"),
             Self::Snapshot { what } => {
                 write!(
                     out,
