@@ -328,7 +328,9 @@ pub(crate) fn _semantic_features(
 ) -> PyResult<Vec<Vec<f32>>> {
     guard(py, || {
         let mut decision = semantic::Decision::new(1.0, 0.0, 0, "other").map_err(|error| to_python(py, &error))?;
-        stored.iter().for_each(|text| decision.stored(&semantic::Profile::of(text)));
+        for text in &stored {
+            decision.stored(&semantic::Profile::of(text));
+        }
         let features = |(query, text): &(String, String)| {
             decision.features(&semantic::Profile::of(query), &semantic::Profile::of(text)).to_vec()
         };

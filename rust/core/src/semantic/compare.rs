@@ -61,6 +61,7 @@ impl Rarity for ByLength {
 
 /// Why the texts may be different questions.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // each is its own question
 pub struct Guards {
     pub numbers: bool,
     pub units: bool,
@@ -356,6 +357,7 @@ pub fn compare(query: &Profile, candidate: &Profile, rarity: &impl Rarity) -> ([
 }
 
 /// 0 the same; 0.5 one side has none; 1 both have and differ.
+#[allow(clippy::needless_pass_by_value)] // iterators are cheap to copy
 fn mismatch(a: impl Iterator<Item = u32> + Clone, b: impl Iterator<Item = u32> + Clone) -> f32 {
     let (n, m) = (a.clone().count(), b.clone().count());
     if n == m && a.clone().eq(b.clone()) {

@@ -53,7 +53,7 @@ impl Counts {
             let (at, count) = (usize::from(reader.u16()?), reader.u16()?);
             *counts.slots.get_mut(at)? = count;
         }
-        (counts.texts <= u32::from(u16::MAX) && counts.slots.iter().all(|count| u32::from(*count) <= counts.texts))
+        (u16::try_from(counts.texts).is_ok() && counts.slots.iter().all(|count| u32::from(*count) <= counts.texts))
             .then_some(counts)
     }
 }

@@ -1,7 +1,7 @@
 //! The model that learns from verdicts: logistic over the prior's log-odds and the signals, with offsets per scope, category
 //! and entry that share strength with the whole.
 //!
-//! A Gaussian over the weights, moved by one step of an extended Kalman filter per verdict (MacKay 1992 for the averaged
+//! A Gaussian over the weights, moved by one step of an extended Kalman filter per verdict (`MacKay` 1992 for the averaged
 //! probability; Glickman 1999 for the step). Each verdict also widens the Gaussian a little, so that old ones fade.
 
 use std::collections::HashMap;
@@ -10,11 +10,14 @@ use super::compare::FEATURES;
 use super::prior::prior;
 use super::reader::Reader;
 
-/// What the model sees: one, the prior's log-odds, the cosine and two of its bends, margin, density, age, then the features.
-pub const SIGNALS: usize = 11 + FEATURES;
+/// What the model sees: one, the prior's log-odds, the cosine and its bends, margins, density, age, products, then
+/// the features.
+pub const SIGNALS: usize = OWN + FEATURES;
+/// Those before the features.
+const OWN: usize = 14;
 const TRIANGLE: usize = SIGNALS * (SIGNALS + 1) / 2;
 /// Spread of a weight before any verdict: of the bias, of the prior's share, of a signal's.
-const SPREAD: [f64; 3] = [0.6, 0.25, 0.25];
+const SPREAD: [f64; 3] = [0.6, 0.4, 0.5];
 /// Share of the first variance that returns with each verdict.
 const FADE: f64 = 1.0 / 20_000.0;
 /// Spread of the offset of a scope, a category, an entry.
@@ -94,15 +97,19 @@ pub(super) fn vector(log_odds: f32, cosine: f32, signals: &Signals, features: &[
     out[2] = near;
     out[3] = (cosine - 0.9).max(0.0) * 20.0;
     out[4] = (cosine - 0.8).max(0.0) * 10.0;
-    out[5] = if signals.second >= -1.0 { ((signals.cosine - signals.second).clamp(-0.1, 0.4)) * 8.0 } else { 1.0 };
-    out[6] = (signals.density.max(0.0) + 1.0).ln().min(6.0) * 0.5;
-    out[7] = (signals.age.max(0.0) / 3600.0 + 1.0).ln().min(8.0) * 0.2;
+    let margin = if signals.second >= -1.0 { signals.cosine - signals.second } else { 0.2 };
+    out[5] = margin.clamp(0.0, 0.4) * 8.0;
+    out[6] = (-margin).clamp(0.0, 0.2) * 10.0;
+    out[7] = (signals.density.max(0.0) + 1.0).ln().min(6.0) - 1.0;
+    out[8] = (signals.age.max(0.0) / 3600.0 + 1.0).ln().min(8.0) * 0.2;
     let overlap = standard(14, features[13]);
-    out[8] = near * overlap * 0.5;
-    out[9] = near * standard(6, features[5]) * 0.5;
-    out[10] = overlap.abs();
+    out[9] = near * overlap * 0.5;
+    out[10] = near * standard(6, features[5]) * 0.5;
+    out[11] = overlap.abs();
+    out[12] = out[7] * near * 0.5;
+    out[13] = (margin.clamp(0.0, 0.1) * 20.0) * near * 0.5;
     for (i, value) in features.iter().enumerate() {
-        out[11 + i] = standard(i + 1, *value);
+        out[OWN + i] = standard(i + 1, *value);
     }
     out
 }
@@ -184,8 +191,8 @@ impl Online {
         let information = (p * (1.0 - p)).max(1e-3) * weight;
         let gain = 1.0 / (1.0 + information * variance);
         let step = weight * (f64::from(u8::from(correct)) - p) * gain;
-        for i in 0..SIGNALS {
-            self.mean[i] = (self.mean[i] + projected[i] * step).clamp(-30.0, 30.0);
+        for (mean, projected) in self.mean.iter_mut().zip(&projected) {
+            *mean = (*mean + projected * step).clamp(-30.0, 30.0);
         }
         let shrink = information * gain;
         let mut cell = 0;

@@ -29,7 +29,7 @@ struct Tree {
 /// Which similarity the cosine is: each embedder spreads its own way.
 pub(super) struct Calibration {
     pub(super) name: String,
-    /// Cosines of this embedder and the cosines of MiniLM at the same quantile; both rise.
+    /// Cosines of this embedder and the cosines of `MiniLM` at the same quantile; both rise.
     knots: Vec<(f32, f32)>,
 }
 

@@ -250,7 +250,7 @@ impl Split {
             return false;
         }
         if let Some((from, to)) = body.split_once(['-', '/'])
-            && negative as u8 == 0
+            && !negative
             && from.bytes().all(|b| b.is_ascii_digit())
             && to.starts_with(|c: char| c.is_ascii_digit())
         {
