@@ -55,7 +55,9 @@ def test_with_no_limit_the_best_candidate_is_always_served() -> None:
     assert decision.report().open
 
 
-@pytest.mark.parametrize("arguments", [{"max_error": 0.0}, {"max_error": 1.5}, {"max_error": math.nan}, {"audit_share": -0.1}])
+@pytest.mark.parametrize(
+    "arguments", [{"max_error": 0.0}, {"max_error": 1.5}, {"max_error": math.nan}, {"audit_share": -0.1}]
+)
 def test_arguments_outside_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(InvalidArgument):
         Decision(**arguments)  # type: ignore[arg-type]
@@ -82,7 +84,9 @@ def test_bad_calls_are_refused_and_change_nothing() -> None:
         Profile(b"bytes")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", " \n", "\udc80", "\0" * 9, "日本語の質問", "x" * 1_000_000, "1 " * 300_000, "مرحبا بالعالم"])
+@pytest.mark.parametrize(
+    "text", ["", " \n", "\udc80", "\0" * 9, "日本語の質問", "x" * 1_000_000, "1 " * 300_000, "مرحبا بالعالم"]
+)
 def test_any_text_has_a_bounded_profile(text: str) -> None:
     data = Profile(text).to_bytes()
     assert len(data) < 6_000
@@ -91,9 +95,14 @@ def test_any_text_has_a_bounded_profile(text: str) -> None:
     assert not decision.judge(Profile(text), Profile("How do I reset it?"), 0.99).serve
 
 
-def taught(decision: _core.SemanticDecision, draw: random.Random, rounds: int, *, noise: float = 0.0) -> tuple[int, int]:
+def taught(
+    decision: _core.SemanticDecision, draw: random.Random, rounds: int, *, noise: float = 0.0
+) -> tuple[int, int]:
     """Candidates above a cosine of 0.8 are right 99 times in 100, others 3 times in 10; returns hits and wrong hits."""
-    texts = [Profile(text) for text in ("how do I reset my router", "reset a router", "router reset steps", "restart the modem how")]
+    texts = [
+        Profile(text)
+        for text in ("how do I reset my router", "reset a router", "router reset steps", "restart the modem how")
+    ]
     served = wrong = 0
     for _ in range(rounds):
         cosine = draw.uniform(0.5, 1.0)
@@ -148,10 +157,14 @@ def test_threads_lose_no_verdict() -> None:
 
 def test_one_verdict_moves_the_probability_its_way_and_an_entry_s_most() -> None:
     def judged(decision: _core.SemanticDecision, entry: int) -> float:
-        return decision.judge(Profile("reset my router"), Profile("how to reset a router"), 0.8, entry=entry).probability
+        return decision.judge(
+            Profile("reset my router"), Profile("how to reset a router"), 0.8, entry=entry
+        ).probability
 
     decision = Decision()
     first = judged(decision, 1)
     for _ in range(5):
-        decision.learn(decision.judge(Profile("reset my router"), Profile("how to reset a router"), 0.8, entry=1), correct=False)
+        decision.learn(
+            decision.judge(Profile("reset my router"), Profile("how to reset a router"), 0.8, entry=1), correct=False
+        )
     assert judged(decision, 1) < judged(decision, 2) < first

@@ -64,7 +64,12 @@ def collect(arguments: argparse.Namespace) -> tuple[list[sources.Pair], list[tup
     mock = sources.mock(arguments.mock, arguments.half)
     docs = sources.docstrings(4000)
     draw.shuffle(docs)
-    base = docs[:1000] + [one for one, _ in mock] + [text for text, _ in bank[:900]] + [pair.query for pair in templates[:1100]]
+    base = (
+        docs[:1000]
+        + [one for one, _ in mock]
+        + [text for text, _ in bank[:900]]
+        + [pair.query for pair in templates[:1100]]
+    )
     pairs = templates + sources.changed(base, draw, net, opposites)
     pairs += [sources.Pair("mock", other, one, same=True) for one, other in mock]
     return pairs, bank, net
@@ -77,7 +82,9 @@ def neighbours(vectors: Array, count: int) -> Array:
     return np.argsort(-similar, axis=1)[:, :count]
 
 
-def with_neighbours(pairs: list[sources.Pair], bank: list[tuple[str, str]], vector: dict[str, Array]) -> list[sources.Pair]:
+def with_neighbours(
+    pairs: list[sources.Pair], bank: list[tuple[str, str]], vector: dict[str, Array]
+) -> list[sources.Pair]:
     """Adds what a cache would meet: a question's nearest others, of the same intent or not; a statement's nearest other."""
     texts = [text for text, _ in bank]
     near = neighbours(np.array([vector[text] for text in texts]), 8)
@@ -123,7 +130,10 @@ def calibration(booster: Any, inputs: Array, labels: Array, weights: Array) -> t
         p = 1 / (1 + np.exp(-(slope * scores + offset)))
         w = weights * p * (1 - p) + 1e-9
         gradient = np.array([(weights * (labels - p) * scores).sum(), (weights * (labels - p)).sum()])
-        hessian = np.array([[(w * scores * scores).sum(), (w * scores).sum()], [(w * scores).sum(), w.sum()]]) + np.eye(2) * 1e-6
+        hessian = (
+            np.array([[(w * scores * scores).sum(), (w * scores).sum()], [(w * scores).sum(), w.sum()]])
+            + np.eye(2) * 1e-6
+        )
         slope, offset = np.clip(np.array([slope, offset]) + np.linalg.solve(hessian, gradient), [0.05, -6], [3, 6])
     return slope, offset
 
@@ -153,7 +163,9 @@ def below(threshold: float) -> float:
     return float(near if near <= threshold else np.nextafter(near, np.float32(-np.inf)))
 
 
-def write(path: Path, booster: Any, inputs: Array, knots: dict[str, list[tuple[float, float]]], common: bytes, discount: float) -> None:
+def write(
+    path: Path, booster: Any, inputs: Array, knots: dict[str, list[tuple[float, float]]], common: bytes, discount: float
+) -> None:
     """The file that `prior.rs` reads."""
     out = bytearray(struct.pack("<IHff", 0x53505231, inputs.shape[1], 0.0, discount))
     for column in inputs.T:
@@ -203,7 +215,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
 
-    from sparecall import _core  # noqa: PLC0415 -- only here, so that the functions above need no build
+    from sparecall import _core
 
     pairs, bank, net = collect(arguments)
     texts = list(dict.fromkeys([text for pair in pairs for text in pair[1:3]] + [text for text, _ in bank]))
@@ -213,21 +225,36 @@ def main() -> None:
     labels = np.array([int(pair.same) for pair in pairs])
     cosines = np.array([float(vector[pair.query] @ vector[pair.stored]) for pair in pairs])
     stored = [text for text, _ in bank] + [pair.stored for pair in pairs if pair.family == "mock"]
-    features = np.array(_core._semantic_features([pair[1:3] for pair in pairs], stored))  # noqa: SLF001
-    report(families, labels, np.column_stack([cosines, features]), ["cosine", *_core._semantic_feature_names()], net, _core._semantic_stems, arguments.output)  # noqa: SLF001
+    features = np.array(_core._semantic_features([pair[1:3] for pair in pairs], stored))
+    report(
+        families,
+        labels,
+        np.column_stack([cosines, features]),
+        ["cosine", *_core._semantic_feature_names()],
+        net,
+        _core._semantic_stems,
+        arguments.output,
+    )
 
 
 def report(families: Array, labels: Array, inputs: Array, names: list[str], net: Any, stems: Any, output: Path) -> None:
     """Prints how each group of families looks to a model that was not fitted on it; fits on all; writes the file."""
     weights = weights_of(families, labels)
-    groups = [["templates"], ["banking"], ["mock"], [name for name in SHARES if name not in {"templates", "banking", "mock"}]]
+    groups = [
+        ["templates"],
+        ["banking"],
+        ["mock"],
+        [name for name in SHARES if name not in {"templates", "banking", "mock"}],
+    ]
     unseen = []
     for group in groups:
         held = np.isin(families, group)
         booster = fit(inputs[~held], labels[~held], weights[~held], names)
         scores = booster.predict(inputs[held], raw_score=True)
         slope, offset = calibration(booster, inputs[held], labels[held], weights[held])
-        loss = (weights[held] * np.logaddexp(0, np.where(labels[held] == 1, -scores, scores))).sum() / weights[held].sum()
+        loss = (weights[held] * np.logaddexp(0, np.where(labels[held] == 1, -scores, scores))).sum() / weights[
+            held
+        ].sum()
         print(f"unseen {'+'.join(group)[:30]:32} log loss {loss:.3f}  slope {slope:.2f}  offset {offset:+.2f}")
         unseen.append(max(0.0, -offset))
     discount = float(np.mean(unseen))
@@ -245,13 +272,15 @@ def vectors_of(texts: list[str], arguments: argparse.Namespace) -> dict[str, Arr
         known = dict(zip(file["texts"].tolist(), file["vectors"], strict=True))
     missing = [text for text in texts if text not in known]
     if missing:
-        from sparecall.embed import MiniLMEmbedder  # noqa: PLC0415 -- the file may have them all
+        from sparecall.embed import MiniLMEmbedder
 
         embedder = MiniLMEmbedder(arguments.minilm)
         for start in range(0, len(missing), 64):
             known.update(zip(missing[start : start + 64], embedder.embed(missing[start : start + 64]), strict=True))
     if arguments.vectors:
-        np.savez_compressed(arguments.vectors, texts=np.array(list(known)), vectors=np.array(list(known.values()), dtype=np.float16))
+        np.savez_compressed(
+            arguments.vectors, texts=np.array(list(known)), vectors=np.array(list(known.values()), dtype=np.float16)
+        )
     return known
 
 

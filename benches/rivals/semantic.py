@@ -30,7 +30,9 @@ def decide(stream: Stream, profiles: list[Any], limit: float, seed: int) -> tupl
     served, probability = np.zeros(len(stream.query), bool), np.zeros(len(stream.query))
     for at, (query, candidate, cosine, second, density, right) in enumerate(zip(*stream, strict=True)):
         if candidate >= 0:
-            verdict = decision.judge(profiles[query], profiles[candidate], float(cosine), second=float(second), density=float(density))
+            verdict = decision.judge(
+                profiles[query], profiles[candidate], float(cosine), second=float(second), density=float(density)
+            )
             served[at], probability[at] = verdict.serve, verdict.probability
             if verdict.compare:
                 decision.learn(verdict, correct=bool(right) != (draw.random() < MISJUDGED[int(right)]))
@@ -56,7 +58,9 @@ def error(served: Array, right: Array) -> float:
 def bound(name: str, streams: list[Stream], profiles: list[Any], limits: tuple[float, ...]) -> None:
     """One row per limit: how often it held, the errors, hits beside those of the best fixed threshold and of vCache's rule."""
     print(f"\n{name}: {len(streams)} orders of {len(streams[0].query)} queries")
-    print("max_error | held | error, mean | error, worst | hits | best fixed, same error | its 0.80/0.90/0.95 error | vCache's rule: hits, error")
+    print(
+        "max_error | held | error, mean | error, worst | hits | best fixed, same error | its 0.80/0.90/0.95 error | vCache's rule: hits, error"
+    )
     print("---|---|---|---|---|---|---|---")
     for limit in limits:
         rows = []
@@ -64,7 +68,15 @@ def bound(name: str, streams: list[Stream], profiles: list[Any], limits: tuple[f
             served, _ = decide(stream, profiles, limit, seed)
             wrong = error(served, stream.right)
             other = per_entry(stream, limit, seed)
-            rows.append((wrong, served.sum(), hits_at(stream.right, stream.cosine, 1 - wrong), other.sum(), error(other, stream.right)))
+            rows.append(
+                (
+                    wrong,
+                    served.sum(),
+                    hits_at(stream.right, stream.cosine, 1 - wrong),
+                    other.sum(),
+                    error(other, stream.right),
+                )
+            )
         wrongs, hits, fixed, others, theirs = np.array(rows).T
         first = streams[0]
         at = "/".join(f"{error(first.cosine >= cut, first.right):.3f}" for cut in (0.8, 0.9, 0.95))
@@ -80,15 +92,22 @@ def gain(stream: Stream, profiles: list[Any]) -> None:
         for q, c, cosine, second, density, _ in zip(*stream, strict=True)
     ])  # fmt: skip
     _, online = decide(stream, profiles, 0.05, 1)
-    print("\nhits at equal precision / those of the best cosine threshold\nprecision | prior alone | lower 97.5 % bootstrap | after 5,000 queries\n---|---|---|---")
+    print(
+        "\nhits at equal precision / those of the best cosine threshold\nprecision | prior alone | lower 97.5 % bootstrap | after 5,000 queries\n---|---|---|---"
+    )
     draw, later = np.random.default_rng(5), slice(5000, None)
     for precision in (0.8, 0.85, 0.9):
         ratios = []
         for _ in range(200):
             rows = draw.integers(0, len(prior), len(prior))
-            ratios.append(hits_at(stream.right[rows], prior[rows], precision) / max(1, hits_at(stream.right[rows], stream.cosine[rows], precision)))
+            ratios.append(
+                hits_at(stream.right[rows], prior[rows], precision)
+                / max(1, hits_at(stream.right[rows], stream.cosine[rows], precision))
+            )
         whole = hits_at(stream.right, prior, precision) / max(1, hits_at(stream.right, stream.cosine, precision))
-        after = hits_at(stream.right[later], online[later], precision) / max(1, hits_at(stream.right[later], stream.cosine[later], precision))
+        after = hits_at(stream.right[later], online[later], precision) / max(
+            1, hits_at(stream.right[later], stream.cosine[later], precision)
+        )
         print(f"{precision} | {whole:.2f} | {np.quantile(ratios, 0.025):.2f} | {after:.2f}")
 
 
@@ -101,7 +120,7 @@ def vectors_of(texts: list[str], file: Path | None, folder: Path | None) -> Arra
             return np.array([known[text] for text in texts])
     if folder is None:
         return None
-    from sparecall.embed import MiniLMEmbedder  # noqa: PLC0415 -- only where no file has them
+    from sparecall.embed import MiniLMEmbedder
 
     embedder = MiniLMEmbedder(folder)
     return np.concatenate([embedder.embed(texts[start : start + 64]) for start in range(0, len(texts), 64)])
@@ -123,7 +142,9 @@ def main() -> None:
     streams = [of_pairs(pairs, np.random.default_rng(100 + run), options.count) for run in range(options.runs)]
     started = time.perf_counter()
     gain(of_pairs(pairs, np.random.default_rng(99), len(pairs.pairs)), profiles)
-    print(f"judging, learning and storing: {(time.perf_counter() - started) / 2 / len(pairs.pairs) * 1e6:.0f} us a query, bootstrap and loop included")
+    print(
+        f"judging, learning and storing: {(time.perf_counter() - started) / 2 / len(pairs.pairs) * 1e6:.0f} us a query, bootstrap and loop included"
+    )
     bound("QQP", streams, profiles, (0.05, 0.10, 0.15))
     texts, classes = clean(options.data)
     vectors = vectors_of(texts, options.vectors, options.minilm)
@@ -133,9 +154,15 @@ def main() -> None:
     offset = len(profiles)
     profiles += [_core.SemanticProfile(text) for text in texts]
     arrivals = [of_arrivals(vectors, classes, np.random.default_rng(200 + run)) for run in range(options.runs)]
-    shifted = [one._replace(query=one.query + offset, candidate=np.where(one.candidate >= 0, one.candidate + offset, -1)) for one in arrivals]
+    shifted = [
+        one._replace(query=one.query + offset, candidate=np.where(one.candidate >= 0, one.candidate + offset, -1))
+        for one in arrivals
+    ]
     bound("mock pairs and banking77", shifted, profiles, (0.01, 0.02, 0.05))
-    switched = [Stream(*(np.concatenate([a, b[: len(a)]]) for a, b in zip(one, two, strict=True))) for one, two in zip(shifted, streams, strict=True)]
+    switched = [
+        Stream(*(np.concatenate([a, b[: len(a)]]) for a, b in zip(one, two, strict=True)))
+        for one, two in zip(shifted, streams, strict=True)
+    ]
     bound("mock pairs and banking77, then QQP", switched, profiles, (0.05, 0.10, 0.15))
 
 

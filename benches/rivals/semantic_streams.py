@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from pathlib import Path
+from pathlib import Path  # noqa: TC003
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,7 +127,7 @@ class PerEntryLogistic:
 
     @staticmethod
     def _normal(p: float) -> float:
-        from statistics import NormalDist  # noqa: PLC0415
+        from statistics import NormalDist
 
         return NormalDist().inv_cdf(p)
 
