@@ -148,6 +148,157 @@ def digest_scope_of_key(key: str) -> str:
     `sparecall.errors.InvalidArgument` for an empty key. O(n). Thread-safe.
     """
 
+# --- semantic ------------------------------------------------------------------------------------
+
+@final
+class SemanticProfile:
+    """A text's side of a decision, made once when the text is stored or asked: words, numbers, names, digests. Immutable.
+
+    Bounded: at most 192 words are kept and the rest counts by its digest, so that comparing two profiles takes the same time
+    whatever the texts. Making one is linear in the text; the interpreter is let go of above 40 kB. Lone surrogates are read
+    as U+FFFD. Raises `TypeError` where ``text`` is no ``str``.
+    """
+
+    def __new__(cls, text: str, /) -> Self: ...
+    def to_bytes(self) -> bytes:
+        """Bytes for `from_bytes`: about 20 for each word."""
+    @staticmethod
+    def from_bytes(data: bytes, /) -> SemanticProfile:
+        """The profile that `to_bytes` wrote. Raises `sparecall.errors.InvalidDocument` for anything else."""
+    def same(self, other: SemanticProfile, /) -> bool:
+        """Whether the texts differ only in case, spacing, punctuation and contractions."""
+    @property
+    def empty(self) -> bool:
+        """Whether the text has no word at all."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class SemanticVerdict:
+    """What was decided about one candidate. Immutable; `SemanticDecision.learn` takes it with the verdict on the answer."""
+
+    @property
+    def probability(self) -> float:
+        """That the candidate's answer serves the query, 0 to 1."""
+    @property
+    def upper(self) -> float:
+        """The upper limit (97.5 %, one side) of the share of wrong answers among all that is served down to this one, 0 to 1."""
+    @property
+    def serve(self) -> bool:
+        """Whether to serve it."""
+    @property
+    def audit(self) -> bool:
+        """Whether it is a hit that goes upstream all the same, so that its answer gets a verdict. Never with ``serve``."""
+    @property
+    def compare(self) -> bool:
+        """Whether a fresh answer, should one come, is worth comparing with the candidate's: audits, and likely misses."""
+    @property
+    def kind(self) -> Literal["respelt", "plain", "guarded"]:
+        """``respelt``: the same text but for its spelling. ``guarded``: a guard fired, so that it must prove itself apart."""
+    @property
+    def guards(self) -> list[str]:
+        """What in the texts speaks for another question, such as ``numbers differ``, ``negation``, ``opposites: on/off``."""
+    @property
+    def why(self) -> str:
+        """The guards, and last one of ``within bound``, ``respelling``, ``audit``, ``below bound``, ``bound not met yet``."""
+
+@final
+class SemanticReport:
+    """What is known of a decision's errors. Immutable."""
+
+    @property
+    def judged(self) -> int:
+        """Candidates judged."""
+    @property
+    def hits(self) -> int:
+        """Of those, found good enough: served or audited."""
+    @property
+    def served(self) -> int:
+        """Of those, served."""
+    @property
+    def audits(self) -> int:
+        """Hits whose answer got a verdict."""
+    @property
+    def wrong(self) -> int:
+        """Of those, wrong."""
+    @property
+    def verdicts(self) -> int:
+        """Verdicts of any kind that were learnt from."""
+    @property
+    def error(self) -> float:
+        """The share of wrong answers among audited hits; 0.0 without any."""
+    @property
+    def error_interval(self) -> tuple[float, float]:
+        """Its 95 % interval (Wilson 1927)."""
+    @property
+    def alarms(self) -> int:
+        """How often the world was found changed, upon which everything has to prove itself anew."""
+    @property
+    def open(self) -> bool:
+        """Whether anything but respellings may be served now."""
+    @property
+    def threshold(self) -> float:
+        """The probability from which on unguarded candidates are served; 1.0 where none is."""
+    @property
+    def why(self) -> str:
+        """Whether it serves, and if not, why."""
+
+@final
+class SemanticDecision:
+    """Judges candidates under a limit on the share of wrong hits, and learns from verdicts on answers. Thread-safe.
+
+    ``max_error`` is the limit, in (0, 1]; at 1.0 every candidate is served. ``audit_share`` of the hits, in [0, 1], goes
+    upstream for a verdict, drawn from ``seed``. ``embedder`` says whose cosines come: ``minilm``, ``static`` or ``other``.
+    Raises `sparecall.errors.InvalidArgument` for numbers outside, `sparecall.errors.UnknownName` for another embedder.
+    """
+
+    def __new__(
+        cls, *, max_error: float = 0.02, audit_share: float = 0.05, seed: int = 0, embedder: str = "other"
+    ) -> Self: ...
+    def stored(self, profile: SemanticProfile, /) -> None:
+        """Counts the words of a text that was stored: words that few stored texts have weigh more."""
+    def judge(
+        self,
+        query: SemanticProfile,
+        candidate: SemanticProfile,
+        cosine: float,
+        *,
+        second: float = -2.0,
+        density: float = 1.0,
+        age: float = 0.0,
+        scope: str = "",
+        category: str = "",
+        entry: int | None = None,
+        max_error: float | None = None,
+    ) -> SemanticVerdict:
+        """Decides about the best candidate of a query, in microseconds.
+
+        ``cosine`` is that of query and candidate, ``second`` that of the next best entry (-2.0 without one), ``density`` the
+        number of live entries within 0.05 below the candidate's cosine, itself among them, ``age`` the entry's in seconds.
+        ``scope``, ``category`` and ``entry`` name the offsets of the pooled model. ``max_error`` replaces the decision's
+        own. Raises `sparecall.errors.InvalidArgument` where a number is not finite or outside.
+        """
+    def learn(self, verdict: SemanticVerdict, *, correct: bool, weight: float = 1.0) -> None:
+        """Learns whether the candidate's answer was right. ``weight`` in (0, 1] is how much that is to be believed.
+
+        Raises `sparecall.errors.InvalidArgument` for a weight outside.
+        """
+    def report(self) -> SemanticReport:
+        """What is known of the decision's own errors."""
+    def to_bytes(self) -> bytes:
+        """All that was learnt, for `restore`; not the arguments."""
+    def restore(self, data: bytes, /) -> None:
+        """Takes over what another decision had learnt. Raises `sparecall.errors.InvalidDocument`, and changes nothing, for other bytes."""
+
+def _semantic_feature_names() -> list[str]:
+    """The names of the features, in order."""
+
+def _semantic_features(pairs: Sequence[tuple[str, str]], stored: Sequence[str]) -> list[list[float]]:
+    """For training: the features of pairs of texts, with how rare words are among ``stored``."""
+
+def _semantic_stems(text: str) -> list[int]:
+    """For training: the hashes of a text's stems."""
+
 # --- tokens --------------------------------------------------------------------------------------
 
 def tokens_count(text: str, encoding: str = "o200k_base") -> int:

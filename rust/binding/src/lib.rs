@@ -9,6 +9,7 @@ mod fastcall;
 mod file;
 mod index;
 mod metrics;
+mod semantic;
 mod text;
 mod tokens;
 
@@ -32,6 +33,10 @@ mod _core {
     use crate::index::{Matches, VectorIndex, VectorQuery};
     #[pymodule_export]
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
+    #[pymodule_export]
+    use crate::semantic::{
+        _semantic_feature_names, _semantic_features, _semantic_stems, Decision, Profile, Report, Verdict,
+    };
     #[pymodule_export]
     use crate::tokens::encoding::{TokenEncoding, tokens_get_encoding, tokens_load_encoding};
     #[pymodule_export]

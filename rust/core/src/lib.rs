@@ -9,4 +9,5 @@ pub mod digest;
 pub mod error;
 pub mod index;
 pub mod metrics;
+pub mod semantic;
 pub mod tokens;
