@@ -1,0 +1,71 @@
+"""What a semantic cache is told and tells: rules, lookups, matches, reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from sparecall._core import SemanticProfile, SemanticReport, SemanticVerdict
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for one category of questions instead of what holds for all."""
+
+    enabled: bool = True
+    """False: such questions are neither answered nor stored."""
+    max_error: float | None = None
+    ttl: float | None = None
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A stored answer that is served."""
+
+    id: int
+    value: Any
+    similarity: float
+    probability: float
+    """That the answer serves the question, as far as is known."""
+    why: str
+
+
+class Lookup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What a lookup found: a match, or the reason why there is none. `store` and `audit` take it."""
+
+    match: Match | None = None
+    audit: bool = False
+    """Whether there is a good answer that is held back this once: a fresh one is to be compared with it."""
+    why: str = ""
+    """For a miss: ``empty``, ``too_long``, ``disabled``, ``embedder_failed``, ``embedder_timeout``, ``embedder_busy``,
+    ``bad_vector``, ``nothing_near``, ``unproven``, or what the decision says."""
+    vector: NDArray[np.float32] | None = None
+    candidate: int | None = None
+    """The id of the nearest entry, served or not."""
+    similarity: float = -1.0
+    """That of the nearest entry."""
+    verdict: SemanticVerdict | None = None
+    profile: SemanticProfile | None = None
+
+    @property
+    def compare(self) -> bool:
+        """Whether a fresh answer, should there be one, is worth comparing with the stored one."""
+        return self.verdict is not None and (self.verdict.compare or self.audit)
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a semantic cache has done."""
+
+    entries: int
+    lookups: int
+    hits: int
+    audits: int
+    """Answers that were held back for a comparison."""
+    audit_cost: float
+    """Dollars that the calls for them cost."""
+    refused: int
+    """Answers not stored: over a principal's quota, of a category that is off, or without room."""
+    misses: dict[str, int]
+    """By the words of `Lookup.why`; what the decision held back counts under ``held_back``."""
+    decision: SemanticReport
