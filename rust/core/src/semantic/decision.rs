@@ -147,6 +147,12 @@ fn within(name: &'static str, value: f64, low: bool) -> Result<f64> {
     }
 }
 
+/// Verdicts before a kind opens: as many as would show the limit to hold were all of them right. The model's own word opens
+/// nothing but respellings.
+fn needed(kind: Kind, limit: f64) -> f64 {
+    if kind == Kind::Respelt { 0.0 } else { Z * Z * (1.0 - limit) / limit }
+}
+
 impl Decision {
     /// `max_error` in (0, 1], `audit_share` in [0, 1]; `embedder` is `minilm`, `static` or `other`.
     pub fn new(max_error: f64, audit_share: f64, seed: u64, embedder: &str) -> Result<Self> {
@@ -257,7 +263,7 @@ impl Decision {
         };
         let tally = self.tallies.entry(category).or_default();
         let allowance = tally.allowance(limit);
-        let (open, here) = curve.open(log_odds, allowance, Z);
+        let (open, here) = curve.open(log_odds, allowance, Z, needed(kind, limit));
         let local = curve.local(log_odds);
         let cap = match kind {
             Kind::Plain => allowance * (1.0 + 2.0 * here.evidence / (here.evidence + 100.0)),
@@ -337,7 +343,7 @@ impl Decision {
     pub fn report(&self) -> Report {
         let tally = self.tallies.get(&0).copied().unwrap_or_default();
         let allowance = tally.allowance(self.limit);
-        let (open, _) = self.curves[Kind::Plain as usize].open(0.0, allowance, Z);
+        let (open, _) = self.curves[Kind::Plain as usize].open(0.0, allowance, Z, needed(Kind::Plain, self.limit));
         let (audits, wrong) = (self.audits as f64, self.wrong as f64);
         Report {
             judged: self.judged,
