@@ -27,7 +27,7 @@ pub fn wilson_upper(wrong: f64, n: f64, z: f64) -> f64 {
 
 /// The lower end of it.
 pub fn wilson_lower(wrong: f64, n: f64, z: f64) -> f64 {
-    if n <= 0.0 { 0.0 } else { 1.0 - wilson_upper(n - wrong, n, z) }
+    if n <= 0.0 || wrong <= 0.0 { 0.0 } else { 1.0 - wilson_upper(n - wrong, n, z) }
 }
 
 /// One kind of candidate's curve.
