@@ -26,7 +26,7 @@ pub(crate) use vectors::VectorQuery;
 /// Nanoseconds of work above which the interpreter is let go.
 const DETACH_ABOVE: f64 = 500_000.0;
 /// How often the lock is tried before it is waited for asleep.
-const SPINS: usize = 1_000;
+const SPINS: usize = 4_000;
 /// What adding an entry costs in nanoseconds, about.
 const ADD: f64 = 3_000.0;
 

@@ -14,7 +14,7 @@ use sparecall_core::index::{Batch, CHUNK, Index, NEVER, Options, Query, Snapshot
 const DIM: usize = 384;
 const THRESHOLD: f64 = 0.85;
 const ROUNDS: usize = 15;
-const SPINS: usize = 1_000;
+const SPINS: usize = 4_000;
 
 fn random(rows: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;

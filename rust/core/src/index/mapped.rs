@@ -90,9 +90,6 @@ enum Owner<T: Number> {
     /// There are none.
     Nobody,
     Buffer(Arc<Buffer<T>>),
-    Vec {
-        _numbers: Arc<Vec<T>>,
-    },
     File {
         _bytes: FileBytes,
     },
@@ -218,13 +215,11 @@ impl<T: Number> Default for Column<T> {
 }
 
 impl<T: Number> From<Vec<T>> for Column<T> {
+    /// Copies them, so that the memory is like that of others.
     fn from(numbers: Vec<T>) -> Self {
-        let numbers = Arc::new(numbers);
-        Self {
-            start: NonNull::from(numbers.as_slice()).cast(),
-            len: numbers.len(),
-            owner: Owner::Vec { _numbers: numbers },
-        }
+        let mut column = Self::with_capacity(numbers.len());
+        column.extend_from_slice(&numbers);
+        column
     }
 }
 

@@ -63,7 +63,7 @@ impl Rows {
         Ok(rows)
     }
 
-    /// No entries, in the memory of these; None where that is shared, or was not got by `with_capacity`.
+    /// No entries, in the memory of these; None where that is shared, or a file's.
     pub(super) fn recycled(mut self) -> Option<Self> {
         let Self { ids, expires_at, vectors, lengths, bytes, precision, errors, furthest } = &mut self;
         *furthest = 0.0;
