@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 _LOOKED_AT = 4
 # And those looked at when a search met nothing else; how often it then goes on.
 _LOOKED_AT_WITH_THE_DEAD, _ROUNDS = 256, 4
-# Searches predicted to take up to so many seconds run at once; longer ones share passes and may go to a thread.
-_ALONE = 0.0001
-# Longer ones may miss an entry, for which they take half the time or less: it makes a miss, never a wrong hit.
-_EXACT = 0.00015
+# Searches predicted to take more seconds may miss an entry, for which they take half the time or less: it makes a miss, never a
+# wrong hit. Those that even so are predicted to take longer than the other do not hold the loop.
+_EXACT, _ALONE = 0.00015, 0.0003
 # Answers of more bytes agree where they are equal: to compare them takes too long for an event loop.
 _COMPARED = 16_384
 
@@ -130,12 +129,15 @@ class Entries:
         return []
 
     async def _search(self, query: VectorQuery, k: int, min_similarity: float, namespace: str) -> Matches:
-        predicted = self.index.predict_seconds(k=k, min_similarity=min_similarity, namespace=namespace)
-        if predicted <= _ALONE:
-            return self.index.search(query, k=k, min_similarity=min_similarity, namespace=namespace)
-        return await self.index.search_async(
-            query, k=k, min_similarity=min_similarity, namespace=namespace, exact=predicted <= _EXACT
-        )
+        index, exact = self.index, True
+        predicted = index.predict_seconds(k=k, min_similarity=min_similarity, namespace=namespace)
+        if predicted > _EXACT:
+            exact = False
+            predicted = index.predict_seconds(k=k, min_similarity=min_similarity, namespace=namespace, exact=False)
+        # Longer ones share passes with those asked for in the same turn, and may go to a thread.
+        search = index.search if predicted <= _ALONE else index.search_async
+        matches = search(query, k=k, min_similarity=min_similarity, namespace=namespace, exact=exact)
+        return matches if isinstance(matches, Matches) else await matches
 
     def _belongs(self, entry: Entry, scope: str, context: bytes) -> bool:
         if entry.scope == scope and entry.context == context and entry.stored_at >= self.since:
