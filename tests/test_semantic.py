@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from loop_steps import no_complaints, turns
 
+from loop_steps import no_complaints, turns
 from sparecall.embed import StaticEmbedder
 from sparecall.errors import InvalidArgument, UnknownName
 from sparecall.semantic import Lookup, Match, Rule, SemanticCache, same_answer
@@ -301,7 +301,7 @@ async def test_a_hanging_embedder_is_a_timeout_then_busy_and_holds_two_threads()
         assert adds_up(cache)
     finally:
         free.set()
-    while cache._embedding._waiting:
+    while cache._embedding._waiting:  # noqa: ASYNC110 - threads set no event
         await asyncio.sleep(0.005)
     await cache.store(QUESTION, 1, scope="t")
     cache._embedding._timeout = 30.0
