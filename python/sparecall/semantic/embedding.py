@@ -74,7 +74,10 @@ class Embedding:
         """Return the vector of a text, with `dim` finite numbers, not all zero. Raises `NoVectorError`."""
         try:
             if self._inline and len(text) <= _INLINE_CHARACTERS:
-                return self._checked(self._embed([text]))  # type: ignore[misc]
+                vector: NDArray[np.float32] = self._embed([text])[0]  # type: ignore[misc]
+                if not vector.any():  # a text without a known token
+                    raise NoVectorError("bad_vector")  # noqa: TRY301
+                return vector
             return self._checked(await self._beside(text))
         except NoVectorError:
             raise
