@@ -185,6 +185,6 @@ class Evicting(Semantic):
 
 
 TestSemantic = Semantic.TestCase
-TestSemantic.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestSemantic.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 TestEvicting = Evicting.TestCase
 TestEvicting.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
