@@ -41,8 +41,8 @@ class Scope:
     def __init__(self, *, scope: str | None = None) -> None:
         self.scope = None if scope is None else checked_scope(scope)
 
-    async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
-        """Passes the request on with its full scope."""
+    def of(self, request: Request) -> str | None:
+        """The full scope of a request; None without an identity. Raises `InvalidArgument` for one that could be mistaken."""
         scope = self.scope
         if scope is None and request.key is not None:
             scope = _scope_of_key(request.key)
@@ -53,6 +53,11 @@ class Scope:
                     f"scope begins with {_KEYS}/, which is kept for clients' keys; choose another first part"
                 )
             scope = below if scope is None else f"{scope}/{below}"
+        return scope
+
+    async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
+        """Passes the request on with its full scope."""
+        scope = self.of(request)
         if scope is None:
             return await next(msgspec.structs.replace(request, bypass=request.bypass or "no_scope"))
         return await next(msgspec.structs.replace(request, scope=scope))

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sparecall._core import SemanticDecision, SemanticProfile, SemanticVerdict
-from sparecall.embed import MiniLMEmbedder, StaticEmbedder
 from sparecall.errors import InvalidArgument, InvalidDocument, SnapshotError, UnknownName
 from sparecall.semantic.answers import same_answer
-from sparecall.semantic.embedding import Embedding, NoVectorError
+from sparecall.semantic.embedding import Embedding, NoVectorError, name_of
 from sparecall.semantic.entries import Entries, Entry, Found, digest_of, prefixes_of
 from sparecall.semantic.lookup import Lookup, Match, Report, Rule
 from sparecall.semantic.quota import Quota
@@ -57,7 +56,7 @@ class SemanticCache:
 
     __slots__ = (
         "_audit_cost", "_clock", "_counts", "_decision", "_embedding", "_entries", "_judge", "_max_characters",
-        "_min_similarity", "_promote_after", "_quota", "_rules", "_verdicts",
+        "_max_error", "_min_similarity", "_promote_after", "_quota", "_rules", "_verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -93,13 +92,14 @@ class SemanticCache:
             max_error=max_error,
             audit_share=audit_share,
             seed=secrets.randbits(63) if seed is None else seed,
-            embedder=_name(embedder),
+            embedder=name_of(embedder),
         )
         self._embedding = Embedding(embedder, dim=size, timeout=timeout)
         self._entries = Entries(size, max_bytes=max_bytes, ttl=ttl, clock=clock)
         self._clock = time.time if clock is None else clock
         self._min_similarity = min_similarity
         self._max_characters = max_characters
+        self._max_error = max_error
         self._rules = dict(rules or {})
         self._judge = judge
         self._promote_after = promote_after
@@ -182,6 +182,7 @@ class SemanticCache:
             candidate=entry.id,
             similarity=best.similarity,
             verdict=verdict,
+            max_error=self._max_error if rule.max_error is None else rule.max_error,
             profile=profile,
         )
 
@@ -276,11 +277,14 @@ class SemanticCache:
 
     # --- learning --------------------------------------------------------------------------------
 
-    async def audit(self, lookup: Lookup, fresh_value: Any, *, cost: float | None = None) -> bool | None:
+    async def audit(
+        self, lookup: Lookup, fresh_value: Any, *, cost: float | None = None, read: Callable[[Any], Any] | None = None
+    ) -> bool | None:
         """Compare a fresh answer with the stored one that the lookup found, and learn from it.
 
         Returns whether the stored one is right; None where there is nothing to compare, or the judge does not know.
-        ``cost`` is what the call cost in dollars; it counts where the lookup was an audit. Raises what the judge raises.
+        ``cost`` is what the call cost in dollars; it counts where the lookup was an audit. ``read`` makes of the stored value what
+        the judge compares with ``fresh_value``. Raises what the judge raises.
         """
         if lookup.audit and cost is not None:
             self._audit_cost += cost
@@ -289,7 +293,8 @@ class SemanticCache:
         entry = self._entries.get(lookup.candidate)
         if entry is None:
             return None
-        judged: Any = self._judge(_decode(entry.value), fresh_value)
+        stored = _decode(entry.value)
+        judged: Any = self._judge(stored if read is None else read(stored), fresh_value)
         if inspect.isawaitable(judged):
             judged = await judged
         if judged is None:
@@ -298,11 +303,14 @@ class SemanticCache:
         self._decision.learn(lookup.verdict, correct=bool(correct), weight=weight)
         return bool(correct)
 
-    def feedback(self, id: int, *, correct: bool) -> None:  # noqa: A002 - a public name of the design
+    def feedback(self, id: int, *, correct: bool, scope: str | None = None) -> None:  # noqa: A002 - a public name of the design
         """Say whether a served answer was right. A wrong one is evicted.
 
-        Raises `UnknownName` for an id that no entry has, or has had lately.
+        Raises `UnknownName` for an id that no entry has, or has had lately; with a ``scope``, for one that no entry of that has.
         """
+        entry = None if scope is None else self._entries.get(id)
+        if scope is not None and (entry is None or entry.scope != scope):
+            raise UnknownName(f"no entry {id} is held in that scope; give the id of an answer that was served there")
         verdict = self._verdicts.pop(id, None)
         held = self._entries.get(id) is not None if correct else self._entries.remove(id)
         if verdict is None and not held:
@@ -379,13 +387,6 @@ class SemanticCache:
     def close(self) -> None:
         """Give the embedder's threads up."""
         self._embedding.close()
-
-
-def _name(embedder: object) -> str:
-    """Whose cosines the decision is told it gets."""
-    if isinstance(embedder, StaticEmbedder):
-        return "static"
-    return "minilm" if isinstance(embedder, MiniLMEmbedder) else "other"
 
 
 def _check(name: str, value: object, holds: bool, limit: str) -> None:

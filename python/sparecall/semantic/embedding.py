@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from sparecall.embed import StaticEmbedder
+from sparecall.embed import MiniLMEmbedder, StaticEmbedder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,3 +109,10 @@ class Embedding:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+
+
+def name_of(embedder: object) -> str:
+    """Whose cosines the decision is told it gets."""
+    if isinstance(embedder, StaticEmbedder):
+        return "static"
+    return "minilm" if isinstance(embedder, MiniLMEmbedder) else "other"

@@ -46,6 +46,8 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     similarity: float = -1.0
     """That of the nearest entry."""
     verdict: SemanticVerdict | None = None
+    max_error: float = 1.0
+    """The limit that the verdict kept to."""
     profile: SemanticProfile | None = None
 
     @property
