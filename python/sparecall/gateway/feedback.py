@@ -34,11 +34,13 @@ def take(pipeline: Pipeline, request: Request) -> None:
     semantic: Semantic | None = pipeline.stage(Semantic)
     settles: Scope | None = pipeline.stage(Scope)
     scope = None if settles is None else settles.of(request)
+    # The same words for all: an id of another scope looks like one that never was.
+    unknown = Refusal(
+        404, "There is no such answer here: it is of another scope or process, or is gone.", code="unknown_id"
+    )
+    if semantic is None or scope is None:
+        raise unknown
     try:
-        if semantic is None or scope is None:
-            raise UnknownName("nothing is answered by meaning here")
         semantic.feedback(feedback.id, correct=feedback.correct, scope=scope)
     except UnknownName:
-        # The same words for all: an id of another scope looks like one that never was.
-        message = "There is no such answer here: it is of another scope or process, or is gone."
-        raise Refusal(404, message, code="unknown_id") from None
+        raise unknown from None
