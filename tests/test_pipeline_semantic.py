@@ -16,7 +16,18 @@ from sparecall import simulate
 from sparecall.cache import BytesCache
 from sparecall.embed import StaticEmbedder
 from sparecall.errors import ConfigError, UnknownName
-from sparecall.pipeline import CacheControl, Coalesce, Digest, Exact, Pipeline, Reply, Request, Scope, Semantic
+from sparecall.pipeline import (
+    CacheControl,
+    Coalesce,
+    Digest,
+    Exact,
+    Pipeline,
+    Reply,
+    Request,
+    Scope,
+    Semantic,
+    messages,
+)
 from sparecall.pipeline import semantic as stage_module
 from sparecall.pipeline.turn import last_turn, text_of
 from sparecall.semantic import Rule, SemanticCache
@@ -404,7 +415,7 @@ async def test_a_client_over_its_quota_stores_no_more() -> None:
 @pytest.mark.parametrize(("fresh", "wrong"), [("The answer.", 0), ("Nothing alike: 42 bananas", 1)])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_an_audit_goes_upstream_and_its_answer_is_compared(fresh: str, wrong: int, stream: bool) -> None:
-    pipeline = by_meaning(provider := Provider(completion("The answer.")), cached(audit_share=1.0))
+    pipeline = by_meaning(provider := Provider(completion("The answer.")), cached(max_error=0.9, audit_share=1.0))
     await ask(pipeline)
     provider.answer = completion(fresh)
     audit = await ask(pipeline, REWORDED, stream=stream)
@@ -416,7 +427,7 @@ async def test_an_audit_goes_upstream_and_its_answer_is_compared(fresh: str, wro
 
 
 async def test_a_respelling_that_is_audited_is_compared_with_the_old_answer_not_with_its_own() -> None:
-    pipeline = by_meaning(provider := Provider(completion("The answer.")), cached(audit_share=1.0))
+    pipeline = by_meaning(provider := Provider(completion("The answer.")), cached(max_error=0.9, audit_share=1.0))
     await ask(pipeline)
     provider.answer = completion("Nothing alike: 42 bananas")
     await ask(pipeline, RESPELT)
@@ -425,7 +436,7 @@ async def test_a_respelling_that_is_audited_is_compared_with_the_old_answer_not_
 
 
 async def test_an_answer_that_calls_a_tool_is_not_what_the_stored_text_says() -> None:
-    pipeline = by_meaning(provider := Provider(completion("The answer.")), cached(audit_share=1.0))
+    pipeline = by_meaning(provider := Provider(completion("The answer.")), cached(max_error=0.9, audit_share=1.0))
     await ask(pipeline)
     provider.answer = NOT_STORED["tool calls"]
     await ask(pipeline, REWORDED)
@@ -453,7 +464,7 @@ async def test_a_judge_of_one_s_own_gets_texts_and_may_fail() -> None:
         seen.append((stored, fresh))
         raise RuntimeError("the judge is ill")
 
-    pipeline = by_meaning(provider := Provider(echo), cached(audit_share=1.0, judge=judge))
+    pipeline = by_meaning(provider := Provider(echo), cached(max_error=0.9, audit_share=1.0, judge=judge))
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     await ask(pipeline)
     assert (await ask(pipeline, REWORDED)).hit == "miss"
@@ -550,6 +561,9 @@ def responses_body(text: str, *, listed: bool = True) -> dict[str, Any]:
     return {"model": "gpt-4o", "input": said, "metadata": {"asked": text}}
 
 
+DIALECT = {"anthropic-version": "2023-06-01"}
+
+
 def messages_body(text: str) -> dict[str, Any]:
     return {"model": "claude-3-5-haiku-latest", "max_tokens": 50, "system": "Brief.", "messages": [{"role": "user", "content": text}]}  # fmt: skip
 
@@ -565,7 +579,7 @@ async def test_responses_and_messages_are_answered_too(stream: bool) -> None:
                 "responses": [responses_body(ASKED), responses_body(REWORDED)],
                 "messages": [messages_body(ASKED), messages_body(REWORDED)],
             }.items():
-                first, second = [Request.of({**body, "stream": stream}, wire=wire) for body in bodies]
+                first, second = [Request.of({**body, "stream": stream}, wire=wire, headers=DIALECT) for body in bodies]
                 miss = await pipeline(first)
                 stored = await miss.json()
                 await settled()
@@ -577,6 +591,22 @@ async def test_responses_and_messages_are_answered_too(stream: bool) -> None:
                     assert body["metadata"] == {"asked": REWORDED}  # its own, not the other's
                     body["metadata"] = stored["metadata"]
                 assert body == stored
+
+
+async def test_another_dialect_of_anthropic_s_is_another_question() -> None:
+    def asked(text: str, version: str) -> Request:
+        return Request.of(messages_body(text), wire="messages", key="sk-a", headers={"anthropic-version": version})
+
+    body = {"id": "m", "type": "message", "role": "assistant", "model": "claude-3-5-haiku-20241022", "stop_reason": "end_turn",
+            "content": [{"type": "text", "text": "a"}], "usage": {"input_tokens": 1, "output_tokens": 1}}  # fmt: skip
+
+    async def provider(request: Request, next: Any) -> Reply:  # noqa: A002
+        data = msgspec.json.encode(body)
+        return Reply(status=200, hit="miss", wire="messages", body=data, summary=messages.summarise(data))
+
+    pipeline = by_meaning(provider)
+    requests = [asked(ASKED, "1"), asked(REWORDED, "1"), asked(REWORDED, "2")]
+    assert [(await ask(pipeline, request=request)).hit for request in requests] == ["miss", "semantic", "miss"]
 
 
 def test_turns_of_other_wires() -> None:
