@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
 import served
-from gateway.site import KEY, simulated_site
-from gateway.test_metrics import parse, value
+from gateway.site import KEY, gateway_before, simulated_site
+from gateway.test_metrics import scrape, value
+from simulated import INSTANT
 from sparecall import simulate
+from sparecall.embed import StaticEmbedder
 from sparecall.errors import ConfigError
 from sparecall.gateway.exposition import merged
 from sparecall.gateway.snapshot import SemanticSnapshot
 from sparecall.metrics import Registry
-from sparecall.pipeline import Semantic
 from sparecall.semantic import SemanticCache
-from simulated import INSTANT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,7 @@ async def test_the_sdk_gets_the_answer_and_the_reasons() -> None:
             assert "reason" not in headers
         other, _ = await ask(await site.sdk("sk-other"), REWORDED)
         assert other["cache"] == "miss"
-        families = parse(await site.metrics())
+        families = await scrape(site)
         assert value(families, "sparecall_requests_total", cache="semantic", status="2xx") == 2
         assert value(families, "sparecall_semantic_served") == 2
         assert value(families, "sparecall_semantic_lookups") == 4
@@ -81,7 +82,7 @@ async def test_what_the_bound_does_not_allow_is_held_back_and_says_so() -> None:
         headers, _ = await ask(client, "How do I not reset my password?")
         assert (headers["cache"], headers["max-error"]) == ("miss", "0.02")
         assert headers["why"].startswith("negation; ")
-        families = parse(await site.metrics())
+        families = await scrape(site)
         assert value(families, "sparecall_semantic_held_back") == 1
         assert value(families, "sparecall_semantic_closed") == 1
     assert provider.calls.total() == 2
@@ -126,14 +127,18 @@ async def test_feedback_has_no_place_where_nothing_is_answered_by_meaning() -> N
 
 
 async def test_a_restart_keeps_what_was_stored(tmp_path: Path) -> None:
-    sections: dict[str, Any] = {"semantic": ALWAYS, "cache": {"snapshot": str(tmp_path / "cache.bin")}, "scope": "team"}
-    async with simulated_site(**sections) as (site, provider):
-        _, said = await ask(await site.sdk(), ASKED)
-    assert (tmp_path / "cache.bin.semantic").stat().st_mode & 0o777 == 0o700
-    async with simulated_site(provider, **{**sections, "upstream": {"url": "http://127.0.0.1:9/v1"}}) as (site, _):
-        # Another provider's address is another question.
-        assert len(site.gateway.pipeline.stage(Semantic).cache) == 1
-        assert said
+    sections: dict[str, Any] = {"semantic": ALWAYS, "cache": {"snapshot": str(tmp_path / "cache.bin")}}
+    provider = simulate.Provider(latency=INSTANT)
+    async with simulate.serve(provider) as upstream:
+        async with gateway_before(upstream, **sections) as site:
+            _, said = await ask(await site.sdk(), ASKED)
+        assert (tmp_path / "cache.bin.semantic").stat().st_mode & 0o777 == 0o700
+        async with gateway_before(upstream, **sections) as site:
+            client = await site.sdk()
+            headers, again = await ask(client, REWORDED)
+            assert (headers["cache"], again) == ("semantic", said)
+            assert (await ask(client, ASKED))[0]["cache"] == "exact"
+    assert provider.calls.total() == 1
 
 
 @pytest.mark.parametrize("spoil", ["manifest", "cut"])
@@ -152,8 +157,6 @@ def test_a_damaged_snapshot_means_an_empty_cache(tmp_path: Path, spoil: str, cap
 
 
 def _cache() -> SemanticCache:
-    from sparecall.embed import StaticEmbedder
-
     return SemanticCache(StaticEmbedder(), seed=1)
 
 
@@ -185,10 +188,15 @@ async def test_the_command_takes_the_options_and_hands_them_to_its_workers(tmp_p
 
             async def hit(text: str) -> str:
                 body = {"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}
-                async with session.post(f"{gateway.url}/v1/chat/completions", json=body) as response:
+                async with session.post(f"{gateway.url}/chat/completions", json=body) as response:
                     await response.read()
                     return response.headers["x-sparecall-cache"]
 
             assert [await hit(ASKED), await hit(REWORDED)] == ["miss", "semantic"]
         assert await gateway.end() == 0
-    assert {path.name for path in tmp_path.glob("*.semantic")} == {"cache.bin.0.semantic", "cache.bin.1.semantic"}
+    assert sorted(os.listdir(tmp_path)) == [
+        "cache.bin.0",
+        "cache.bin.0.semantic",
+        "cache.bin.1",
+        "cache.bin.1.semantic",
+    ]

@@ -21,7 +21,8 @@ _KEYS = "key"
 
 # Hashing a key costs a microsecond; a service has few keys. Holds digests' inputs only in this process's memory.
 @functools.lru_cache(maxsize=4096)
-def _scope_of_key(key: str) -> str:
+def scope_of_client(key: str) -> str:
+    """The scope of a client's key. Raises `InvalidArgument` for a key that is no text."""
     try:
         return f"{_KEYS}/{scope_of_key(key)}"
     except UnicodeEncodeError:
@@ -45,7 +46,7 @@ class Scope:
         """The full scope of a request; None without an identity. Raises `InvalidArgument` for one that could be mistaken."""
         scope = self.scope
         if scope is None and request.key is not None:
-            scope = _scope_of_key(request.key)
+            scope = scope_of_client(request.key)
         if request.scope is not None:
             below = checked_scope(request.scope)
             if scope is None and below.partition("/")[0] == _KEYS:

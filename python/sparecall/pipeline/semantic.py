@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from sparecall.digest import scope_of_key
 from sparecall.embed import MiniLMEmbedder, StaticEmbedder
 from sparecall.errors import ConfigError, ModelFileError, TokenizerFileError, UnknownName
 from sparecall.pipeline.answer import Answer
 from sparecall.pipeline.digest import INLINE_BYTES, dialect_of, suffix_of
 from sparecall.pipeline.reply import Judged, Reply
 from sparecall.pipeline.request import WireName
+from sparecall.pipeline.scope import scope_of_client
 from sparecall.pipeline.turn import Turn, last_turn, text_of
 from sparecall.pipeline.wire import WIRES
 from sparecall.prices import Prices
@@ -119,7 +119,7 @@ class Semantic:
             wire=request.wire,
             scope=request.scope,
             category="" if self._category is None else self._category(turn.text, request),
-            principal="" if request.key is None else _principal(request.key),
+            principal="" if request.key is None else scope_of_client(request.key),
             model=request.inspection.model,
         )
         lookup = await self.cache.lookup(
@@ -250,6 +250,7 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     category: str
     principal: str
+    """Who writes, for quotas and promotion: a digest, so that no key is held."""
     model: str
 
 
@@ -263,11 +264,6 @@ def _text(value: Any, wire: WireName) -> str | None:
 def _named(model: str) -> str:
     """A model's name without the provider before it and the build behind it."""
     return _BUILD.sub("", model.rpartition("/")[2])
-
-
-def _principal(key: str) -> str:
-    """Who writes, for quotas and promotion: a digest, so that no key is held."""
-    return scope_of_key(key)
 
 
 def judge(stored: Any, fresh: Any) -> Any:
@@ -328,7 +324,7 @@ def of_config(config: SemanticConfig, *, version: int, settings: tuple[str, ...]
     return Semantic(
         cache,
         version=version,
-        settings=settings,
+        settings=(*settings, config.embedder, config.folder or ""),  # vectors of another model mean nothing
         category=Categories(config.categories, max_characters=config.max_characters) if config.categories else None,
         other_models=config.other_models,
         max_reply_bytes=max_reply_bytes,
