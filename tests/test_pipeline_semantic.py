@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sparecall
-from loop_steps import settled
+from loop_steps import no_complaints, settled, turns
 from simulated import INSTANT
 from sparecall import simulate
 from sparecall.cache import BytesCache
@@ -346,6 +346,42 @@ async def test_who_leaves_a_call_takes_the_answer_from_nobody() -> None:
     assert (await staying).status == 200
     await pipeline.stage(Semantic).settled()
     assert (await ask(pipeline, REWORDED)).hit == "semantic"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_call_may_be_cancelled_at_any_step(steps: int, stream: bool) -> None:
+    """The embedder, the provider and the judge all suspend; whoever is left alone then is answered as if nobody had left."""
+
+    class Slow:
+        dim = 256
+
+        async def aembed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            await turns(2)
+            return StaticEmbedder().embed(texts)
+
+    async def judge(stored: str, fresh: str) -> bool:
+        await turns(3)
+        return stored == fresh
+
+    async with no_complaints():
+        cache = cached(Slow(), max_error=0.9, audit_share=1.0, judge=judge)
+        pipeline = by_meaning(Provider(completion("The answer.")), cache)
+        await ask(pipeline)
+        leaving = asyncio.create_task(pipeline(asking(content=REWORDED, stream=stream)))
+        await turns(steps)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        if not leaving.cancelled() and (left := leaving.result().stream) is not None:
+            left.close()
+        del leaving
+        assert (await ask(pipeline, REWORDED, stream=stream)).hit in {"miss", "exact", "coalesced"}
+        await settled()
+        report = cache.report()
+        assert report.entries == 2
+        assert report.decision.wrong == 0
+        assert len(pipeline.stage(Coalesce)) == 0
+        assert not pipeline.stage(Semantic)._learning
 
 
 # --- tenants -------------------------------------------------------------------------------------
