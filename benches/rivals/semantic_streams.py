@@ -84,7 +84,20 @@ def clean(data: Path) -> tuple[list[str], Array]:
     chosen = np.random.default_rng(7).permutation(len(bank))[:4000]
     texts += [bank[at][0] for at in chosen]
     classes += [bank[at][1] for at in chosen]
-    return texts, np.unique(classes, return_inverse=True)[1]
+    # A text that stands in two rows joins them: whoever asks the same words wants the same answer.
+    joined: dict[str, str] = {}
+    for text, name in zip(texts, classes, strict=True):
+        joined.setdefault(" ".join(text.lower().split()).rstrip("?.!"), name)
+    parent = {name: name for name in classes}
+
+    def top(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for text, name in zip(texts, classes, strict=True):
+        parent[top(name)] = top(joined[" ".join(text.lower().split()).rstrip("?.!")])
+    return texts, np.unique([top(name) for name in classes], return_inverse=True)[1]
 
 
 def of_arrivals(vectors: Array, classes: Array, draw: np.random.Generator) -> Stream:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from sparecall.embed import MiniLMEmbedder, StaticEmbedder
+from sparecall.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,6 @@ _THREADS = 2
 _WAITING = 64
 
 
-@runtime_checkable
 class Embedder(Protocol):
     """What makes vectors of texts in the caller's thread, as those of `sparecall.embed` do."""
 
@@ -31,7 +31,6 @@ class Embedder(Protocol):
         ...
 
 
-@runtime_checkable
 class AsyncEmbedder(Protocol):
     """What event loops await, as `sparecall.remote.RemoteEmbedder`."""
 
@@ -51,43 +50,61 @@ class NoVectorError(Exception):
 class Embedding:
     """An embedder of one dimension, asked for one text at a time."""
 
-    __slots__ = ("_pool", "_timeout", "_waiting", "dim", "embedder")
+    __slots__ = ("_aembed", "_embed", "_inline", "_pool", "_timeout", "_waiting", "dim", "embedder")
 
     def __init__(self, embedder: Embedder | AsyncEmbedder, *, dim: int, timeout: float) -> None:
+        self._aembed = getattr(embedder, "aembed", None)
+        self._embed = getattr(embedder, "embed", None)
+        if not callable(self._aembed) and not callable(self._embed):
+            raise InvalidArgument(f"{type(embedder).__name__} has neither embed nor aembed; give an embedder")
+        self._inline = isinstance(embedder, StaticEmbedder)
         self.embedder = embedder
         self.dim = dim
         self._timeout = timeout
         self._waiting = 0
         self._pool: ThreadPoolExecutor | None = None
 
+    @property
+    def identity(self) -> str:
+        """Whose vectors these are: what is saved is loaded for the same alone."""
+        model = getattr(self.embedder, "model", "")
+        return f"{type(self.embedder).__qualname__} {model if isinstance(model, str) else ''}".strip()
+
     async def of(self, text: str) -> NDArray[np.float32]:
         """Return the vector of a text, with `dim` finite numbers, not all zero. Raises `NoVectorError`."""
         try:
-            if isinstance(self.embedder, StaticEmbedder) and len(text) <= _INLINE_CHARACTERS:
-                return self._checked(self.embedder.embed([text]))
+            if self._inline and len(text) <= _INLINE_CHARACTERS:
+                return self._checked(self._embed([text]))  # type: ignore[misc]
             return self._checked(await self._beside(text))
         except NoVectorError:
             raise
-        except TimeoutError:
-            raise NoVectorError("embedder_timeout") from None
         except Exception:  # noqa: BLE001 - whatever an embedder raises makes a miss, and may quote the text
             raise NoVectorError("embedder_failed") from None
 
     async def _beside(self, text: str) -> Any:
         if self._waiting >= _WAITING:
             raise NoVectorError("embedder_busy")
+        done: asyncio.Future[Any]
+        if self._aembed is not None:
+            done = asyncio.ensure_future(self._aembed([text]))
+        else:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sparecall-embed")
+            done = asyncio.get_running_loop().run_in_executor(self._pool, self._embed, [text])  # type: ignore[arg-type]
+        # It counts until it has ended, whoever has ceased to wait: a thread is not free before, nor a task that will not be cancelled.
         self._waiting += 1
-        if isinstance(self.embedder, AsyncEmbedder):
-            try:
-                return await asyncio.wait_for(self.embedder.aembed([text]), self._timeout)
-            finally:
-                self._waiting -= 1
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sparecall-embed")
-        # What waits goes on to count after a timeout or a cancellation: the thread is not free before it is done.
-        done = asyncio.get_running_loop().run_in_executor(self._pool, self.embedder.embed, [text])
         done.add_done_callback(self._ended)
-        return await asyncio.wait_for(asyncio.shield(done), self._timeout)
+        try:
+            await asyncio.wait((done,), timeout=self._timeout)
+        finally:
+            if self._aembed is not None:
+                done.cancel()
+        if not done.done():
+            raise NoVectorError("embedder_timeout")
+        # Cancelled by itself: no reason to tell the caller that it was.
+        if done.cancelled():
+            raise NoVectorError("embedder_failed")
+        return done.result()
 
     def _ended(self, done: asyncio.Future[Any]) -> None:
         self._waiting -= 1
@@ -95,11 +112,13 @@ class Embedding:
             done.exception()  # was given to the caller, if there still is one
 
     def _checked(self, rows: Any) -> NDArray[np.float32]:
-        vectors = np.asarray(rows, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            vectors = np.array(rows, dtype=np.float32)  # a copy: an embedder may use its rows again
         if vectors.shape != (1, self.dim):
             raise NoVectorError("bad_vector")
         vector: NDArray[np.float32] = vectors[0]
-        square = float(vector @ vector)  # NaN and infinity survive it
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = float(vector @ vector)  # NaN and infinity survive it
         if not 0.0 < square < np.inf:
             raise NoVectorError("bad_vector")
         return vector

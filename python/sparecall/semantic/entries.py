@@ -5,14 +5,11 @@ The cache decides who stays: by room, life, tags and cost. What it lost is met a
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import hashlib
-import json
 import math
-import os
-import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -20,19 +17,25 @@ import numpy as np
 
 from sparecall._core import SemanticProfile
 from sparecall.cache import BytesCache
-from sparecall.errors import IndexFileError, SnapshotError
-from sparecall.index import VectorIndex
+from sparecall.index import Matches, VectorIndex, VectorQuery
+from sparecall.semantic import folder
 from sparecall.semantic.answers import same_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
 # Ids looked at with each addition: what the cache lost leaves the index four times as fast as it comes.
 _LOOKED_AT = 4
-_FORMAT = 1
-_MANIFEST = "semantic.json"
+# And those looked at when a search met nothing else; how often it then goes on.
+_LOOKED_AT_WITH_THE_DEAD, _ROUNDS = 256, 4
+# Searches predicted to take more seconds may miss an entry, for which they take half the time or less: it makes a miss, never a
+# wrong hit. Those that even so are predicted to take longer than the other do not hold the loop.
+_EXACT, _ALONE = 0.00015, 0.0003
+# Answers of more bytes agree where they are equal: to compare them takes too long for an event loop.
+_COMPARED = 16_384
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -66,45 +69,75 @@ def _key(number: int) -> bytes:
 
 
 def _namespace(scope: str, context: bytes) -> str:
-    return f"{context.hex()} {scope}"
+    """A name for what may match: no context can be mistaken for a part of a scope, nor a digest for a context."""
+    spelt = context.hex() if len(context) <= 64 else "digest-" + hashlib.blake2b(context, digest_size=32).hexdigest()
+    return f"{spelt} {scope}"
+
+
+def _agree(stored: msgspec.Raw, fresh: msgspec.Raw) -> bool:
+    one, other = bytes(stored), bytes(fresh)
+    if one == other or max(len(one), len(other)) > _COMPARED:
+        return one == other
+    judged = same_answer(msgspec.msgpack.decode(one), msgspec.msgpack.decode(other))
+    return judged is not None and judged[0]
 
 
 class Entries:
     """See above. Not for several threads at once."""
 
-    __slots__ = ("_clock", "_cursor", "_ids", "_last", "cache", "index", "since", "ttl")
+    __slots__ = ("_clock", "_ids", "_last", "_make_cache", "cache", "index", "since", "ttl")
 
     def __init__(self, dim: int, *, max_bytes: int, ttl: float | None, clock: Callable[[], float] | None) -> None:
-        self.cache = BytesCache(max_bytes, policy="cost", ttl=ttl, clock=clock)
+        self._make_cache = functools.partial(BytesCache, max_bytes, policy="cost", ttl=ttl, clock=clock)
+        self.cache = self._make_cache()
         self.index = VectorIndex(dim, clock=clock)
         self.ttl = ttl
         self.since = -math.inf
         """When the oldest entry was stored that still counts."""
         self._clock = clock
         self._last = 0
-        self._ids: list[int] = []
-        self._cursor = 0
+        # Every id in the index, with a time at which its entry was stored or replaced; the next to look at stands first.
+        self._ids: collections.deque[tuple[int, float]] = collections.deque()
 
     def __len__(self) -> int:
         return len(self.cache)
 
-    def near(
+    async def near(
         self, vector: NDArray[np.float32], *, scope: str, context: bytes, min_similarity: float, within: float, k: int
     ) -> list[Found]:
-        """Return the nearest entries, best first: those at most `within` below the best, which reaches `min_similarity`."""
+        """Return the nearest entries, best first, of equals the newest: at most ``k``, none further than ``within`` below the best.
+
+        Entries that are gone leave the index as they are met; where that goes on and on, none is found. What is returned is
+        held at that moment.
+        """
         namespace = _namespace(scope, context)
         query = self.index.prepare(vector)
-        while True:
-            best = self.index.search(query, min_similarity=min_similarity, namespace=namespace)
-            if not best.ids:
-                return []
-            least = max(min_similarity, best.similarities[0] - within)
-            matches = self.index.search(query, k=k, min_similarity=least, namespace=namespace)
+        for _ in range(_ROUNDS):
+            index = self.index
+            matches = await self._search(query, k, min_similarity, namespace)
+            if index is not self.index:
+                continue  # others were loaded meanwhile, and these ids are theirs
             pairs = zip(matches.ids, matches.similarities, strict=True)
             found = [Found(entry, near) for number, near in pairs if (entry := self.get(number)) is not None]
             found = [near for near in found if self._belongs(near.entry, scope, context)]
             if found:
-                return found
+                found.sort(key=lambda near: (near.similarity, near.entry.stored_at, near.entry.id), reverse=True)
+                return [near for near in found if near.similarity >= found[0].similarity - within]
+            if not matches.ids:
+                break
+            self._look(_LOOKED_AT_WITH_THE_DEAD)
+        return []
+
+    async def _search(self, query: VectorQuery, k: int, min_similarity: float, namespace: str) -> Matches:
+        index, exact = self.index, True
+        predicted = index.predict_seconds(k=k, min_similarity=min_similarity, namespace=namespace)
+        if predicted > _EXACT:
+            exact = False
+            predicted = index.predict_seconds(k=k, min_similarity=min_similarity, namespace=namespace, exact=False)
+        # Longer ones share passes with those asked for in the same turn, and may go to a thread.
+        search = index.search if predicted <= _ALONE else index.search_async
+        matches = search(query, k=k, min_similarity=min_similarity, namespace=namespace, exact=exact)
+        return matches if isinstance(matches, Matches) else await matches
 
     def _belongs(self, entry: Entry, scope: str, context: bytes) -> bool:
         if entry.scope == scope and entry.context == context and entry.stored_at >= self.since:
@@ -117,7 +150,9 @@ class Entries:
         value = self.cache.get(_key(number))
         if value is not None:
             with contextlib.suppress(msgspec.DecodeError):
-                return _decode(value)
+                entry = _decode(value)
+                if entry.stored_at >= self.since:
+                    return entry
         self.remove(number)
         return None
 
@@ -132,26 +167,25 @@ class Entries:
         for before in (found.entry for found in near if is_same(profile, found.entry)):
             if promote_after == 1 or before.principals == entry.principals:
                 return replace(entry, id=before.id), False
-            agreed = same_answer(msgspec.msgpack.decode(before.value), msgspec.msgpack.decode(entry.value))
-            if agreed is not None and agreed[0]:
+            if _agree(before.value, entry.value):
                 both = tuple(dict.fromkeys((*before.principals, *entry.principals)))[:promote_after]
                 return replace(entry, id=before.id, value=before.value, principals=both), False
         self._last += 1
         return replace(entry, id=self._last), True
 
     def put(
-        self, entry: Entry, vector: NDArray[np.float32] | None, *, ttl: float | None, cost: Any, tags: Iterable[str]
+        self, entry: Entry, vector: NDArray[np.float32], *, ttl: float | None, cost: Any, tags: Iterable[str]
     ) -> bool:
-        """Store an entry, in place of the one with its id; without a vector it keeps that. Say whether there was room."""
+        """Store an entry, in place of the one with its id; say whether there was room. Raises what `BytesCache.set` raises."""
         life = self.ttl if ttl is None else ttl
         if not self.cache.set(_key(entry.id), _encode(entry), ttl=life, cost=cost, tags=tags):
             self.remove(entry.id)
             return False
-        if vector is not None:
-            expires_at = None if life is None else entry.stored_at + life
-            self.index.add(entry.id, vector, namespace=_namespace(entry.scope, entry.context), expires_at=expires_at)
-            self._ids.append(entry.id)
-        self._look()
+        if entry.id not in self.index:
+            self._ids.append((entry.id, entry.stored_at))
+        expires_at = None if life is None else entry.stored_at + life
+        self.index.add(entry.id, vector, namespace=_namespace(entry.scope, entry.context), expires_at=expires_at)
+        self._look(_LOOKED_AT)
         return True
 
     def remove(self, number: int) -> bool:
@@ -160,72 +194,40 @@ class Entries:
         self.index.remove(number)
         return held
 
-    def _look(self) -> None:
-        """Remove from the index what the cache has lost: a few ids each time, in turns."""
-        for _ in range(min(_LOOKED_AT, len(self._ids))):
-            self._cursor = (self._cursor + 1) % len(self._ids)
-            number = self._ids[self._cursor]
-            if _key(number) not in self.cache:
-                self.index.remove(number)
-                self._ids[self._cursor] = self._ids[-1]
-                self._ids.pop()
-                if not self._ids:
-                    return
-                self._cursor %= len(self._ids)
+    def _look(self, count: int) -> None:
+        """Remove from the index what the cache has lost: so many ids, in turns."""
+        for _ in range(min(count, len(self._ids))):
+            number, at = self._ids.popleft()
+            if at < self.since:
+                entry = self.get(number)
+                at = -math.inf if entry is None else entry.stored_at
+            if at >= self.since and _key(number) in self.cache:
+                self._ids.append((number, at))
+            else:
+                self.remove(number)
 
-    def save(self, folder: Path, state: bytes) -> None:
-        """Write all to a folder. A process killed meanwhile leaves the old content or the new. Raises ``OSError``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        name = secrets.token_hex(8)
-        self.cache.save(folder / f"{name}.cache")
-        self.index.save(folder / f"{name}.index")
-        (folder / f"{name}.state").write_bytes(state)
-        (folder / f"{name}.ids").write_bytes(np.array(self._ids, "<i8").tobytes())
-        manifest = {"format": _FORMAT, "name": name, "last": self._last, "dim": self.index.dim}
-        written = folder / f"{name}.json"
-        with written.open("w", encoding="utf-8") as file:
-            json.dump(manifest, file)
-            file.flush()
-            os.fsync(file.fileno())
-        written.replace(folder / _MANIFEST)
-        for left in folder.iterdir():
-            if left.suffix in {".cache", ".index", ".state", ".ids", ".json"} and left.stem not in {
-                name,
-                Path(_MANIFEST).stem,
-            }:
-                with contextlib.suppress(OSError):  # what another process still has open
-                    left.unlink()
+    def save(self, path: Path, decision: bytes, *, embedder: str) -> None:
+        """Write all to a folder. Raises ``OSError``; then what was there is as it was."""
 
-    def load(self, folder: Path, accept: Callable[[bytes], None]) -> None:
-        """Take in what `save` wrote once `accept` has had the state.
+        def state() -> folder.State:
+            ids = np.array([number for number, _ in self._ids], "<i8").tobytes()
+            return folder.State(decision, self.since, self._last, ids)
+
+        folder.save(path, cache=self.cache, index=self.index, state=state, embedder=embedder)
+
+    def load(self, path: Path, accept: Callable[[bytes], None], *, embedder: str) -> None:
+        """Take what `save` wrote in place of all that is held, once `accept` has had the decision.
 
         Raises ``OSError``, `SnapshotError`, and what `accept` raises; then nothing has changed.
         """
-        try:
-            manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
-            fits = manifest["format"] == _FORMAT and manifest["dim"] == self.index.dim
-            name, last = str(manifest["name"]), int(manifest["last"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise SnapshotError(
-                f"{folder / _MANIFEST} is no manifest of a semantic cache; remove the folder"
-            ) from error
-        if not fits or Path(name).name != name:
-            raise SnapshotError(
-                f"{folder} is of another version, or of vectors that have not {self.index.dim} dimensions; remove it"
-            )
-        state = (folder / f"{name}.state").read_bytes()
-        ids = (folder / f"{name}.ids").read_bytes()
-        if len(ids) % 8:
-            raise SnapshotError(f"{folder / name}.ids is cut short; remove the folder")
-        try:
-            index = VectorIndex.load(folder / f"{name}.index", clock=self._clock)
-        except IndexFileError as error:
-            raise SnapshotError(str(error)) from error
-        accept(state)
-        self.cache.load(folder / f"{name}.cache")
-        self.index, self._last = index, max(self._last, last)
-        self._ids = np.frombuffer(ids, "<i8").tolist()
-        self._cursor = 0
+        cache = self._make_cache()
+        index, state = folder.load(path, cache=cache, dim=self.index.dim, embedder=embedder, clock=self._clock)
+        accept(state.decision)
+        self.cache, self.index = cache, index
+        self._last = max(self._last, state.last)
+        self.since = max(self.since, state.since)
+        # When they were stored is in the entries; from before all time, that is looked up where it matters.
+        self._ids = collections.deque((number, -math.inf) for number in np.frombuffer(state.ids, "<i8").tolist())
 
 
 @functools.lru_cache(maxsize=4096)

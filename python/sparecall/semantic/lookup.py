@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparecall._core import SemanticProfile, SemanticReport, SemanticVerdict
+from sparecall.errors import InvalidArgument
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +18,15 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
     """False: such questions are neither answered nor stored."""
     max_error: float | None = None
+    """The limit on the share of wrong hits of these, in (0, 1]; None: that of the cache."""
     ttl: float | None = None
+    """Seconds that their answers live; None: as the cache says."""
+
+    def __post_init__(self) -> None:
+        if self.max_error is not None and not 0 < self.max_error <= 1:
+            raise InvalidArgument(f"max_error of a rule is {self.max_error}; allowed: above 0 to 1, or None")
+        if self.ttl is not None and not self.ttl >= 0:
+            raise InvalidArgument(f"ttl of a rule is {self.ttl}; allowed: 0 seconds or more, or None")
 
 
 class Match(msgspec.Struct, frozen=True):

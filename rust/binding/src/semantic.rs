@@ -168,7 +168,10 @@ impl Decision {
 
     /// Decides about the best candidate of a query.
     #[allow(clippy::too_many_arguments)] // keyword arguments of Python
-    #[pyo3(signature = (query, candidate, cosine, *, second=-2.0, density=1.0, age=0.0, scope="", category="", entry=None, max_error=None))]
+    #[pyo3(
+        signature = (query, candidate, cosine, *, second=-2.0, density=1.0, age=0.0, scope="", category="", entry=None, max_error=None),
+        text_signature = "($self, query, candidate, cosine, *, second=-2.0, density=1.0, age=0.0, scope='', category='', entry=None, max_error=None)"
+    )]
     fn judge(
         &self,
         py: Python<'_>,

@@ -27,7 +27,7 @@ pub fn wilson_upper(wrong: f64, n: f64, z: f64) -> f64 {
 
 /// The lower end of it.
 pub fn wilson_lower(wrong: f64, n: f64, z: f64) -> f64 {
-    if n <= 0.0 { 0.0 } else { 1.0 - wilson_upper(n - wrong, n, z) }
+    if n <= 0.0 || wrong <= 0.0 { 0.0 } else { 1.0 - wilson_upper(n - wrong, n, z) }
 }
 
 /// One kind of candidate's curve.
@@ -90,8 +90,8 @@ impl Curve {
         self.trust = (self.trust * 0.2).max(0.01);
     }
 
-    /// Of all thresholds whose risk's upper limit is within `limit` the lowest, and its risk; and the risk at `log_odds` itself.
-    pub(super) fn open(&self, log_odds: f64, limit: f64, z: f64) -> (Option<(f64, Risk)>, Risk) {
+    /// Of all thresholds whose risk's upper limit is within `limit`, on at least `needed` verdicts, the lowest, and its risk; and the risk at `log_odds` itself.
+    pub(super) fn open(&self, log_odds: f64, limit: f64, z: f64, needed: f64) -> (Option<(f64, Risk)>, Risk) {
         let (mut weight, mut squares, mut sum, mut evidence) = (0.0, 0.0, 0.0, 0.0);
         let own = bin(log_odds);
         let (mut lowest, mut here) = (None, Risk { mean: 1.0, upper: 1.0, evidence: 0.0 });
@@ -105,7 +105,7 @@ impl Curve {
             evidence += self.verdicts[i];
             let (n, mean) = (weight * weight / squares, sum / weight);
             let risk = Risk { mean, upper: wilson_upper(mean * n, n, z), evidence };
-            if risk.upper <= limit {
+            if risk.upper <= limit && evidence >= needed {
                 lowest = Some((LOWEST + i as f64 * WIDTH, risk));
             }
             if i == own {

@@ -22,6 +22,8 @@ const Z: f64 = 1.96;
 const WORTH_COMPARING: f64 = -2.0;
 /// Categories with a tally of their own; further ones share that of none.
 const CATEGORIES: usize = 1024;
+/// Log-odds that an answer serves the same words again.
+const RESPELT: f64 = 6.0;
 /// Hits remembered by a tally, about.
 const TALLY: f64 = 20_000.0;
 
@@ -145,6 +147,12 @@ fn within(name: &'static str, value: f64, low: bool) -> Result<f64> {
     }
 }
 
+/// Verdicts before a kind opens: as many as would show the limit to hold were all of them right. The model's own word opens
+/// nothing but respellings.
+fn needed(kind: Kind, limit: f64) -> f64 {
+    if kind == Kind::Respelt { 0.0 } else { Z * Z * (1.0 - limit) / limit }
+}
+
 impl Decision {
     /// `max_error` in (0, 1], `audit_share` in [0, 1]; `embedder` is `minilm`, `static` or `other`.
     pub fn new(max_error: f64, audit_share: f64, seed: u64, embedder: &str) -> Result<Self> {
@@ -161,7 +169,7 @@ impl Decision {
             random: seed ^ 0x9e37_79b9_7f4a_7c15,
             counts: Counts::default(),
             online: Online::new(),
-            curves: [Curve::new(100.0, 1.0), Curve::new(5.0, 1.5), Curve::new(5.0, 3.0)],
+            curves: [Curve::new(1000.0, 1.0), Curve::new(2.0, 1.5), Curve::new(2.0, 3.0)],
             tallies: HashMap::new(),
             alarm: 0.0,
             surprise: [0.0; 2],
@@ -231,9 +239,6 @@ impl Decision {
         inputs[0] = cosine;
         inputs[1..].copy_from_slice(&features);
         let vector = vector(prior().log_odds(&inputs), cosine, &signals, &features);
-        let (mean, variance) = self.online.log_odds(&vector, group);
-        let probability = averaged(mean, variance);
-        let log_odds = (probability / (1.0 - probability).max(1e-12)).ln();
         let kind = if query.same(candidate) && !query.is_empty() {
             Kind::Respelt
         } else if guards.any() || query.is_empty() || candidate.is_empty() {
@@ -241,6 +246,13 @@ impl Decision {
         } else {
             Kind::Plain
         };
+        // The same words have nothing left to weigh: only verdicts on their scope, category and entry speak against them.
+        let (mean, variance) = match kind {
+            Kind::Respelt => (RESPELT + self.online.offsets(group), 0.0),
+            Kind::Plain | Kind::Guarded => self.online.log_odds(&vector, group),
+        };
+        let probability = averaged(mean, variance);
+        let log_odds = (probability / (1.0 - probability).max(1e-12)).ln();
         self.judged += 1;
         let curve = &mut self.curves[kind as usize];
         curve.arrive(log_odds);
@@ -251,7 +263,7 @@ impl Decision {
         };
         let tally = self.tallies.entry(category).or_default();
         let allowance = tally.allowance(limit);
-        let (open, here) = curve.open(log_odds, allowance, Z);
+        let (open, here) = curve.open(log_odds, allowance, Z, needed(kind, limit));
         let local = curve.local(log_odds);
         let cap = match kind {
             Kind::Plain => allowance * (1.0 + 2.0 * here.evidence / (here.evidence + 100.0)),
@@ -331,7 +343,7 @@ impl Decision {
     pub fn report(&self) -> Report {
         let tally = self.tallies.get(&0).copied().unwrap_or_default();
         let allowance = tally.allowance(self.limit);
-        let (open, _) = self.curves[Kind::Plain as usize].open(0.0, allowance, Z);
+        let (open, _) = self.curves[Kind::Plain as usize].open(0.0, allowance, Z, needed(Kind::Plain, self.limit));
         let (audits, wrong) = (self.audits as f64, self.wrong as f64);
         Report {
             judged: self.judged,

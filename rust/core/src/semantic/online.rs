@@ -158,6 +158,11 @@ impl Online {
         }
     }
 
+    /// What scope, category and entry add to the log-odds.
+    pub(super) fn offsets(&self, group: Group) -> f64 {
+        group.keys().into_iter().enumerate().map(|(kind, key)| self.offset(kind, key).mean).sum()
+    }
+
     /// Mean and variance of the log-odds that the answer serves.
     pub(super) fn log_odds(&self, x: &Vector, group: Group) -> (f64, f64) {
         let projected = self.project(x);

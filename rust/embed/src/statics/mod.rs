@@ -56,6 +56,7 @@ impl<'a> Statics<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // in a test a panic is the report
 mod tests {
     use sparecall_core::cpu::{self, Level};
     use sparecall_core::error::Error;
