@@ -125,8 +125,8 @@ class Semantic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Who makes vectors of questions: the model in the package, or the one in `folder`."""
     folder: str | None = None
     """Of all-MiniLM-L6-v2 or another BERT-family sentence encoder."""
-    min_similarity: float = 0.6
-    """Stored questions with a lower cosine are not looked at."""
+    min_similarity: float | None = None
+    """Stored questions with a lower cosine are not looked at. None: what suits the embedder."""
     max_bytes: int = 256 * MIB
     ttl: float | None = 24 * 3600.0
     """Seconds an answer may be served; `inf` (or None in Python) for no limit but space."""
@@ -269,7 +269,12 @@ def _rules_of_semantic(config: Config) -> list[tuple[bool, str, object, str]]:
         (config.cache.enabled or not semantic.enabled, "semantic.enabled", "true", "only with cache.enabled"),
         (0 < semantic.max_error <= 1, "semantic.max_error", semantic.max_error, limit),
         (0 <= semantic.audit_share <= 1, "semantic.audit_share", semantic.audit_share, "0 to 1"),
-        (-1 <= semantic.min_similarity <= 1, "semantic.min_similarity", semantic.min_similarity, "-1 to 1"),
+        (
+            semantic.min_similarity is None or -1 <= semantic.min_similarity <= 1,
+            "semantic.min_similarity",
+            semantic.min_similarity,
+            "-1 to 1",
+        ),
         (0 <= semantic.max_bytes < 2**63, "semantic.max_bytes", semantic.max_bytes, "0 to 2^63-1"),
         (_is_life(semantic.ttl), "semantic.ttl", semantic.ttl, _A_LIFE),
         (1 <= semantic.max_characters <= MIB, "semantic.max_characters", semantic.max_characters, f"1 to {MIB}"),
