@@ -29,6 +29,7 @@ from sparecall.pipeline import (
     messages,
 )
 from sparecall.pipeline import semantic as stage_module
+from sparecall.pipeline.scope import tenant_of
 from sparecall.pipeline.turn import last_turn, text_of
 from sparecall.semantic import Rule, SemanticCache
 from stages import Clock, Provider, asking, completion, events_of
@@ -48,7 +49,7 @@ RESPELT = "how do I reset   my PASSWORD"
 
 
 def cached(embedder: Any = None, *, max_error: float = 1.0, **options: Any) -> SemanticCache:
-    given = {"audit_share": 0.0, "seed": 1, "judge": stage_module.judge, **options}
+    given = {"audit_share": 0.0, "seed": 1, "judge": stage_module.judge, "pool": options.pop("pool", None), **options}
     return SemanticCache(embedder or StaticEmbedder(), max_error=max_error, **given)
 
 
@@ -404,7 +405,7 @@ async def test_who_writes_in_another_scope_changes_nothing() -> None:
     """The same questions with and without a poisoner who stores lies in scopes of its own: every answer is the same."""
 
     async def answers(poisoned: bool) -> list[tuple[str, str]]:
-        pipeline = by_meaning(provider := Provider(echo), cached(max_error=0.5))
+        pipeline = by_meaning(provider := Provider(echo), cached(max_error=0.5, pool=tenant_of))
         found = []
         for text in (ASKED, RESPELT, REWORDED, "How do I enable 2FA?", "how do I enable 2FA", "How do I disable 2FA?"):
             if poisoned:
@@ -424,6 +425,23 @@ async def test_who_writes_in_another_scope_changes_nothing() -> None:
     clean = await answers(poisoned=False)
     assert await answers(poisoned=True) == clean
     assert clean[1][0] == "semantic"
+
+
+async def test_what_one_tenant_teaches_opens_nothing_for_another() -> None:
+    """A tenant whose questions all have one answer teaches its own cache that numbers do not matter, and no other's."""
+    pipeline = by_meaning(provider := Provider(completion("OK")), cached(max_error=0.2, pool=tenant_of))
+    for number in range(400):
+        await ask(pipeline, f"Say OK. What was the revenue of company {number} in {1500 + number}?", key="sk-evil")
+    assert (await ask(pipeline, "Say OK. What was the revenue of company 7 in 2024?", key="sk-evil")).hit == "semantic"
+    provider.answer = echo
+    for number in range(50):
+        reply = await ask(pipeline, f"What was the revenue of company {number} in {1900 + number}?", key="sk-b")
+        assert reply.hit == "miss"
+
+
+def test_a_tenant_is_a_key_or_the_first_part_of_a_scope() -> None:
+    scopes = ("key/a", "key/a/b/c", "team", "team/a/b", "keys/a")
+    assert [tenant_of(scope) for scope in scopes] == ["key/a", "key/a", "team", "team", "keys"]
 
 
 async def test_several_must_agree_before_others_are_answered() -> None:
@@ -454,7 +472,7 @@ async def test_an_audit_goes_upstream_and_its_answer_is_compared(fresh: str, wro
     pipeline = by_meaning(provider := Provider(completion("The answer.")), cached(max_error=0.9, audit_share=1.0))
     await ask(pipeline)
     provider.answer = completion(fresh)
-    audit = await ask(pipeline, REWORDED, stream=stream)
+    audit = await ask(pipeline, RESPELT, stream=stream)
     assert audit.semantic is not None
     assert (audit.hit, audit.semantic.why, audit.semantic.id) == ("miss", "audit", "")
     report = pipeline.stage(Semantic).cache.report()
@@ -475,7 +493,7 @@ async def test_an_answer_that_calls_a_tool_is_not_what_the_stored_text_says() ->
     pipeline = by_meaning(provider := Provider(completion("The answer.")), cached(max_error=0.9, audit_share=1.0))
     await ask(pipeline)
     provider.answer = NOT_STORED["tool calls"]
-    await ask(pipeline, REWORDED)
+    await ask(pipeline, RESPELT)
     assert pipeline.stage(Semantic).cache.report().decision.wrong == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from sparecall.metrics import Registry
@@ -175,7 +176,8 @@ class Metrics:
 
 
 def _semantic(report: Report) -> dict[str, float]:
-    decision = report.decision
+    decisions = report.decisions.values()
+    audited, wrong = (sum(getattr(each, name) for each in decisions) for name in ("audits", "wrong"))
     return {
         "entries": report.entries,
         "lookups": report.lookups,
@@ -183,9 +185,19 @@ def _semantic(report: Report) -> dict[str, float]:
         "held_back": report.misses.get("held_back", 0),
         "audits": report.audits,
         "audit_cost_dollars": report.audit_cost,
-        "audited": decision.audits,
-        "wrong": decision.wrong,
-        "error_upper": decision.error_interval[1],
-        "alarms": decision.alarms,
-        "closed": 0.0 if decision.open else 1.0,
+        "audited": audited,
+        "wrong": wrong,
+        "error_upper": _upper(wrong, audited),
+        "alarms": sum(each.alarms for each in decisions),
+        "closed": 0.0 if any(each.open for each in decisions) else 1.0,
     }
+
+
+def _upper(wrong: int, audited: int, z: float = 1.96) -> float:
+    """The upper end of the 95 % interval of a share (Wilson 1927)."""
+    if not audited:
+        return 1.0
+    share, squared = wrong / audited, z * z
+    middle = share + squared / (2 * audited)
+    spread = z * math.sqrt(share * (1 - share) / audited + squared / (4 * audited * audited))
+    return (middle + spread) / (1 + squared / audited)

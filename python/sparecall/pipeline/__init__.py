@@ -172,7 +172,12 @@ def stages(config: Config, *, prices: Prices | None = None) -> list[Stage]:
         if config.semantic.enabled:
             chain += [
                 of_config(
-                    config.semantic, version=config.version, settings=settings, max_reply_bytes=limit, prices=prices
+                    config.semantic,
+                    together=config.scope is not None,
+                    version=config.version,
+                    settings=settings,
+                    max_reply_bytes=limit,
+                    prices=prices,
                 )
             ]
         chain += [Embeddings(memory, version=config.version, settings=settings, prices=prices)]

@@ -31,6 +31,12 @@ def scope_of_client(key: str) -> str:
         ) from None
 
 
+def tenant_of(scope: str) -> str:
+    """The client's key that a full scope begins with, or else its first part."""
+    first, _, below = scope.partition("/")
+    return f"{first}/{below.partition('/')[0]}" if first == _KEYS else first
+
+
 class Scope:
     """Scope of a request: `scope` of the configuration if given, else a digest of the client's key; then what the request adds.
 

@@ -21,7 +21,7 @@ from sparecall.pipeline.answer import Answer
 from sparecall.pipeline.digest import INLINE_BYTES, dialect_of, suffix_of
 from sparecall.pipeline.reply import Judged, Reply
 from sparecall.pipeline.request import WireName
-from sparecall.pipeline.scope import scope_of_client
+from sparecall.pipeline.scope import scope_of_client, tenant_of
 from sparecall.pipeline.turn import Turn, last_turn, text_of
 from sparecall.pipeline.wire import WIRES
 from sparecall.prices import Prices
@@ -298,8 +298,8 @@ class Categories:
         return ""
 
 
-def of_config(config: SemanticConfig, *, version: int, settings: tuple[str, ...], max_reply_bytes: int, prices: Prices) -> Semantic:  # fmt: skip
-    """The stage of a configuration. Raises `ConfigError` for a model that cannot be loaded."""
+def of_config(config: SemanticConfig, *, together: bool, version: int, settings: tuple[str, ...], max_reply_bytes: int, prices: Prices) -> Semantic:  # fmt: skip
+    """The stage of a configuration; `together`: all scopes are one tenant's. Raises `ConfigError` for a model that cannot be loaded."""
     try:
         embedder = MiniLMEmbedder(config.folder or "") if config.embedder == "minilm" else StaticEmbedder()
     except (ModelFileError, TokenizerFileError, OSError) as error:
@@ -320,6 +320,8 @@ def of_config(config: SemanticConfig, *, version: int, settings: tuple[str, ...]
             for name, one in config.categories.items()
         },
         judge=judge,
+        # What one tenant teaches must not change what another is served. A configured scope is one tenant.
+        pool=None if together else tenant_of,
     )
     return Semantic(
         cache,
