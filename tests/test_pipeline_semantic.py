@@ -427,16 +427,21 @@ async def test_who_writes_in_another_scope_changes_nothing() -> None:
     assert clean[1][0] == "semantic"
 
 
-async def test_what_one_tenant_teaches_opens_nothing_for_another() -> None:
-    """A tenant whose questions all have one answer teaches its own cache that numbers do not matter, and no other's."""
-    pipeline = by_meaning(provider := Provider(completion("OK")), cached(max_error=0.2, pool=tenant_of))
-    for number in range(400):
-        await ask(pipeline, f"Say OK. What was the revenue of company {number} in {1500 + number}?", key="sk-evil")
-    assert (await ask(pipeline, "Say OK. What was the revenue of company 7 in 2024?", key="sk-evil")).hit == "semantic"
+@pytest.mark.parametrize("apart", [True, False])
+async def test_what_one_tenant_teaches_opens_nothing_for_another(apart: bool) -> None:
+    """A tenant whose questions all have one answer teaches the cache that numbers do not matter: its own, and no other's."""
+    pipeline = by_meaning(
+        provider := Provider(completion("OK")), cached(max_error=0.1, pool=tenant_of if apart else None)
+    )
+
+    async def served(key: str, count: int) -> int:
+        texts = [f"How do I reset the {i}th {chr(97 + i % 26)} thing of account {i * 7}?" for i in range(count)]
+        return [(await ask(pipeline, text, key=key)).hit for text in texts].count("semantic")
+
+    assert await served("sk-evil", 500) > 0
     provider.answer = echo
-    for number in range(50):
-        reply = await ask(pipeline, f"What was the revenue of company {number} in {1900 + number}?", key="sk-b")
-        assert reply.hit == "miss"
+    wrong = await served("sk-b", 60)
+    assert wrong == 0 if apart else wrong > 0
 
 
 def test_a_tenant_is_a_key_or_the_first_part_of_a_scope() -> None:
