@@ -11,6 +11,7 @@ import pytest
 import served
 from gateway.site import KEY, gateway_before, simulated_site
 from gateway.test_metrics import scrape, value
+from gateway.test_snapshot_timer import Rings
 from simulated import INSTANT
 from sparecall import simulate
 from sparecall.embed import StaticEmbedder
@@ -18,6 +19,7 @@ from sparecall.errors import ConfigError
 from sparecall.gateway.exposition import merged
 from sparecall.gateway.snapshot import SemanticSnapshot
 from sparecall.metrics import Registry
+from sparecall.pipeline import Semantic
 from sparecall.semantic import SemanticCache
 
 if TYPE_CHECKING:
@@ -158,6 +160,21 @@ def test_a_damaged_snapshot_means_an_empty_cache(tmp_path: Path, spoil: str, cap
 
 def _cache() -> SemanticCache:
     return SemanticCache(StaticEmbedder(), seed=1)
+
+
+async def test_on_time_what_has_changed_is_saved_and_nothing_else(tmp_path: Path) -> None:
+    rings, stage = Rings(), Semantic(SemanticCache(StaticEmbedder(), seed=1, pool=str))
+    folder = tmp_path / "cache.bin.semantic"
+    async with SemanticSnapshot(str(tmp_path / "cache.bin")).kept(stage, every=300.0, sleep=rings.sleep):
+        assert await rings.asked.get() == 300.0
+        rings.ring.set()
+        await rings.asked.get()
+        assert not folder.is_dir()
+        await stage.cache.store(ASKED, b"1", scope="a", lookup=await stage.cache.lookup(ASKED, scope="a"))
+        rings.ring.set()
+        await rings.asked.get()
+        kept = SemanticCache(StaticEmbedder(), seed=1, pool=str)
+        assert kept.load(folder) == 1
 
 
 def test_a_file_where_the_folder_would_be_is_refused(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ class SemanticSnapshot:
 
 
 def _learnt(report: Report) -> tuple[int, int]:
-    return report.lookups, report.decision.verdicts
+    return report.lookups, sum(decision.verdicts for decision in report.decisions.values())
 
 
 @contextlib.asynccontextmanager
