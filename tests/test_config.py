@@ -141,6 +141,16 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ('prices."m".input', -1.0),
     ('prices."m".output', math.inf),
     ('prices."m".cached_input', math.nan),
+    *[("semantic.max_error", value) for value in (0.0, 1.1, -0.1, float("nan"))],
+    *[("semantic.audit_share", value) for value in (-0.1, 1.1, float("nan"))],
+    *[("semantic.min_similarity", value) for value in (-1.1, 1.1, float("nan"))],
+    *[("semantic.max_bytes", value) for value in (-1, 2**63)],
+    *[("semantic.ttl", value) for value in (-1.0, float("nan"))],
+    *[("semantic.max_characters", value) for value in (0, 2**20 + 1)],
+    *[("semantic.seed", value) for value in (-1, 2**63)],
+    *[("semantic.promote_after", value) for value in (0, 65)],
+    ("semantic.write_quota", -1),
+    ("semantic.folder", "/models/minilm"),
 ]
 
 
@@ -188,6 +198,29 @@ def test_the_ends_of_a_range_are_allowed_and_open_a_pipeline(key: str, value: An
 def test_a_scope_that_could_be_mistaken_for_another_does_not_open() -> None:
     with pytest.raises(ConfigError, match="scope is 'a b'"):
         sparecall.open({"scope": "a b"})
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"semantic": {"embedder": "minilm"}}, r"semantic\.folder is none; allowed: the path of a model"),
+        ({"semantic": {"embedder": "minilm", "folder": ""}}, r"semantic\.folder is ''"),
+        ({"semantic": {"embedder": "other"}}, r"Invalid enum value 'other' - at `\$\.semantic\.embedder`"),
+        (
+            {"semantic": {"enabled": True}, "cache": {"enabled": False}},
+            r"semantic\.enabled is true; allowed: only with",
+        ),
+        ({"semantic": {"categories": {"a": {"pattern": "("}}}}, r"semantic\.categories\.a\.pattern is no regular"),
+        ({"semantic": {"categories": {"a": {"max_error": 2.0}}}}, r"semantic\.categories\.a\.max_error is 2\.0"),
+        ({"semantic": {"categories": {"a": {"ttl": -1.0}}}}, r"semantic\.categories\.a\.ttl is -1\.0"),
+        ({"semantic": {"categories": {"": {}}}}, r"semantic\.categories is ''"),
+        ({"semantic": {"categories": {"a": {"route": "x"}}}}, "unknown field `route`"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_answered_by_meaning_is_named(sections: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        config.load(sections)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +331,7 @@ def documented_rows(heading: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("heading", "struct", "left_out"),
     [
-        ("Top level", config.Config, {"server", "upstream", "anthropic", "cache", "prices"}),
+        ("Top level", config.Config, {"server", "upstream", "anthropic", "cache", "semantic", "prices"}),
         ("`[server]`", config.Server, set()),
         ("`[upstream]`", config.Upstream, set()),
         (
@@ -307,6 +340,8 @@ def documented_rows(heading: str) -> dict[str, list[str]]:
             {"api_key", "api_key_env", "connect_timeout", "read_timeout", "connections"},
         ),
         ("`[cache]`", config.Cache, set()),
+        ("`[semantic]`", config.Semantic, {"categories"}),
+        ("`[semantic.categories.NAME]`", config.SemanticCategory, set()),
         ('`[prices."model"]`', Price, set()),
     ],
     ids=str,
@@ -331,7 +366,7 @@ def test_the_page_names_every_key_with_its_default_and_no_other(
 def test_the_page_has_a_section_for_every_table() -> None:
     headings = set(re.findall(r"^## `\[(\w+)", PAGE.read_text("utf-8"), re.MULTILINE))
     tables = {field.name for field in msgspec.structs.fields(config.Config)} - set(documented_rows("Top level"))
-    assert headings == tables == {"server", "upstream", "anthropic", "cache", "prices"}
+    assert headings == tables == {"server", "upstream", "anthropic", "cache", "semantic", "prices"}
 
 
 def test_the_whole_file_on_the_page_loads(monkeypatch: pytest.MonkeyPatch) -> None:

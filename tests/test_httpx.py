@@ -52,6 +52,23 @@ async def test_a_repeat_is_answered_from_memory_whole_or_as_a_stream(library: An
         assert provider.calls.total() == 1
 
 
+async def test_other_words_are_answered_by_meaning(library: Any) -> None:
+    meaning = {"enabled": True, "max_error": 1.0, "audit_share": 0.0}
+    async with (
+        simulated_site() as (site, provider),
+        in_process(provider_of(site), library=library, semantic=meaning) as client,
+    ):
+        create = client.chat.completions.with_raw_response.create
+        first, second = [
+            await create(model="gpt-4o", messages=[{"role": "user", "content": text}])
+            for text in ("How do I reset my password?", "How can I reset my password?")
+        ]
+        assert (first.headers["x-sparecall-cache"], first.headers["x-sparecall-why"]) == ("miss", "nothing_near")
+        assert (second.headers["x-sparecall-cache"], second.headers["x-sparecall-why"]) == ("semantic", "within bound")
+        assert second.parse() == first.parse()
+        assert provider.calls.total() == 1
+
+
 async def test_a_live_stream_comes_as_it_is_made(library: Any) -> None:
     go_on = asyncio.Event()
 

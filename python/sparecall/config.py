@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,6 +100,49 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Seconds between two saves; 0 for only the one at the end."""
 
 
+class SemanticCategory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[semantic.categories.NAME]`: questions that have a limit, a life or a switch of their own."""
+
+    pattern: str | None = None
+    """A regular expression to be found in the question; None for any."""
+    model: str | None = None
+    """The model asked for, with `*` and `?`; None for any."""
+    enabled: bool = True
+    max_error: float | None = None
+    """None: that of `[semantic]`, as below."""
+    ttl: float | None = None
+
+
+class Semantic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[semantic]`: what may be answered from memory though it is worded differently."""
+
+    enabled: bool = False
+    max_error: float = 0.02
+    """The share of wrong answers among those served that is never knowingly exceeded."""
+    audit_share: float = 0.05
+    """The share of good hits that go upstream all the same, so that their answers are compared."""
+    embedder: Literal["static", "minilm"] = "static"
+    """Who makes vectors of questions: the model in the package, or the one in `folder`."""
+    folder: str | None = None
+    """Of all-MiniLM-L6-v2 or another BERT-family sentence encoder."""
+    min_similarity: float | None = None
+    """Stored questions with a lower cosine are not looked at. None: what suits the embedder."""
+    max_bytes: int = 256 * MIB
+    ttl: float | None = 24 * 3600.0
+    """Seconds an answer may be served; `inf` (or None in Python) for no limit but space."""
+    max_characters: int = 8192
+    """Longer questions are not answered."""
+    seed: int | None = None
+    """Of the draw of audits; None for chance."""
+    promote_after: int = 1
+    """So many clients must have got the same answer before others get it."""
+    write_quota: int | None = None
+    """Answers that one client may have stored in an hour; None for no limit."""
+    other_models: bool = False
+    """Whether answers are stored of a model that calls itself otherwise than it was asked for, as Azure's deployments do."""
+    categories: dict[str, SemanticCategory] = {}
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration. Every field has a default, so `Config()` is the embedded one."""
 
@@ -111,6 +155,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     anthropic: Anthropic | None = None
     """None: calls of ``/v1/messages`` are refused."""
     cache: Cache = Cache()
+    semantic: Semantic = Semantic()
     prices: dict[str, Price] = {}
     """Prices of models the shipped list does not know, or other than list prices."""
 
@@ -165,7 +210,7 @@ def checked(config: Config) -> Config:
         (1 <= server.workers <= 1024, "server.workers", server.workers, "1 to 1024"),
         (_at_least(server.shutdown_grace, 0), "server.shutdown_grace", server.shutdown_grace, "0 or more seconds"),
         (0 <= cache.max_bytes < 2**63, "cache.max_bytes", cache.max_bytes, "0 to 2^63-1"),
-        (cache.ttl is None or cache.ttl >= 0, "cache.ttl", cache.ttl, "0 or more seconds, inf for no end"),
+        (_is_life(cache.ttl), "cache.ttl", cache.ttl, _A_LIFE),
         (_at_least(cache.second_price, 0), "cache.second_price", cache.second_price, "0 or more dollars"),
         (0 <= cache.jitter <= 1, "cache.jitter", cache.jitter, "0 to 1"),
         (
@@ -191,6 +236,7 @@ def checked(config: Config) -> Config:
         for name in price.__struct_fields__:
             rate = getattr(price, name)
             rules.append((rate is None or _at_least(rate, 0), f'prices."{model}".{name}', rate, "0 or more dollars"))
+    rules += _rules_of_semantic(config)
     for section, provider in (("upstream", config.upstream), ("anthropic", config.anthropic)):
         if provider is not None:
             rules += _rules_of(section, provider)
@@ -214,6 +260,60 @@ def _rules_of(section: str, provider: Upstream) -> list[tuple[bool, str, object,
         (_at_least(provider.read_timeout, 1e-3), f"{section}.read_timeout", provider.read_timeout, _A_TIMEOUT),
         (provider.connections > 0, f"{section}.connections", provider.connections, "1 or more"),
     ]
+
+
+def _rules_of_semantic(config: Config) -> list[tuple[bool, str, object, str]]:
+    semantic = config.semantic
+    limit = "more than 0, up to 1"
+    rules: list[tuple[bool, str, object, str]] = [
+        (config.cache.enabled or not semantic.enabled, "semantic.enabled", "true", "only with cache.enabled"),
+        (0 < semantic.max_error <= 1, "semantic.max_error", semantic.max_error, limit),
+        (0 <= semantic.audit_share <= 1, "semantic.audit_share", semantic.audit_share, "0 to 1"),
+        (
+            semantic.min_similarity is None or -1 <= semantic.min_similarity <= 1,
+            "semantic.min_similarity",
+            semantic.min_similarity,
+            "-1 to 1",
+        ),
+        (0 <= semantic.max_bytes < 2**63, "semantic.max_bytes", semantic.max_bytes, "0 to 2^63-1"),
+        (_is_life(semantic.ttl), "semantic.ttl", semantic.ttl, _A_LIFE),
+        (1 <= semantic.max_characters <= MIB, "semantic.max_characters", semantic.max_characters, f"1 to {MIB}"),
+        (semantic.seed is None or 0 <= semantic.seed < 2**63, "semantic.seed", semantic.seed, "0 to 2^63-1"),
+        (1 <= semantic.promote_after <= 64, "semantic.promote_after", semantic.promote_after, "1 to 64"),
+        (
+            semantic.write_quota is None or semantic.write_quota >= 0,
+            "semantic.write_quota",
+            semantic.write_quota,
+            "0 or more",
+        ),
+        (
+            (semantic.embedder == "minilm") == (semantic.folder is not None)
+            and (semantic.folder is None or _plain(semantic.folder)),
+            "semantic.folder",
+            "none" if semantic.folder is None else repr(semantic.folder),
+            'the path of a model, with semantic.embedder = "minilm" and only there',
+        ),
+    ]
+    for name, category in semantic.categories.items():
+        key = f"semantic.categories.{name}"
+        error = category.max_error
+        rules += [
+            (_plain(name), "semantic.categories", repr(name), "names of printable characters"),
+            (error is None or 0 < error <= 1, f"{key}.max_error", error, limit),
+            (_is_life(category.ttl), f"{key}.ttl", category.ttl, _A_LIFE),
+        ]
+        try:
+            re.compile(category.pattern or "")
+        except re.error as wrong:
+            raise ConfigError(f"{key}.pattern is no regular expression: {wrong}") from None
+    return rules
+
+
+_A_LIFE = "0 or more seconds, inf for no end"
+
+
+def _is_life(ttl: float | None) -> bool:
+    return ttl is None or ttl >= 0
 
 
 _A_TIMEOUT = "0.001 or more seconds"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from sparecall.pipeline import Pipeline, Reply
+    from sparecall.pipeline import Judged, Pipeline, Reply
     from sparecall.pipeline.request import WireName
 
 SERVER = f"sparecall/{__version__}"
@@ -31,6 +31,7 @@ ERROR_HEADERS = {
     **PRIVATE,
     "x-sparecall-cache": "bypass",
 }
+_STORED = frozenset({"exact", "semantic"})
 # A part of a path that a URL parser resolves away, spelled out or escaped.
 _DOTS = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=/|\\|%2f|%5c|\Z)", re.IGNORECASE)
 
@@ -111,8 +112,24 @@ def headers_of(reply: Reply, content_type: str) -> dict[str, str]:
     counted = reply.summary
     if counted is not None and (counted.prompt_tokens or counted.completion_tokens):  # both 0: nobody counted
         headers["x-sparecall-tokens"] = f"input={counted.prompt_tokens}, output={counted.completion_tokens}"
-    if reply.hit == "exact":
+    if reply.hit in _STORED:
         headers["age"] = str(int(reply.age))
+    if reply.semantic is not None:
+        headers |= _judged(reply.semantic)
+    return headers
+
+
+def _judged(judged: Judged) -> dict[str, str]:
+    """What the semantic cache says of a reply."""
+    headers = {"x-sparecall-why": judged.why}
+    if judged.id:
+        headers["x-sparecall-semantic-id"] = judged.id
+    if judged.similarity is not None:
+        headers["x-sparecall-similarity"] = f"{judged.similarity:.4f}"
+    if judged.probability is not None:
+        headers["x-sparecall-probability"] = f"{judged.probability:.4f}"
+    if judged.max_error is not None:
+        headers["x-sparecall-max-error"] = f"{judged.max_error:g}"
     return headers
 
 

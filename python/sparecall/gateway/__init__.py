@@ -15,6 +15,7 @@ from aiohttp.web_urldispatcher import _default_expect_handler
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError
 from sparecall.exchange import PRIVATE, Refusal, key_of, provider_of, refusal_of, request_of, wire_of
+from sparecall.gateway import feedback
 from sparecall.gateway.body import Upload, read_whole
 from sparecall.gateway.errors import response_of
 from sparecall.gateway.lag import watched
@@ -24,9 +25,9 @@ from sparecall.gateway.passing import pass_through
 from sparecall.gateway.protocol import Runner
 from sparecall.gateway.respond import plain, respond
 from sparecall.gateway.shutdown import LINGER, drain, stopping
-from sparecall.gateway.snapshot import Snapshot
+from sparecall.gateway.snapshot import SemanticSnapshot, Snapshot
 from sparecall.gateway.whole import whole
-from sparecall.pipeline import Exact, Pipeline, Request, Upstream
+from sparecall.pipeline import Exact, Pipeline, Request, Semantic, Upstream
 from sparecall.pipeline.reply import no_call
 from sparecall.pipeline.wire import CHAT, WIRES, Wire
 
@@ -59,6 +60,7 @@ class Gateway:
         "_metrics",
         "_passing",
         "_peers",
+        "_semantic_snapshot",
         "_snapshot",
         "_stopping",
         "pipeline",
@@ -76,6 +78,9 @@ class Gateway:
         # Only hashes are compared, so the time a comparison takes says nothing of a key.
         self._key_hashes = frozenset(hashlib.sha256(key.encode()).digest() for key in server.client_keys)
         self._snapshot = None if config.cache.snapshot is None else Snapshot(config.cache.snapshot)
+        self._semantic_snapshot = None
+        if config.cache.snapshot is not None and config.semantic.enabled:
+            self._semantic_snapshot = SemanticSnapshot(config.cache.snapshot)
         self._metrics = Metrics()
         self._passing: set[asyncio.Task[Any]] = set()
         self._peers = peers
@@ -97,6 +102,7 @@ class Gateway:
         add("*", "/v1/{path:.+}", self._guarded(self._pass_through))
         for path, handler in {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._scrape}.items():
             app.router.add_get(path, handler, expect_handler=self._expecting(CHAT))
+        add("POST", feedback.PATH, self._guarded(self._feedback))
         add("*", "/{path:.*}", self._guarded(self._nowhere))
         return app
 
@@ -131,6 +137,10 @@ class Gateway:
             if exact is not None and self._snapshot is not None:
                 every = self._config.cache.snapshot_every
                 await exits.enter_async_context(self._snapshot.kept(exact.cache, every=every))
+            semantic = self.pipeline.stage(Semantic)
+            if semantic is not None and self._semantic_snapshot is not None:
+                every = self._config.cache.snapshot_every
+                await exits.enter_async_context(self._semantic_snapshot.kept(semantic, every=every))
             if self._peers is not None:
                 render = functools.partial(self._metrics.render, self.pipeline)
                 await exits.enter_async_context(self._peers.answering(render))
@@ -247,9 +257,16 @@ class Gateway:
         finally:
             self._passing.discard(task)
 
+    async def _feedback(self, http: web.Request) -> web.StreamResponse:
+        key = self._client_key(http)
+        feedback.take(self.pipeline, self._request(http, key, await self._read(http)))
+        return web.Response(status=204, headers=PRIVATE)
+
     async def _nowhere(self, http: web.Request) -> web.StreamResponse:
         if http.path in {"/healthz", "/readyz", "/metrics"}:
             raise Refusal(405, "This path is only read: use GET.", code="method_not_allowed")
+        if http.path == feedback.PATH:
+            raise Refusal(405, "Feedback is given by POST.", code="method_not_allowed")
         if http.path.startswith("/openai/"):
             message = "Azure's paths are not spoken here. Give this gateway an upstream.url that ends in /openai/v1, and clients of the OpenAI class the base_url of its /v1."
             raise Refusal(404, message, code="not_found")

@@ -46,6 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that share the port, each with a cache of its own (default: 1)",
     )
+    parser.add_argument(
+        "--semantic",
+        action="store_true",
+        default=None,
+        help="answer questions, too, that were asked before in other words (docs/config.md, [semantic])",
+    )
+    parser.add_argument(
+        "--max-error",
+        type=float,
+        metavar="SHARE",
+        help="the share of wrong answers among those that --semantic may not exceed (default: 0.02)",
+    )
     # How the supervisor tells a worker which one it is.
     parser.add_argument("--worker", nargs=2, metavar=("NUMBER", "FOLDER"), help=argparse.SUPPRESS)
 
@@ -57,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = config.with_changes("upstream", url=arguments.upstream)
     config = config.with_changes("anthropic", url=arguments.anthropic)
     config = config.with_changes("cache", snapshot=arguments.snapshot)
+    config = config.with_changes("semantic", enabled=arguments.semantic, max_error=arguments.max_error)
     name = "%(name)s" if arguments.worker is None else f"%(name)s worker {arguments.worker[0]}"
     logging.basicConfig(format=f"%(asctime)s {name} %(levelname)s %(message)s", level=logging.INFO)
     if arguments.worker is None and config.server.workers > 1:
@@ -78,7 +91,7 @@ def supervise(config: Config, arguments: argparse.Namespace) -> int:
 
     async def supervised(address: str, port: int, folder: str) -> int:
         told = {**given, "port": port, "workers": config.server.workers}
-        options = [f"--{name.replace('_', '-')}={value}" for name, value in told.items() if value is not None]
+        options = [_option(name, value) for name, value in told.items() if value is not None]
         supervisor = Supervisor(
             lambda number: Process.start([*options, "--worker", str(number), folder]), config.server.workers
         )
@@ -89,6 +102,11 @@ def supervise(config: Config, arguments: argparse.Namespace) -> int:
     server = config.server
     with reserved(server.host, server.port) as held, tempfile.TemporaryDirectory(prefix="sparecall-") as folder:
         return asyncio.run(supervised(*held, folder))
+
+
+def _option(name: str, value: object) -> str:
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is True else f"{flag}={value}"
 
 
 def of_worker(config: Config, number: int) -> Config:

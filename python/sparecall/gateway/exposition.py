@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+# Limits are no amounts: of several workers the worst counts.
+_WORST = frozenset({"sparecall_semantic_error_upper"})
 # The two lines above a family, and its samples by name and labels.
 _Family = tuple[list[str], dict[str, float]]
 
 
 def merged(texts: Iterable[str]) -> str:
-    """One text with the sums of all: of counters, gauges and histograms alike. The texts' families have the same shapes."""
+    """One text with the sums of all: of counters, gauges and histograms alike; of limits, the largest. The texts' families have the same shapes."""
     families: dict[str, _Family] = {}
     for text in texts:
         for name, (head, samples) in _families(text):
             sums = families.setdefault(name, (head, {}))[1]
             for sample, value in samples.items():
-                sums[sample] = sums.get(sample, 0.0) + value
+                before = sums.get(sample, 0.0)
+                sums[sample] = max(before, value) if name in _WORST else before + value
     lines: list[str] = []
     for _, (head, samples) in sorted(families.items()):
         lines += head

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from sparecall.metrics import Registry
-from sparecall.pipeline import Coalesce, Exact
+from sparecall.pipeline import Coalesce, Exact, Semantic
 
 if TYPE_CHECKING:
     from sparecall.metrics import Counter, Histogram
     from sparecall.pipeline import Event, Pipeline
+    from sparecall.semantic import Report
 
 SECONDS = (
     0.000_1,
@@ -35,11 +37,41 @@ MODELS, LONGEST_NAME = 256, 64
 LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
+_SEMANTIC = {
+    "entries": "Answers that can be found by meaning.",
+    "lookups": "Questions that were looked up by meaning.",
+    "served": "Of those, answered from memory.",
+    "held_back": "Of those, near a stored question but not served: within the limit it cannot be.",
+    "audits": "Of those, good hits that went to the provider all the same, to be compared.",
+    "audit_cost_dollars": "What the calls for them cost.",
+    "audited": "Hits whose answer got a verdict.",
+    "wrong": "Of those, wrong: divided by the audited the measured share of errors.",
+    "error_upper": "The upper end of the 95 % interval of that share; of several workers the largest.",
+    "alarms": "How often what was learnt had to prove itself anew.",
+    "closed": "1 while nothing but respellings is served; of several workers the sum.",
+}
+
+
 class Metrics:
     """Prometheus families of one gateway. Labels come from closed sets; model names are bounded by the registry."""
 
-    __slots__ = ("_answered", "_cost", "_counted", "_entries", "_errors", "_evictions", "_in_flight",
-                 "_registry", "_requests", "_seconds", "_store_bytes", "_tokens", "_unpriced", "loop_lag")  # fmt: skip
+    __slots__ = (
+        "_answered",
+        "_cost",
+        "_counted",
+        "_entries",
+        "_errors",
+        "_evictions",
+        "_in_flight",
+        "_registry",
+        "_requests",
+        "_seconds",
+        "_semantic",
+        "_store_bytes",
+        "_tokens",
+        "_unpriced",
+        "loop_lag",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         registry = self._registry = Registry()
@@ -76,6 +108,7 @@ class Metrics:
             "sparecall_cache_evictions", "Answers that left memory, by reason.", ("reason",)
         )
         self._in_flight = registry.gauge("sparecall_calls_in_flight", "Calls that newcomers can join.")
+        self._semantic = {name: registry.gauge(f"sparecall_semantic_{name}", text) for name, text in _SEMANTIC.items()}
         self.loop_lag = registry.histogram(
             "sparecall_loop_lag_seconds", "How late a timer was that looks ten times a second.", buckets=LAG
         ).labels()
@@ -135,4 +168,36 @@ class Metrics:
                 self._evictions.labels(reason).set(count)
         if coalesce is not None:
             self._in_flight.labels().set(len(coalesce))
+        semantic = pipeline.stage(Semantic)
+        if semantic is not None:
+            for name, value in _semantic(semantic.cache.report()).items():
+                self._semantic[name].labels().set(value)
         return self._registry.render()
+
+
+def _semantic(report: Report) -> dict[str, float]:
+    decisions = report.decisions.values()
+    audited, wrong = (sum(getattr(each, name) for each in decisions) for name in ("audits", "wrong"))
+    return {
+        "entries": report.entries,
+        "lookups": report.lookups,
+        "served": report.hits,
+        "held_back": report.misses.get("held_back", 0),
+        "audits": report.audits,
+        "audit_cost_dollars": report.audit_cost,
+        "audited": audited,
+        "wrong": wrong,
+        "error_upper": _upper(wrong, audited),
+        "alarms": sum(each.alarms for each in decisions),
+        "closed": 0.0 if any(each.open for each in decisions) else 1.0,
+    }
+
+
+def _upper(wrong: int, audited: int, z: float = 1.96) -> float:
+    """The upper end of the 95 % interval of a share (Wilson 1927)."""
+    if not audited:
+        return 1.0
+    share, squared = wrong / audited, z * z
+    middle = share + squared / (2 * audited)
+    spread = z * math.sqrt(share * (1 - share) / audited + squared / (4 * audited * audited))
+    return (middle + spread) / (1 + squared / audited)

@@ -1,4 +1,4 @@
-"""The cache of a gateway in a file: checked and loaded at the start, saved on a timer and at the end.
+"""The caches of a gateway in files: checked and loaded at the start, saved on a timer and at the end.
 
 What it cannot do, it says in the log.
 """
@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparecall.cache import BytesCache
-from sparecall.errors import ConfigError, SnapshotError
+from sparecall.errors import ConfigError, SnapshotError, SparecallError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from sparecall.pipeline import Semantic
+    from sparecall.semantic import Report, SemanticCache
 
 log = logging.getLogger("sparecall.gateway")
 # What a save of a process that was killed has left beside the file goes once it is older than any save takes.
@@ -65,23 +68,8 @@ class Snapshot:
     ) -> AsyncIterator[None]:
         """Loads the cache, saves it every so many seconds where it has changed (0: never), and saves it at the end."""
         self.load(cache)
-        timer = asyncio.create_task(self._save_on_time(cache, every, sleep)) if every else None
-        try:
+        async with _saved(lambda: self.save(cache), lambda: cache.stats().sets, every=every, sleep=sleep):
             yield
-        finally:
-            if timer is not None:
-                timer.cancel()
-            # In a thread of its own: the loop may be one that others use too.
-            await asyncio.to_thread(self.save, cache)
-
-    async def _save_on_time(self, cache: BytesCache, every: float, sleep: Callable[[float], Awaitable[None]]) -> None:
-        saved = cache.stats().sets
-        while True:
-            await sleep(every)
-            sets = cache.stats().sets
-            if sets != saved:
-                await asyncio.to_thread(self.save, cache)
-                saved = sets
 
     def save(self, cache: BytesCache) -> None:
         """Writes the file in one step: what was there before stays until the new one is whole. From any thread, one after the other."""
@@ -99,3 +87,83 @@ class Snapshot:
                 ours = left.name.startswith(f".{path.name}.") and left.suffix == ".tmp"
                 if ours and time.time() - left.stat().st_mtime > _LEFT_AFTER:
                     left.unlink()
+
+
+class SemanticSnapshot:
+    """The same for a semantic cache, whose files are in the folder ``PATH.semantic`` beside the other's."""
+
+    __slots__ = ("_folder", "_saving")
+
+    def __init__(self, path: str) -> None:
+        self._folder = Path(f"{path}.semantic")
+        self._saving = threading.Lock()
+        if self._folder.exists() and not self._folder.is_dir():
+            raise ConfigError(f"cache.snapshot is {path}, but {self._folder}, where [semantic] is kept, is no folder")
+
+    def load(self, cache: SemanticCache) -> None:
+        """Fills the cache, or leaves it empty where the files are missing or damaged."""
+        try:
+            count = cache.load(self._folder)
+        except FileNotFoundError:
+            log.info("no snapshot in %s yet: starting with an empty semantic cache", self._folder)
+        except (SparecallError, OSError) as error:
+            log.warning("starting with an empty semantic cache: %s", error)
+        else:
+            log.info("%d answers by meaning loaded from %s", count, self._folder)
+
+    @contextlib.asynccontextmanager
+    async def kept(
+        self, stage: Semantic, *, every: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> AsyncIterator[None]:
+        """As `Snapshot.kept`; what answers have still to teach is waited for at the end."""
+        self.load(stage.cache)
+        async with _saved(
+            lambda: self.save(stage.cache), lambda: _learnt(stage.cache.report()), every=every, sleep=sleep
+        ):
+            try:
+                yield
+            finally:
+                await stage.settled()
+
+    def save(self, cache: SemanticCache) -> None:
+        """Writes the files; those that were there before stay until the new ones are whole. From any thread, one after the other."""
+        with self._saving:
+            try:
+                self._folder.mkdir(mode=0o700, exist_ok=True)  # answers in the clear: its owner's alone
+                cache.save(self._folder)
+            except OSError as error:
+                log.error("the semantic cache cannot be saved: %s", error)  # noqa: TRY400 - the message says all
+
+
+def _learnt(report: Report) -> tuple[int, int]:
+    return report.lookups, sum(decision.verdicts for decision in report.decisions.values())
+
+
+@contextlib.asynccontextmanager
+async def _saved(
+    save: Callable[[], None],
+    state: Callable[[], object],
+    *,
+    every: float,
+    sleep: Callable[[float], Awaitable[None]],
+) -> AsyncIterator[None]:
+    """Calls `save` every so many seconds where `state` has changed (0: never), and at the end: in a thread, the loop may be one that others use too."""
+    timer = asyncio.create_task(_save_on_time(save, state, every, sleep)) if every else None
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+        await asyncio.to_thread(save)
+
+
+async def _save_on_time(
+    save: Callable[[], None], state: Callable[[], object], every: float, sleep: Callable[[float], Awaitable[None]]
+) -> None:
+    saved = state()
+    while True:
+        await sleep(every)
+        now = state()
+        if now != saved:
+            await asyncio.to_thread(save)
+            saved = now

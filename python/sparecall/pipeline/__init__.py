@@ -20,9 +20,10 @@ from sparecall.pipeline.coalesce import Coalesce
 from sparecall.pipeline.digest import Digest
 from sparecall.pipeline.embeddings import Embeddings
 from sparecall.pipeline.exact import Exact
-from sparecall.pipeline.reply import Hit, Reply
+from sparecall.pipeline.reply import Hit, Judged, Reply
 from sparecall.pipeline.request import CacheControl, Request, WireName
 from sparecall.pipeline.scope import Scope
+from sparecall.pipeline.semantic import Semantic, of_config
 from sparecall.pipeline.stage import Next, Stage
 from sparecall.pipeline.upstream import Upstream
 from sparecall.prices import Prices
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
     from sparecall.config import Config
 
-__all__ = ["Answer", "CacheControl", "Coalesce", "Digest", "Embeddings", "Event", "Exact", "Hit", "Next", "Pipeline", "Reply", "Request",
-           "Scope", "Stage", "Upstream", "open", "stages"]  # fmt: skip
+__all__ = ["Answer", "CacheControl", "Coalesce", "Digest", "Embeddings", "Event", "Exact", "Hit", "Judged", "Next", "Pipeline", "Reply", "Request",
+           "Scope", "Semantic", "Stage", "Upstream", "open", "stages"]  # fmt: skip
 
 _clock = time.perf_counter_ns
 
@@ -168,6 +169,17 @@ def stages(config: Config, *, prices: Prices | None = None) -> list[Stage]:
             compress_above=config.cache.compress_above,
         )
         chain += [Exact(memory, max_reply_bytes=limit, prices=prices), Coalesce()]
+        if config.semantic.enabled:
+            chain += [
+                of_config(
+                    config.semantic,
+                    together=config.scope is not None,
+                    version=config.version,
+                    settings=settings,
+                    max_reply_bytes=limit,
+                    prices=prices,
+                )
+            ]
         chain += [Embeddings(memory, version=config.version, settings=settings, prices=prices)]
     return [*chain, *providers]
 

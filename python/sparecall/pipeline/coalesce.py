@@ -77,7 +77,10 @@ class Coalesce:
 
     async def _share(self, request: Request, next: Next, key: bytes, reply: Reply, *, led: bool) -> Reply:  # noqa: A002
         """One caller's own reply: a place in the live stream, or its whole answer, or the reply as it is."""
-        hit = reply.hit if led else "coalesced"
+        hit = reply.hit if led or reply.hit == "semantic" else "coalesced"
+        oldest = request.cache_control.max_age
+        if reply.hit == "semantic" and oldest is not None and reply.age > oldest:
+            return await next(request)  # good enough for the one whose call it was
         if reply.stream is None:
             return msgspec.structs.replace(reply, hit=hit)
         assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked

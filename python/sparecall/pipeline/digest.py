@@ -21,6 +21,19 @@ INLINE_BYTES = 256 * 1024
 _DIALECT = ("anthropic-version", "anthropic-beta")
 
 
+def suffix_of(settings: tuple[str, ...]) -> str:
+    """What stands behind every scope in keys, for all that shapes answers beside the request."""
+    # "|" stands in no scope, so a scope and its settings cannot be mistaken for another scope.
+    return "|" + scope_of_key(msgspec.json.encode(settings).decode())
+
+
+def dialect_of(request: Request) -> str:
+    """What the request's headers add to that."""
+    if request.wire != "messages":
+        return ""
+    return "|" + scope_of_key(msgspec.json.encode([request.headers.get(name) for name in _DIALECT]).decode())
+
+
 class Digest:
     """Gives each request its `Inspection`. Raises `InvalidDocument` for a body that is not JSON or is ambiguous.
 
@@ -32,17 +45,14 @@ class Digest:
     def __init__(
         self, *, version: int = 0, max_temperature: float = 1.0, max_n: int = 1, settings: tuple[str, ...] = ()
     ) -> None:
-        # "|" stands in no scope, so a scope and its settings cannot be mistaken for another scope.
-        self._suffix = "|" + scope_of_key(msgspec.json.encode(settings).decode())
+        self._suffix = suffix_of(settings)
         self._inspect = functools.partial(inspect, version=version, max_temperature=max_temperature, max_n=max_n)
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on with its inspection, and the reply back; what is not cacheable says why in `bypass`."""
         if request.wire == "embeddings":
             return await next(request)
-        scope = (request.scope or "") + self._suffix
-        if request.wire == "messages":
-            scope += "|" + scope_of_key(msgspec.json.encode([request.headers.get(name) for name in _DIALECT]).decode())
+        scope = (request.scope or "") + self._suffix + dialect_of(request)
         if len(request.body) <= INLINE_BYTES:
             inspection = self._inspect(request.body, scope=scope, wire=request.wire)
         else:

@@ -22,6 +22,23 @@ if TYPE_CHECKING:
 Hit = Literal["exact", "semantic", "coalesced", "stale", "miss", "bypass"]
 
 
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What the semantic cache made of a question, whether it answered it or not."""
+
+    why: str
+    """Why the answer was served, or why none was: `sparecall.semantic.Lookup.why`."""
+    id: str = ""
+    """Of a served answer: `Semantic.feedback` takes it."""
+    similarity: float | None = None
+    """Of the nearest stored question; None without one, as below."""
+    probability: float | None = None
+    """That its answer serves."""
+    max_error: float | None = None
+    """The limit on the share of wrong answers that was kept to."""
+    guards: tuple[str, ...] = ()
+    """What in the two texts speaks for different questions."""
+
+
 class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One caller's reply: either complete (`body`) or still coming (`stream`).
 
@@ -43,6 +60,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     served_by: str = ""
     inspection: Inspection | None = None
     """What the digest stage read in the request: the model, and whether it asked for a stream and for usage."""
+    semantic: Judged | None = None
+    """Only where the semantic cache was asked."""
     trace: Mapping[str, int] = {}
     """When each stage was entered: `Request.trace`."""
 

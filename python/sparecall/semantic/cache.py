@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import math
 import secrets
 import time
@@ -16,6 +17,7 @@ from sparecall._core import SemanticDecision, SemanticProfile
 from sparecall.embed import StaticEmbedder
 from sparecall.errors import InvalidArgument, InvalidDocument, SnapshotError
 from sparecall.semantic.answers import same_answer
+from sparecall.semantic.decisions import Decisions
 from sparecall.semantic.embedding import Embedding, NoVectorError, name_of
 from sparecall.semantic.entries import Entries, Entry, Found, digest_of, prefixes_of
 from sparecall.semantic.learning import Learning
@@ -60,6 +62,7 @@ class SemanticCache:
     ``rules``: what holds for categories instead; see `Rule`.
     ``judge``: told the stored value and the fresh one, returns whether the stored one is right, or that and a weight in (0, 1],
     or None; may be a coroutine function.
+    ``pool``: from a scope the name of those that learn together; None: all do, which is for scopes that trust each other.
     ``promote_after``: so many principals, 1 to 64, have to store an answer before others than these may see it.
     ``write_quota``: answers that one principal may store in ``quota_window`` seconds; None for no limit.
     ``clock``: returns seconds since the epoch, for tests.
@@ -88,6 +91,7 @@ class SemanticCache:
         timeout: float = 1.0,
         rules: Mapping[str, Rule] | None = None,
         judge: Judge = same_answer,
+        pool: Callable[[str], str] | None = None,
         promote_after: int = 1,
         write_quota: int | None = None,
         quota_window: float = 3600.0,
@@ -104,12 +108,12 @@ class SemanticCache:
         _check("promote_after", promote_after, 1 <= promote_after <= 64, "1 to 64 principals")
         _check("write_quota", write_quota, write_quota is None or write_quota >= 0, "0 or more, or None")
         _check("quota_window", quota_window, 0 < quota_window < math.inf, "more than 0 seconds")
-        self._decision = SemanticDecision(
-            max_error=max_error,
-            audit_share=audit_share,
-            seed=secrets.randbits(63) if seed is None else seed,
-            embedder=name_of(embedder),
+        drawn = secrets.randbits(63) if seed is None else seed
+        make = functools.partial(
+            SemanticDecision, max_error=max_error, audit_share=audit_share, seed=drawn, embedder=name_of(embedder)
         )
+        make()  # raises for what is outside, though the first may be needed later
+        self._decision = Decisions(make, pool)
         self._embedding = Embedding(embedder, dim=size, timeout=timeout)
         self._entries = Entries(size, max_bytes=max_bytes, ttl=ttl, clock=clock)
         self._learning = Learning(self._decision, judge)
@@ -173,7 +177,7 @@ class SemanticCache:
         best = usable[0]
         entry = best.entry
         age = max(0.0, self._clock() - entry.stored_at)
-        verdict = self._decision.judge(
+        verdict = self._decision.of(scope).judge(
             profile,
             SemanticProfile.from_bytes(entry.profile),
             max(-1.0, min(1.0, best.similarity)),
@@ -256,7 +260,7 @@ class SemanticCache:
                     if self._entries.put(entry, vector, ttl=life, cost=cost, tags=marks):
                         number = entry.id
                         if is_new:
-                            self._decision.stored(profile)
+                            self._decision.of(scope).stored(profile)
         if number is None:
             self._counts["refused"] += 1
         return number
@@ -287,7 +291,8 @@ class SemanticCache:
         if entry is None or lookup.verdict is None:
             return None
         stored = _decode(entry.value)
-        return await self._learning.compare(lookup.verdict, stored if read is None else read(stored), fresh_value)
+        values = (stored if read is None else read(stored), fresh_value)
+        return await self._learning.compare(lookup.verdict, *values, scope=entry.scope)
 
     def feedback(self, id: int, *, correct: bool, scope: str | None = None) -> None:  # noqa: A002 - a public name of the design
         """Say whether the answer served last from that entry was right. A wrong one is evicted.
@@ -313,7 +318,7 @@ class SemanticCache:
             audit_cost=self._audit_cost,
             refused=counts["refused"],
             misses=misses,
-            decision=self._decision.report(),
+            decisions=self._decision.reports(),
         )
 
     # --- keeping house ---------------------------------------------------------------------------

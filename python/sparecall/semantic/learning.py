@@ -11,7 +11,8 @@ from sparecall.errors import InvalidArgument, UnknownName
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sparecall._core import SemanticDecision, SemanticVerdict
+    from sparecall._core import SemanticVerdict
+    from sparecall.semantic.decisions import Decisions
 
     Judgement = bool | tuple[bool, float] | None
     Judge = Callable[[Any, Any], Judgement | Awaitable[Judgement]]
@@ -30,7 +31,7 @@ class Learning:
 
     __slots__ = ("_decision", "_judge", "_served")
 
-    def __init__(self, decision: SemanticDecision, judge: Judge) -> None:
+    def __init__(self, decision: Decisions, judge: Judge) -> None:
         self._decision = decision
         self._judge = judge
         self._served: collections.OrderedDict[int, _Served] = collections.OrderedDict()
@@ -42,7 +43,7 @@ class Learning:
         if len(self._served) > _REMEMBERED:
             self._served.popitem(last=False)
 
-    async def compare(self, verdict: SemanticVerdict, stored: Any, fresh: Any) -> bool | None:
+    async def compare(self, verdict: SemanticVerdict, stored: Any, fresh: Any, *, scope: str) -> bool | None:
         """Let the judge compare, and learn what it says: whether the stored answer is right; None where it does not know."""
         judged: Any = self._judge(stored, fresh)
         if inspect.isawaitable(judged):
@@ -54,7 +55,7 @@ class Learning:
             raise InvalidArgument(
                 f"the judge returned {type(judged).__name__}; a judge returns a bool, a bool and a weight, or None"
             )
-        self._decision.learn(verdict, correct=correct, weight=weight)
+        self._decision.of(scope).learn(verdict, correct=correct, weight=weight)
         return correct
 
     def feedback(self, number: int, *, correct: bool, held: bool, scope: str | None) -> None:
@@ -69,7 +70,7 @@ class Learning:
             )
         if before is not None:
             del self._served[number]
-            self._decision.learn(before.verdict, correct=correct)
+            self._decision.of(before.scope).learn(before.verdict, correct=correct)
 
     def forget(self) -> None:
         """Forget what was served: the entries are others now."""

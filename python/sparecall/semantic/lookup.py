@@ -79,4 +79,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Answers not stored: over a principal's quota, of a category that is off, or without room."""
     misses: dict[str, int]
     """By the words of `Lookup.why`; what the decision held back counts under ``held_back``."""
-    decision: SemanticReport
+    decisions: dict[str, SemanticReport]
+    """What is known of the errors, by pool; under an empty name where all scopes are one."""
+
+    @property
+    def decision(self) -> SemanticReport:
+        """What is known of the errors where all scopes are one pool. Raises ``KeyError`` where they are not."""
+        return self.decisions[""]
