@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from pathlib import Path  # noqa: TC003
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ class Stream(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Questions, their MiniLM vectors, labelled pairs, and each question's nearest others."""
+    """Questions, their MiniLM vectors, labelled pairs, and the nearest others of each second question of a pair."""
 
     texts: list[str]
     pairs: Array
@@ -36,18 +37,19 @@ class Pairs(NamedTuple):
     similar: Array
 
 
-def nearest(vectors: Array) -> tuple[Array, Array]:
-    """Rows and cosines of each vector's `NEAR` nearest others, best first."""
+def nearest(vectors: Array, asked: Array) -> tuple[Array, Array]:
+    """Rows and cosines of the `NEAR` nearest others of the vectors in rows ``asked``, best first; other rows stay empty."""
     rows = np.zeros((len(vectors), NEAR), np.int32)
     cosines = np.zeros((len(vectors), NEAR), np.float32)
-    for start in range(0, len(vectors), 512):
-        block = vectors[start : start + 512] @ vectors.T
-        block[np.arange(len(block)), start + np.arange(len(block))] = -2
-        found = np.argpartition(-block, NEAR, axis=1)[:, :NEAR]
+    for start in range(0, len(asked), 512):
+        mine = asked[start : start + 512]
+        block = vectors[mine] @ vectors.T
+        block[np.arange(len(block)), mine] = -2
+        found = np.argpartition(block, -NEAR, axis=1)[:, -NEAR:]
         values = np.take_along_axis(block, found, 1)
         order = np.argsort(-values, axis=1)
-        rows[start : start + 512] = np.take_along_axis(found, order, 1)
-        cosines[start : start + 512] = np.take_along_axis(values, order, 1)
+        rows[mine] = np.take_along_axis(found, order, 1)
+        cosines[mine] = np.take_along_axis(values, order, 1)
     return rows, cosines
 
 
@@ -61,7 +63,7 @@ def qqp(data: Path) -> Pairs:
     vectors = np.load(data / "qqp" / "minilm_f16.npy").astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     pairs = np.array([(row[pair["text_a"]], row[pair["text_b"]]) for pair in found])
-    return Pairs(texts, pairs, np.array([pair["label"] for pair in found]), vectors, *nearest(vectors))
+    return Pairs(texts, pairs, np.array([pair["label"] for pair in found]), vectors, *nearest(vectors, np.unique(pairs[:, 1])))
 
 
 def of_pairs(data: Pairs, draw: np.random.Generator, count: int) -> Stream:
@@ -85,9 +87,10 @@ def clean(data: Path) -> tuple[list[str], Array]:
     texts += [bank[at][0] for at in chosen]
     classes += [bank[at][1] for at in chosen]
     # A text that stands in two rows joins them: whoever asks the same words wants the same answer.
+    plain = [" ".join(re.findall(r"\w+", text.lower())) for text in texts]
     joined: dict[str, str] = {}
-    for text, name in zip(texts, classes, strict=True):
-        joined.setdefault(" ".join(text.lower().split()).rstrip("?.!"), name)
+    for text, name in zip(plain, classes, strict=True):
+        joined.setdefault(text, name)
     parent = {name: name for name in classes}
 
     def top(name: str) -> str:
@@ -95,8 +98,8 @@ def clean(data: Path) -> tuple[list[str], Array]:
             name = parent[name]
         return name
 
-    for text, name in zip(texts, classes, strict=True):
-        parent[top(name)] = top(joined[" ".join(text.lower().split()).rstrip("?.!")])
+    for text, name in zip(plain, classes, strict=True):
+        parent[top(name)] = top(joined[text])
     return texts, np.unique([top(name) for name in classes], return_inverse=True)[1]
 
 

@@ -24,6 +24,8 @@ const WORTH_COMPARING: f64 = -2.0;
 const CATEGORIES: usize = 1024;
 /// Log-odds that an answer serves the same words again.
 const RESPELT: f64 = 6.0;
+/// What those are worth, in verdicts: enough for a limit of 0.05 before any verdict, not for 0.02.
+const RESPELT_TRUST: f64 = 150.0;
 /// Hits remembered by a tally, about.
 const TALLY: f64 = 20_000.0;
 
@@ -169,7 +171,7 @@ impl Decision {
             random: seed ^ 0x9e37_79b9_7f4a_7c15,
             counts: Counts::default(),
             online: Online::new(),
-            curves: [Curve::new(1000.0, 1.0), Curve::new(2.0, 1.5), Curve::new(2.0, 3.0)],
+            curves: [Curve::new(RESPELT_TRUST, 1.0), Curve::new(2.0, 1.5), Curve::new(2.0, 3.0)],
             tallies: HashMap::new(),
             alarm: 0.0,
             surprise: [0.0; 2],
