@@ -76,10 +76,22 @@ def of_pairs(data: Pairs, draw: np.random.Generator, count: int) -> Stream:
     return Stream(asked, stored, cosine, second, (similar > (cosine - 0.05)[:, None]).sum(1), data.labels[order])
 
 
+def mock_pairs(data: Path) -> list[tuple[str, str]]:
+    """Statements and their paraphrases. Even rows are among what the shipped prior was fitted on, odd ones are not."""
+    rows = json.loads((data / "gptcache" / "mock_pairs.json").read_text("utf-8"))
+    return [(row["origin"], row["similar"]) for row in rows]
+
+
+def contradictions(data: Path) -> list[tuple[str, str]]:
+    """Statements and what contradicts them; evaluation only."""
+    with (data / "cannot" / "wikifactcheck_english_0.tsv").open(encoding="utf-8") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file]
+    return [(row[0], row[1]) for row in rows[1:]]
+
+
 def clean(data: Path) -> tuple[list[str], Array]:
     """Odd rows of the mock pairs (the prior never saw them) and 4,000 bank questions; equal classes have the same answer."""
-    rows = json.loads((data / "gptcache" / "mock_pairs.json").read_text("utf-8"))[1::2]
-    texts = [text for row in rows for text in (row["origin"], row["similar"])]
+    texts = [text for both in mock_pairs(data)[1::2] for text in both]
     classes = [f"mock {at // 2}" for at in range(len(texts))]
     with (data / "banking77" / "train.csv").open(encoding="utf-8", newline="") as file:
         bank = [(row["text"].strip(), row["category"]) for row in csv.DictReader(file)]

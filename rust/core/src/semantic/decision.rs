@@ -18,6 +18,9 @@ const MAGIC: u32 = 0x5344_4543; // "SDEC"
 const VERSION: u16 = 1;
 /// Standard errors of an upper limit: 97.5 % to one side.
 const Z: f64 = 1.96;
+/// Share of the limit that verdicts have to show for what is no respelling. The rest covers what they cannot: that the lowest
+/// of many thresholds is taken, again and again, and verdicts that are wrong themselves.
+const SHOWN: f64 = 0.9;
 /// Candidates below these log-odds are not worth a comparison of answers.
 const WORTH_COMPARING: f64 = -2.0;
 /// Categories with a tally of their own; further ones share that of none.
@@ -155,6 +158,14 @@ fn needed(kind: Kind, limit: f64) -> f64 {
     if kind == Kind::Respelt { 0.0 } else { Z * Z * (1.0 - limit) / limit }
 }
 
+/// The share of the limit within which a kind's upper limit must lie.
+const fn shown(kind: Kind) -> f64 {
+    match kind {
+        Kind::Respelt => 1.0,
+        Kind::Plain | Kind::Guarded => SHOWN,
+    }
+}
+
 impl Decision {
     /// `max_error` in (0, 1], `audit_share` in [0, 1]; `embedder` is `minilm`, `static` or `other`.
     pub fn new(max_error: f64, audit_share: f64, seed: u64, embedder: &str) -> Result<Self> {
@@ -265,10 +276,10 @@ impl Decision {
         };
         let tally = self.tallies.entry(category).or_default();
         let allowance = tally.allowance(limit);
-        let (open, here) = curve.open(log_odds, allowance, Z, needed(kind, limit));
+        let (open, here) = curve.open(log_odds, allowance * shown(kind), Z, needed(kind, limit));
         let local = curve.local(log_odds);
         let cap = match kind {
-            Kind::Plain => allowance * (1.0 + 2.0 * here.evidence / (here.evidence + 100.0)),
+            Kind::Plain => allowance * (1.0 + here.evidence / (here.evidence + 100.0)),
             Kind::Respelt | Kind::Guarded => allowance,
         };
         let reached = open.is_some_and(|(threshold, _)| log_odds >= threshold - 1e-9);
@@ -345,7 +356,7 @@ impl Decision {
     pub fn report(&self) -> Report {
         let tally = self.tallies.get(&0).copied().unwrap_or_default();
         let allowance = tally.allowance(self.limit);
-        let (open, _) = self.curves[Kind::Plain as usize].open(0.0, allowance, Z, needed(Kind::Plain, self.limit));
+        let (open, _) = self.curves[Kind::Plain as usize].open(0.0, allowance * SHOWN, Z, needed(Kind::Plain, self.limit));
         let (audits, wrong) = (self.audits as f64, self.wrong as f64);
         Report {
             judged: self.judged,
