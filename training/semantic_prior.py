@@ -250,7 +250,14 @@ def static_cosines(pairs: list[sources.Pair]) -> Array:
 
 
 def report(
-    families: Array, labels: Array, inputs: Array, names: list[str], net: Any, stems: Any, output: Path, knots: dict[str, Any]
+    families: Array,
+    labels: Array,
+    inputs: Array,
+    names: list[str],
+    net: Any,
+    stems: Any,
+    output: Path,
+    knots: dict[str, Any],
 ) -> None:
     """Prints how each group of families looks to a model that was not fitted on it; fits on all; writes the file."""
     weights = weights_of(families, labels)

@@ -63,7 +63,9 @@ def qqp(data: Path) -> Pairs:
     vectors = np.load(data / "qqp" / "minilm_f16.npy").astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     pairs = np.array([(row[pair["text_a"]], row[pair["text_b"]]) for pair in found])
-    return Pairs(texts, pairs, np.array([pair["label"] for pair in found]), vectors, *nearest(vectors, np.unique(pairs[:, 1])))
+    return Pairs(
+        texts, pairs, np.array([pair["label"] for pair in found]), vectors, *nearest(vectors, np.unique(pairs[:, 1]))
+    )
 
 
 def of_pairs(data: Pairs, draw: np.random.Generator, count: int) -> Stream:

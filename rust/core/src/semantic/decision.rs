@@ -152,10 +152,11 @@ fn within(name: &'static str, value: f64, low: bool) -> Result<f64> {
     }
 }
 
-/// Verdicts before a kind opens: as many as would show the limit to hold were all of them right. The model's own word opens
-/// nothing but respellings.
+/// Verdicts before a kind opens: as many as would show the limit to hold were all of them right. The model's own word counts
+/// among them for respellings alone.
 fn needed(kind: Kind, limit: f64) -> f64 {
-    if kind == Kind::Respelt { 0.0 } else { Z * Z * (1.0 - limit) / limit }
+    let clean = Z * Z * (1.0 - limit) / limit;
+    if kind == Kind::Respelt { clean - RESPELT_TRUST } else { clean }
 }
 
 /// The share of the limit within which a kind's upper limit must lie.
@@ -356,7 +357,8 @@ impl Decision {
     pub fn report(&self) -> Report {
         let tally = self.tallies.get(&0).copied().unwrap_or_default();
         let allowance = tally.allowance(self.limit);
-        let (open, _) = self.curves[Kind::Plain as usize].open(0.0, allowance * SHOWN, Z, needed(Kind::Plain, self.limit));
+        let (open, _) =
+            self.curves[Kind::Plain as usize].open(0.0, allowance * SHOWN, Z, needed(Kind::Plain, self.limit));
         let (audits, wrong) = (self.audits as f64, self.wrong as f64);
         Report {
             judged: self.judged,

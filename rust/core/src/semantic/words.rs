@@ -12,9 +12,8 @@ pub(super) const MAX_WORDS: usize = 192;
 /// A chunk without white space is cut there; the rest of it is only in the digest.
 const MAX_CHUNK: usize = 256;
 /// What is no punctuation of prose and so is content where it stands alone.
-const SYMBOLS: [char; 21] = [
-    '+', '*', '/', '=', '<', '>', '&', '|', '^', '~', '%', '#', '@', '$', '\\', '(', ')', '[', ']', '{', '}',
-];
+const SYMBOLS: [char; 21] =
+    ['+', '*', '/', '=', '<', '>', '&', '|', '^', '~', '%', '#', '@', '$', '\\', '(', ')', '[', ']', '{', '}'];
 /// What is content between two words also without spaces around it.
 const OPERATORS: [char; 8] = ['+', '*', '=', '<', '>', '^', '~', '%'];
 
