@@ -111,8 +111,8 @@ def bound(name: str, streams: list[Stream], profiles: list[Any], limits: tuple[f
         rival = [(per_entry(stream, limit, seed), stream.right) for seed, stream in enumerate(streams[:RIVAL_RUNS])]
         theirs = np.array([error(one, right) for one, right in rival])
         others = np.array([one.sum() for one, _ in rival])
-        print(f"{limit} | {(wrongs <= limit).sum()}/{len(rows)} | {wrongs.mean():.4f} | {wrongs.max():.4f} | {hits.mean():.0f} | {fixed.mean():.0f} | "
-              f"{(hits >= 0.5 * fixed).sum()}/{len(rows)} | {(theirs <= limit).sum()}/{len(rival)} | {theirs.mean():.4f} | {others.mean():.0f}", flush=True)  # fmt: skip
+        print(f"{limit} | {(wrongs <= limit + 1e-9).sum()}/{len(rows)} | {wrongs.mean():.4f} | {wrongs.max():.4f} | {hits.mean():.0f} | {fixed.mean():.0f} | "
+              f"{(hits >= 0.5 * fixed).sum()}/{len(rows)} | {(theirs <= limit + 1e-9).sum()}/{len(rival)} | {theirs.mean():.4f} | {others.mean():.0f}", flush=True)  # fmt: skip
 
 
 def against(right: Array, score: Array, cosine: Array, precision: float, draw: np.random.Generator) -> str:
