@@ -39,6 +39,18 @@ def test_a_respelling_is_served_before_any_verdict(one: str, other: str) -> None
     assert verdict.why == "respelling"
 
 
+def test_respellings_lose_trust_by_verdicts_and_earn_it() -> None:
+    one, other = Profile("What's the capital of France?"), Profile("what is the capital of france")
+    strict = Decision(max_error=0.02, audit_share=0.0)
+    assert not strict.judge(one, other, 0.97).serve
+    for _ in range(120):
+        strict.learn(strict.judge(one, other, 0.97), correct=True)
+    assert strict.judge(one, other, 0.97).serve
+    for _ in range(8):
+        strict.learn(strict.judge(one, other, 0.97), correct=False)
+    assert not strict.judge(one, other, 0.97).serve
+
+
 @pytest.mark.parametrize(("one", "other", "why"), DIFFERENT)
 def test_what_differs_is_named_and_not_served(one: str, other: str, why: str) -> None:
     decision = Decision(max_error=0.05, audit_share=0.0, embedder="minilm")

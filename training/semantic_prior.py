@@ -43,6 +43,8 @@ USED = (
     "order", "swapped",
 )  # fmt: skip
 COMMON_SLOTS = 1 << 13
+# A cosine that stands for itself.
+STRAIGHT = [(-1.0, -1.0), (1.0001, 1.0)]
 
 
 class Fitted(NamedTuple):
@@ -234,10 +236,29 @@ def main() -> None:
         net,
         _core._semantic_stems,
         arguments.output,
+        {"minilm": STRAIGHT, "static": knots_of(static_cosines(pairs), cosines), "other": STRAIGHT},
     )
 
 
-def report(families: Array, labels: Array, inputs: Array, names: list[str], net: Any, stems: Any, output: Path) -> None:
+def static_cosines(pairs: list[sources.Pair]) -> Array:
+    """The pairs' cosines as `StaticEmbedder` sees them."""
+    from sparecall.embed import StaticEmbedder
+
+    embedder = StaticEmbedder()
+    one, other = (embedder.embed([pair[side] for pair in pairs]) for side in (1, 2))
+    return (np.asarray(one) * np.asarray(other)).sum(1)
+
+
+def report(
+    families: Array,
+    labels: Array,
+    inputs: Array,
+    names: list[str],
+    net: Any,
+    stems: Any,
+    output: Path,
+    knots: dict[str, Any],
+) -> None:
     """Prints how each group of families looks to a model that was not fitted on it; fits on all; writes the file."""
     weights = weights_of(families, labels)
     groups = [
@@ -259,7 +280,6 @@ def report(families: Array, labels: Array, inputs: Array, names: list[str], net:
         unseen.append(max(0.0, -offset))
     discount = float(np.mean(unseen))
     booster = fit(inputs, labels, weights, names)
-    knots = {name: [(-1.0, -1.0), (1.0001, 1.0)] for name in ("minilm", "static", "other")}
     write(output, booster, inputs, knots, common_stems(net, stems), discount)
     print(f"{len(labels)} pairs, discount {discount:.2f}, {output.stat().st_size} bytes")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from pathlib import Path  # noqa: TC003
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ class Stream(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Questions, their MiniLM vectors, labelled pairs, and each question's nearest others."""
+    """Questions, their MiniLM vectors, labelled pairs, and the nearest others of each second question of a pair."""
 
     texts: list[str]
     pairs: Array
@@ -36,18 +37,19 @@ class Pairs(NamedTuple):
     similar: Array
 
 
-def nearest(vectors: Array) -> tuple[Array, Array]:
-    """Rows and cosines of each vector's `NEAR` nearest others, best first."""
+def nearest(vectors: Array, asked: Array) -> tuple[Array, Array]:
+    """Rows and cosines of the `NEAR` nearest others of the vectors in rows ``asked``, best first; other rows stay empty."""
     rows = np.zeros((len(vectors), NEAR), np.int32)
     cosines = np.zeros((len(vectors), NEAR), np.float32)
-    for start in range(0, len(vectors), 512):
-        block = vectors[start : start + 512] @ vectors.T
-        block[np.arange(len(block)), start + np.arange(len(block))] = -2
-        found = np.argpartition(-block, NEAR, axis=1)[:, :NEAR]
+    for start in range(0, len(asked), 512):
+        mine = asked[start : start + 512]
+        block = vectors[mine] @ vectors.T
+        block[np.arange(len(block)), mine] = -2
+        found = np.argpartition(block, -NEAR, axis=1)[:, -NEAR:]
         values = np.take_along_axis(block, found, 1)
         order = np.argsort(-values, axis=1)
-        rows[start : start + 512] = np.take_along_axis(found, order, 1)
-        cosines[start : start + 512] = np.take_along_axis(values, order, 1)
+        rows[mine] = np.take_along_axis(found, order, 1)
+        cosines[mine] = np.take_along_axis(values, order, 1)
     return rows, cosines
 
 
@@ -61,7 +63,9 @@ def qqp(data: Path) -> Pairs:
     vectors = np.load(data / "qqp" / "minilm_f16.npy").astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     pairs = np.array([(row[pair["text_a"]], row[pair["text_b"]]) for pair in found])
-    return Pairs(texts, pairs, np.array([pair["label"] for pair in found]), vectors, *nearest(vectors))
+    return Pairs(
+        texts, pairs, np.array([pair["label"] for pair in found]), vectors, *nearest(vectors, np.unique(pairs[:, 1]))
+    )
 
 
 def of_pairs(data: Pairs, draw: np.random.Generator, count: int) -> Stream:
@@ -74,10 +78,22 @@ def of_pairs(data: Pairs, draw: np.random.Generator, count: int) -> Stream:
     return Stream(asked, stored, cosine, second, (similar > (cosine - 0.05)[:, None]).sum(1), data.labels[order])
 
 
+def mock_pairs(data: Path) -> list[tuple[str, str]]:
+    """Statements and their paraphrases. Even rows are among what the shipped prior was fitted on, odd ones are not."""
+    rows = json.loads((data / "gptcache" / "mock_pairs.json").read_text("utf-8"))
+    return [(row["origin"], row["similar"]) for row in rows]
+
+
+def contradictions(data: Path) -> list[tuple[str, str]]:
+    """Statements and what contradicts them; evaluation only."""
+    with (data / "cannot" / "wikifactcheck_english_0.tsv").open(encoding="utf-8") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file]
+    return [(row[0], row[1]) for row in rows[1:]]
+
+
 def clean(data: Path) -> tuple[list[str], Array]:
     """Odd rows of the mock pairs (the prior never saw them) and 4,000 bank questions; equal classes have the same answer."""
-    rows = json.loads((data / "gptcache" / "mock_pairs.json").read_text("utf-8"))[1::2]
-    texts = [text for row in rows for text in (row["origin"], row["similar"])]
+    texts = [text for both in mock_pairs(data)[1::2] for text in both]
     classes = [f"mock {at // 2}" for at in range(len(texts))]
     with (data / "banking77" / "train.csv").open(encoding="utf-8", newline="") as file:
         bank = [(row["text"].strip(), row["category"]) for row in csv.DictReader(file)]
@@ -85,9 +101,10 @@ def clean(data: Path) -> tuple[list[str], Array]:
     texts += [bank[at][0] for at in chosen]
     classes += [bank[at][1] for at in chosen]
     # A text that stands in two rows joins them: whoever asks the same words wants the same answer.
+    plain = [" ".join(re.findall(r"\w+", text.lower())) for text in texts]
     joined: dict[str, str] = {}
-    for text, name in zip(texts, classes, strict=True):
-        joined.setdefault(" ".join(text.lower().split()).rstrip("?.!"), name)
+    for text, name in zip(plain, classes, strict=True):
+        joined.setdefault(text, name)
     parent = {name: name for name in classes}
 
     def top(name: str) -> str:
@@ -95,8 +112,8 @@ def clean(data: Path) -> tuple[list[str], Array]:
             name = parent[name]
         return name
 
-    for text, name in zip(texts, classes, strict=True):
-        parent[top(name)] = top(joined[" ".join(text.lower().split()).rstrip("?.!")])
+    for text, name in zip(plain, classes, strict=True):
+        parent[top(name)] = top(joined[text])
     return texts, np.unique([top(name) for name in classes], return_inverse=True)[1]
 
 

@@ -50,6 +50,22 @@ fn a_respelling_is_the_same() {
 }
 
 #[test]
+fn a_symbol_that_stands_for_something_is_no_punctuation() {
+    for (a, b) in [
+        ("the difference between # and ## in python", "the difference between () and (,) in Python"),
+        ("what does this symbol mean @?", "What does this symbol mean?"),
+        ("if a>b", "if a<b"),
+        ("a + b", "a b"),
+    ] {
+        assert!(!Profile::of(a).same(&Profile::of(b)), "{a:?} {b:?}");
+    }
+    assert!(
+        Profile::of("if a > b").same(&Profile::of("if a>b?"))
+            && Profile::of("(well) so").same(&Profile::of("Well - so ..."))
+    );
+}
+
+#[test]
 fn what_differs_is_named() {
     assert!(guards("lose 5 kg", "lose 10 kg").numbers);
     assert!(guards("lose 5 kg", "lose 5 lb").units);
@@ -73,6 +89,8 @@ fn what_differs_is_named() {
             || feature("content_jaccard", "怎么打开窗口", "怎么关闭窗口") < 1.0
     );
     assert!(!guards("How do I learn Rust?", "how can i learn rust").any());
+    assert!(guards("It is found in the south of Vietnam.", "It is unavailable in the south of Vietnam").edited);
+    assert!(!guards("how do I reset my router", "what are the steps to reset a router").edited);
 }
 
 #[test]

@@ -72,6 +72,8 @@ pub struct Guards {
     /// The two opposites, as listed.
     pub opposites: Option<(&'static str, &'static str)>,
     pub swapped: bool,
+    /// Word for word the same at both ends, with other content between.
+    pub edited: bool,
     pub question: bool,
     pub names: bool,
 }
@@ -317,6 +319,8 @@ pub fn compare(query: &Profile, candidate: &Profile, rarity: &impl Rarity) -> ([
     guards.question = question >= 0.9;
     guards.names = names >= 0.5;
     let short = len_a.min(len_b).max(1.0);
+    // Who words all else the same means what differs: people who ask the same again seldom do.
+    guards.edited = missing_a + missing_b > 0.0 && prefix + suffix >= 0.5 * short;
     let features = [
         f32::from(u8::from(equal)),
         ratio(len_a.min(len_b), len_a.max(len_b)),
@@ -400,6 +404,7 @@ impl Guards {
             || self.quoted
             || self.negation
             || self.swapped
+            || self.edited
             || self.opposites.is_some()
     }
 
@@ -414,6 +419,7 @@ impl Guards {
             (self.quoted, "quoted strings differ"),
             (self.negation, "negation"),
             (self.swapped, "order swapped"),
+            (self.edited, "one place changed"),
             (self.question, "question word"),
             (self.names, "names differ"),
         ]

@@ -18,12 +18,17 @@ const MAGIC: u32 = 0x5344_4543; // "SDEC"
 const VERSION: u16 = 1;
 /// Standard errors of an upper limit: 97.5 % to one side.
 const Z: f64 = 1.96;
+/// Share of the limit that verdicts have to show for what is no respelling. The rest covers what they cannot: that the lowest
+/// of many thresholds is taken, again and again, and verdicts that are wrong themselves.
+const SHOWN: f64 = 0.9;
 /// Candidates below these log-odds are not worth a comparison of answers.
 const WORTH_COMPARING: f64 = -2.0;
 /// Categories with a tally of their own; further ones share that of none.
 const CATEGORIES: usize = 1024;
 /// Log-odds that an answer serves the same words again.
 const RESPELT: f64 = 6.0;
+/// What those are worth, in verdicts: enough for a limit of 0.05 before any verdict, not for 0.02.
+const RESPELT_TRUST: f64 = 150.0;
 /// Hits remembered by a tally, about.
 const TALLY: f64 = 20_000.0;
 
@@ -147,10 +152,19 @@ fn within(name: &'static str, value: f64, low: bool) -> Result<f64> {
     }
 }
 
-/// Verdicts before a kind opens: as many as would show the limit to hold were all of them right. The model's own word opens
-/// nothing but respellings.
+/// Verdicts before a kind opens: as many as would show the limit to hold were all of them right. The model's own word counts
+/// among them for respellings alone.
 fn needed(kind: Kind, limit: f64) -> f64 {
-    if kind == Kind::Respelt { 0.0 } else { Z * Z * (1.0 - limit) / limit }
+    let clean = Z * Z * (1.0 - limit) / limit;
+    if kind == Kind::Respelt { clean - RESPELT_TRUST } else { clean }
+}
+
+/// The share of the limit within which a kind's upper limit must lie.
+const fn shown(kind: Kind) -> f64 {
+    match kind {
+        Kind::Respelt => 1.0,
+        Kind::Plain | Kind::Guarded => SHOWN,
+    }
 }
 
 impl Decision {
@@ -169,7 +183,7 @@ impl Decision {
             random: seed ^ 0x9e37_79b9_7f4a_7c15,
             counts: Counts::default(),
             online: Online::new(),
-            curves: [Curve::new(1000.0, 1.0), Curve::new(2.0, 1.5), Curve::new(2.0, 3.0)],
+            curves: [Curve::new(RESPELT_TRUST, 1.0), Curve::new(2.0, 1.5), Curve::new(2.0, 3.0)],
             tallies: HashMap::new(),
             alarm: 0.0,
             surprise: [0.0; 2],
@@ -263,10 +277,10 @@ impl Decision {
         };
         let tally = self.tallies.entry(category).or_default();
         let allowance = tally.allowance(limit);
-        let (open, here) = curve.open(log_odds, allowance, Z, needed(kind, limit));
+        let (open, here) = curve.open(log_odds, allowance * shown(kind), Z, needed(kind, limit));
         let local = curve.local(log_odds);
         let cap = match kind {
-            Kind::Plain => allowance * (1.0 + 2.0 * here.evidence / (here.evidence + 100.0)),
+            Kind::Plain => allowance * (1.0 + here.evidence / (here.evidence + 100.0)),
             Kind::Respelt | Kind::Guarded => allowance,
         };
         let reached = open.is_some_and(|(threshold, _)| log_odds >= threshold - 1e-9);
@@ -343,7 +357,8 @@ impl Decision {
     pub fn report(&self) -> Report {
         let tally = self.tallies.get(&0).copied().unwrap_or_default();
         let allowance = tally.allowance(self.limit);
-        let (open, _) = self.curves[Kind::Plain as usize].open(0.0, allowance, Z, needed(Kind::Plain, self.limit));
+        let (open, _) =
+            self.curves[Kind::Plain as usize].open(0.0, allowance * SHOWN, Z, needed(Kind::Plain, self.limit));
         let (audits, wrong) = (self.audits as f64, self.wrong as f64);
         Report {
             judged: self.judged,

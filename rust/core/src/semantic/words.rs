@@ -11,6 +11,11 @@ use super::lexicon::lexicon;
 pub(super) const MAX_WORDS: usize = 192;
 /// A chunk without white space is cut there; the rest of it is only in the digest.
 const MAX_CHUNK: usize = 256;
+/// What is no punctuation of prose and so is content where it stands alone.
+const SYMBOLS: [char; 21] =
+    ['+', '*', '/', '=', '<', '>', '&', '|', '^', '~', '%', '#', '@', '$', '\\', '(', ')', '[', ']', '{', '}'];
+/// What is content between two words also without spaces around it.
+const OPERATORS: [char; 8] = ['+', '*', '=', '<', '>', '^', '~', '%'];
 
 pub(super) const STOP: u16 = 1;
 pub(super) const NUMBER: u16 = 1 << 1;
@@ -219,6 +224,9 @@ impl Split {
                     start = Some(from); // e-mail, x-ray: one word
                 } else {
                     self.word(&bare[from..at]);
+                    if OPERATORS.contains(&c) {
+                        self.push(c.encode_utf8(&mut [0; 4]), CODE, false);
+                    }
                 }
             }
         }
@@ -227,16 +235,11 @@ impl Split {
         }
     }
 
-    /// Operators that stand alone.
+    /// Symbols that stand alone, with the punctuation among them: `+`, `##`, `(,)`.
     fn symbols(&mut self, chunk: &str) {
-        if chunk.len() <= 3
-            && chunk.chars().all(|c| "+*/=<>&|^~%".contains(c))
-            && chunk != "/"
-            && chunk != "&"
-            && chunk != "|"
-            && chunk != ">"
-        {
-            self.push(chunk, CODE, false);
+        let symbols = chunk.trim_end_matches(['.', ',', ';', ':', '!', '?']);
+        if symbols.len() <= 8 && symbols.contains(SYMBOLS) && !["/", "&", "|"].contains(&symbols) {
+            self.push(symbols, CODE, false);
         }
     }
 
