@@ -105,7 +105,7 @@ def adds_up(cache: SemanticCache) -> bool:
 
 
 async def test_a_respelling_is_served_before_anything_was_learnt() -> None:
-    cache = SemanticCache(StaticEmbedder(), seed=1, audit_share=0.0)
+    cache = SemanticCache(StaticEmbedder(), max_error=0.05, seed=1, audit_share=0.0)
     missed = await cache.lookup(QUESTION, scope="team")
     assert missed.why == "nothing_near"
     number = await cache.store(QUESTION, {"answer": ["hold the button", 10]}, scope="team", lookup=missed)
