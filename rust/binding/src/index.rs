@@ -315,17 +315,11 @@ impl VectorIndex {
         if !snapshot.is_screened() {
             return;
         }
-        let spared = options.exact && snapshot.is_spared(options.min_similarity);
         let mut index = self.lock();
         for found in found {
-            index.learn(namespace, options, found.verified_fraction());
-            if spared {
-                index.observe(namespace, found.verified_fraction());
-            }
+            index.observe(namespace, options, found.verified_fraction());
         }
-        if spared {
-            self.follow_up(&mut index, namespace);
-        }
+        self.follow_up(&mut index, namespace);
     }
 
     /// Starts the work that growth made due in a thread of its own, which knows no Python.

@@ -197,7 +197,7 @@ fn interleave(seed: u64, dim: usize, steps: usize, large: bool, originals: bool)
             }
             _ => {
                 if large {
-                    index.observe(namespace, 1.0);
+                    index.observe(namespace, &Options { k: 1, min_similarity: 0.8, exact: true, now }, 1.0);
                 }
                 let query = noise.vector(dim, &centres);
                 agree(&index, &model, &query, namespace, &mut noise, now);

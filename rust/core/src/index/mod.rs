@@ -204,21 +204,12 @@ impl Index {
         self.space(namespace).map(Space::snapshot)
     }
 
-    /// Tells what share of a namespace an exact search had to verify, so that codes may be widened where it is much.
-    pub fn observe(&mut self, namespace: &str, verified_fraction: f64) {
+    /// Tells what share of a namespace a search verified, so that others can be predicted, and codes be widened where it is much.
+    pub fn observe(&mut self, namespace: &str, options: &Options, verified_fraction: f64) {
         if let Some(&at) = self.names.get(namespace)
             && let Some(space) = &mut self.spaces[at]
         {
-            space.observe(verified_fraction);
-        }
-    }
-
-    /// Tells what share of a namespace a search with these options verified, so that others can be predicted.
-    pub fn learn(&mut self, namespace: &str, options: &Options, verified_fraction: f64) {
-        if let Some(&at) = self.names.get(namespace)
-            && let Some(space) = &mut self.spaces[at]
-        {
-            space.prices.learn(options, verified_fraction);
+            space.observe(options, verified_fraction);
         }
     }
 

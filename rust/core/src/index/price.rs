@@ -11,6 +11,8 @@ const FROM: [f64; 6] = [-1.0, 0.6, 0.7, 0.75, 0.8, 0.85];
 const FIRST: [f32; FROM.len()] = [0.5, 0.25, 0.08, 0.03, 0.01, 0.003];
 /// Numbers of entries asked for that searches are told apart by.
 const MANY: [usize; 3] = [1, 2, 17];
+/// An exact search reads about so many times what an inexact one does.
+pub(super) const INEXACT: f64 = 4.0;
 /// How many searches a mean remembers, about.
 const MEMORY: f32 = 16.0;
 
@@ -21,8 +23,7 @@ pub(super) struct Prices([[[f32; FROM.len()]; MANY.len()]; 2]);
 
 impl Default for Prices {
     fn default() -> Self {
-        // An inexact search reads about a quarter.
-        Self([FIRST.map(|share| share / 4.0), FIRST].map(|shares| [shares; MANY.len()]))
+        Self([FIRST.map(|share| share / INEXACT as f32), FIRST].map(|shares| [shares; MANY.len()]))
     }
 }
 

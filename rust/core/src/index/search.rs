@@ -19,9 +19,6 @@ use crate::cpu;
 /// Candidates whose bytes are asked for before they are needed.
 const AHEAD: usize = 8;
 
-/// Below such thresholds the codes prove little, and most entries are read.
-const PROVABLE: f64 = 0.7;
-
 /// What is asked of an index.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -77,11 +74,6 @@ impl Snapshot {
     /// Entries that take memory: those that live, and removed ones whose chunk has not been emptied yet.
     pub fn slots(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.rows.len()).sum()
-    }
-
-    /// Whether codes ought to spare a search with this threshold most of the work.
-    pub fn is_spared(&self, min_similarity: f64) -> bool {
-        min_similarity >= PROVABLE && self.is_screened()
     }
 
     /// Whether most entries have codes.

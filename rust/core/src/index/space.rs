@@ -6,10 +6,10 @@ use super::chunk::{CHUNK, Chunk};
 use super::codes::{Block, Codes};
 use super::fit::{self, FIT_FROM, MAX_HEAD, REFIT_GROWTH};
 use super::kernels::BLOCK;
-use super::price::Prices;
+use super::price::{self, Prices};
 use super::projection::Projection;
 use super::rows::Rows;
-use super::search::Snapshot;
+use super::search::{Options, Snapshot};
 
 /// Searches after which their mean price is judged.
 const JUDGED: u32 = 64;
@@ -22,6 +22,9 @@ const MANY_MOVES: usize = 16;
 
 /// Chunks whose memory is kept for those to come: more would count in what churn may take.
 const SPARE: usize = 1;
+
+/// Below such thresholds the codes prove little, whatever their width, and most entries are read.
+const PROVABLE: f64 = 0.7;
 
 /// Entries of the tail that are encoded together.
 const STEP: usize = 16;
@@ -74,7 +77,7 @@ pub(super) struct Space {
     /// The price of searches since it was judged last: their number and the sum of their verified fractions.
     observed: (u32, f64),
     widen: bool,
-    pub(super) prices: Prices,
+    prices: Prices,
 }
 
 impl Space {
@@ -335,8 +338,13 @@ impl Space {
         self.widen = false;
     }
 
-    /// What share of the entries an exact search verified by codes.
-    pub(super) fn observe(&mut self, fraction: f64) {
+    /// What share of the entries a search verified.
+    pub(super) fn observe(&mut self, options: &Options, fraction: f64) {
+        self.prices.learn(options, fraction);
+        if options.min_similarity < PROVABLE {
+            return;
+        }
+        let fraction = if options.exact { fraction } else { fraction * price::INEXACT };
         let (count, sum) = (self.observed.0 + 1, self.observed.1 + fraction);
         self.observed = (count, sum);
         if count < JUDGED {
