@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import time
 from pathlib import Path
 
@@ -16,59 +15,9 @@ from sparecall.semantic import SemanticCache
 from sparecall.semantic.entries import Entry
 
 from .common import Benchmark
+from .questions import questions
 
 PAIRS = Path(__file__).resolve().parents[2] / "shared" / "data" / "gptcache" / "mock_pairs.json"
-VERBS = [
-    "reset",
-    "find",
-    "change",
-    "cancel",
-    "order",
-    "return",
-    "update",
-    "close",
-    "open",
-    "check",
-    "move",
-    "print",
-    "sell",
-    "paint",
-    "lock",
-]
-THINGS = [
-    "router",
-    "card",
-    "limit",
-    "transfer",
-    "light",
-    "door",
-    "password",
-    "account",
-    "invoice",
-    "ticket",
-    "order",
-    "parcel",
-    "phone",
-    "screen",
-    "bill",
-]
-PLACES = [
-    "at home",
-    "in the office",
-    "on the train",
-    "for my team",
-    "with a new device",
-    "before the weekend",
-    "after the update",
-]
-
-
-def questions(count: int) -> list[str]:
-    draw = random.Random(0)
-    return [
-        f"How do I {draw.choice(VERBS)} the {draw.choice(THINGS)} {draw.choice(PLACES)} without {draw.choice(THINGS)} {number}?"
-        for number in range(count)
-    ]
 
 
 class Semantic(Benchmark):

@@ -16,6 +16,7 @@ import importlib.util
 import json
 import random
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,63 +31,19 @@ from sparecall.embed import MiniLMEmbedder, StaticEmbedder
 from sparecall.semantic import SemanticCache
 from sparecall.semantic.entries import Entry
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benches.questions import questions
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ASKED, THRESHOLD = 300, 0.85
-VERBS = [
-    "reset",
-    "find",
-    "change",
-    "cancel",
-    "order",
-    "return",
-    "update",
-    "close",
-    "open",
-    "check",
-    "move",
-    "print",
-    "sell",
-    "paint",
-    "lock",
-]
-THINGS = [
-    "router",
-    "card",
-    "limit",
-    "transfer",
-    "light",
-    "door",
-    "password",
-    "account",
-    "invoice",
-    "ticket",
-    "order",
-    "parcel",
-    "phone",
-    "screen",
-    "bill",
-]
-PLACES = [
-    "at home",
-    "in the office",
-    "on the train",
-    "for my team",
-    "with a new device",
-    "before the weekend",
-    "after the update",
-]
 
 
 def texts_of(path: Path | None, count: int) -> list[str]:
     draw = random.Random(0)
     if path is None:
-        made = (
-            f"How do I {draw.choice(VERBS)} the {draw.choice(THINGS)} {draw.choice(PLACES)} without {draw.choice(THINGS)} {n}?"
-            for n in range(count)
-        )
-        return list(made)
+        return questions(count)
     texts = json.loads(path.read_text("utf-8"))
     draw.shuffle(texts)
     while len(texts) < count:
