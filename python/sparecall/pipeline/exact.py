@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sparecall.pipeline.answer import Answer
-from sparecall.pipeline.reply import Reply, no_call
-from sparecall.pipeline.wire import WIRES
+from sparecall.pipeline.reply import from_memory, no_call, when_whole
 from sparecall.prices import Prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sparecall.cache import BytesCache
-    from sparecall.pipeline.answer import Ending, Summary
+    from sparecall.pipeline.answer import Summary
+    from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
 
@@ -82,37 +82,13 @@ class Exact:
             return None, "unreadable"
         if answer.digest != digest or answer.scope != request.scope:
             return None, "mismatch"
-        personal = WIRES[request.wire].personal
-        age = max(0.0, self._clock() - answer.stored_at)
-        if request.cache_control.max_age is not None and age > request.cache_control.max_age:
-            return None, "max_age"
-        return (
-            Reply(
-                status=200,
-                hit="exact",
-                wire=request.wire,
-                body=answer.body if personal is None else personal(answer.body, request.body),
-                summary=answer.summary,
-                age=age,
-                served_by=answer.served_by,
-                inspection=request.inspection,
-                trace=request.trace,
-            ),
-            "",
-        )
+        reply = from_memory(answer, request, hit="exact", now=self._clock())
+        return reply, "max_age" if reply is None else ""
 
     def _keep(self, request: Request, reply: Reply, asked_at: float) -> None:
         """Stores a complete reply now, or a stream's answer when it ends."""
-        if reply.stream is not None:
-            served_by = reply.served_by  # not the reply: its reader is the caller's to let go of
-
-            def store(ending: Ending | None) -> None:
-                if ending is not None:
-                    self._store(request, ending.body, ending.summary, served_by, asked_at)
-
-            reply.stream.log.when_ended(store)
-        elif reply.status == 200:
-            self._store(request, reply.body, reply.summary, reply.served_by, asked_at)
+        served_by = reply.served_by
+        when_whole(reply, lambda body, summary: self._store(request, body, summary, served_by, asked_at))
 
     def _store(
         self, request: Request, body: bytes | None, summary: Summary | None, served_by: str, asked_at: float

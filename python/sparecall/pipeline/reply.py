@@ -17,7 +17,10 @@ from sparecall.pipeline.request import WireName
 from sparecall.pipeline.wire import WIRES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+    from sparecall.pipeline.answer import Answer
+    from sparecall.pipeline.request import Request
 
 Hit = Literal["exact", "semantic", "coalesced", "stale", "miss", "bypass"]
 
@@ -115,3 +118,37 @@ def no_call(reason: str, wire: WireName = "chat") -> Reply:
     message = "No stored answer, and Cache-Control: only-if-cached forbids a call."
     body = WIRES[wire].error(message, status=504, code="only_if_cached", kind="cache_error")
     return Reply(status=504, hit="bypass", wire=wire, reason=reason, body=body, headers={"x-should-retry": "false"})
+
+
+def from_memory(
+    answer: Answer, request: Request, *, hit: Hit, now: float, semantic: Judged | None = None
+) -> Reply | None:
+    """A stored answer as the reply to a request; None where it is older than the client takes."""
+    age = max(0.0, now - answer.stored_at)
+    oldest = request.cache_control.max_age
+    if oldest is not None and age > oldest:
+        return None
+    personal = WIRES[request.wire].personal
+    return Reply(
+        status=200,
+        hit=hit,
+        wire=request.wire,
+        body=answer.body if personal is None else personal(answer.body, request.body),
+        summary=answer.summary,
+        age=age,
+        served_by=answer.served_by,
+        inspection=request.inspection,
+        semantic=semantic,
+        trace=request.trace,
+    )
+
+
+def when_whole(reply: Reply, take: Callable[[bytes | None, Summary | None], None]) -> None:
+    """Calls `take` with body and summary of a complete reply now, or of a stream's answer when it ends.
+
+    What `take` holds must not be the reply: its reader is the caller's to let go of.
+    """
+    if reply.stream is not None:
+        reply.stream.log.when_ended(lambda ending: None if ending is None else take(ending.body, ending.summary))
+    elif reply.status == 200:
+        take(reply.body, reply.summary)

@@ -19,11 +19,10 @@ from sparecall.embed import MiniLMEmbedder, StaticEmbedder
 from sparecall.errors import ConfigError, ModelFileError, TokenizerFileError, UnknownName
 from sparecall.pipeline.answer import Answer
 from sparecall.pipeline.digest import INLINE_BYTES, dialect_of, suffix_of
-from sparecall.pipeline.reply import Judged, Reply
+from sparecall.pipeline.reply import Judged, from_memory, when_whole
 from sparecall.pipeline.request import WireName
 from sparecall.pipeline.scope import scope_of_client, tenant_of
 from sparecall.pipeline.turn import Turn, last_turn, text_of
-from sparecall.pipeline.wire import WIRES
 from sparecall.prices import Prices
 from sparecall.semantic import Lookup, Rule, SemanticCache, same_answer
 
@@ -33,7 +32,8 @@ if TYPE_CHECKING:
 
     from sparecall.config import Semantic as SemanticConfig
     from sparecall.config import SemanticCategory
-    from sparecall.pipeline.answer import Ending, Summary
+    from sparecall.pipeline.answer import Summary
+    from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
 
@@ -163,36 +163,14 @@ class Semantic:
             answer = _decode_answer(value)
         except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
             return None
-        age = max(0.0, self._clock() - answer.stored_at)
-        oldest = request.cache_control.max_age
-        if answer.digest != turn.context or answer.scope != request.scope or (oldest is not None and age > oldest):
+        if answer.digest != turn.context or answer.scope != request.scope:
             return None
-        personal = WIRES[request.wire].personal
-        return Reply(
-            status=200,
-            hit="semantic",
-            wire=request.wire,
-            body=answer.body if personal is None else personal(answer.body, request.body),
-            summary=answer.summary,
-            age=age,
-            served_by=answer.served_by,
-            inspection=request.inspection,
-            semantic=judged,
-            trace=request.trace,
-        )
+        return from_memory(answer, request, hit="semantic", now=self._clock(), semantic=judged)
 
     def _keep(self, question: _Question, lookup: Lookup, reply: Reply, asked_at: float) -> None:
         """Takes in a complete reply now, or a stream's answer when it ends."""
-        if reply.stream is not None:
-            served_by = reply.served_by  # not the reply: its reader is the caller's to let go of
-
-            def take(ending: Ending | None) -> None:
-                if ending is not None:
-                    self._take(question, lookup, ending.body, ending.summary, served_by, asked_at)
-
-            reply.stream.log.when_ended(take)
-        elif reply.status == 200:
-            self._take(question, lookup, reply.body, reply.summary, reply.served_by, asked_at)
+        served_by = reply.served_by
+        when_whole(reply, lambda body, summary: self._take(question, lookup, body, summary, served_by, asked_at))
 
     def _take(
         self,
