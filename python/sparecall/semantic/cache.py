@@ -19,7 +19,7 @@ from sparecall.errors import InvalidArgument, InvalidDocument, SnapshotError
 from sparecall.semantic.answers import same_answer
 from sparecall.semantic.decisions import Decisions
 from sparecall.semantic.embedding import Embedding, NoVectorError, name_of
-from sparecall.semantic.entries import Entries, Entry, Found, digest_of, prefixes_of
+from sparecall.semantic.entries import Entries, Entry, Found, digest_of, encoded, prefixes_of
 from sparecall.semantic.learning import Learning
 from sparecall.semantic.lookup import Lookup, Match, Report, Rule
 from sparecall.semantic.quota import Quota
@@ -41,7 +41,6 @@ _LEAST_STATIC, _LEAST = 0.7, 0.6
 # A profile of so many characters takes a third of a millisecond; longer ones are made in a thread.
 _INLINE_CHARACTERS = 8192
 _NO_RULE = Rule()
-_encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.decode
 
 
@@ -240,36 +239,40 @@ class SemanticCache:
         `lookup` does, and for a value that cannot be encoded; ``TypeError`` for one that is no plain data.
         """
         _check_scope(scope)
-        data = _encoded(value)
+        data = encoded(value)
         rule = self._rules.get(category, _NO_RULE)
-        number = None
-        if rule.enabled and len(text) <= self._max_characters:
-            profile = await _profile(text)
-            if not profile.empty and self._quota.take(principal):
-                vector = await self._vector(text, profile, lookup)
-                if vector is not None:
-                    near = await self._near(vector, scope, context)
-                    entry = Entry(
-                        id=0, scope=scope, context=context, category=category, profile=profile.to_bytes(), value=data,
-                        stored_at=self._clock(), principals=(digest_of(principal),),
-                    )  # fmt: skip
-                    entry, is_new = self._entries.placed(entry, profile, near, promote_after=self._promote_after)
-                    marks = [*(f"tag {tag}" for tag in tags), f"model {model}", *prefixes_of(scope)]
-                    marks += (f"writer {writer.hex()}" for writer in entry.principals)
-                    life = rule.ttl if ttl is None else ttl
-                    if self._entries.put(entry, vector, ttl=life, cost=cost, tags=marks):
-                        number = entry.id
-                        if is_new:
-                            self._decision.of(scope).stored(profile)
-        if number is None:
-            self._counts["refused"] += 1
-        return number
+        read = await self._read(text, lookup, principal=principal) if rule.enabled else None
+        if read is not None:
+            profile, vector = read
+            near = await self._near(vector, scope, context)
+            entry = Entry(
+                id=0, scope=scope, context=context, category=category, profile=profile.to_bytes(), value=data,
+                stored_at=self._clock(), principals=(digest_of(principal),),
+            )  # fmt: skip
+            entry, is_new = self._entries.placed(entry, profile, near, promote_after=self._promote_after)
+            marks = [*(f"tag {tag}" for tag in tags), f"model {model}", *prefixes_of(scope)]
+            marks += (f"writer {writer.hex()}" for writer in entry.principals)
+            life = rule.ttl if ttl is None else ttl
+            if self._entries.put(entry, vector, ttl=life, cost=cost, tags=marks):
+                if is_new:
+                    self._decision.of(scope).stored(profile)
+                return entry.id
+        self._counts["refused"] += 1
+        return None
 
-    async def _vector(self, text: str, profile: SemanticProfile, lookup: Lookup | None) -> NDArray[np.float32] | None:
+    async def _read(
+        self, text: str, lookup: Lookup | None, *, principal: str
+    ) -> tuple[SemanticProfile, NDArray[np.float32]] | None:
+        """Profile and vector of a text that may be stored; None for any other."""
+        if len(text) > self._max_characters:
+            return None
+        profile = await _profile(text)
+        if profile.empty or not self._quota.take(principal):
+            return None
         if lookup is not None and lookup.vector is not None and lookup.profile == profile:
-            return lookup.vector
+            return profile, lookup.vector
         try:
-            return await self._embedding.of(text)
+            return profile, await self._embedding.of(text)
         except NoVectorError:
             return None
 
@@ -386,13 +389,6 @@ def _check_scope(scope: str) -> None:
         raise InvalidArgument("scope is empty; give the tenant whose answers these are, such as team/user")
     if len(scope) > 1024 or scope.count("/") >= 32:
         raise InvalidArgument(f"scope has {len(scope)} characters; allowed: 1,024 in 32 parts")
-
-
-def _encoded(value: Any) -> msgspec.Raw:
-    try:
-        return msgspec.Raw(_encode(value))
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise InvalidArgument(f"value cannot be stored, a {type(error).__name__}; give plain data") from None
 
 
 async def _profile(text: str) -> SemanticProfile:

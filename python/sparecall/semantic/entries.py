@@ -17,6 +17,7 @@ import numpy as np
 
 from sparecall._core import SemanticProfile
 from sparecall.cache import BytesCache
+from sparecall.errors import InvalidArgument
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.semantic import folder
 from sparecall.semantic.answers import same_answer
@@ -245,3 +246,11 @@ def prefixes_of(scope: str) -> list[str]:
     """The scope and those it is in, as tags."""
     parts = scope.split("/")
     return ["scope " + "/".join(parts[: length + 1]) for length in range(len(parts))]
+
+
+def encoded(value: Any) -> msgspec.Raw:
+    """A value as an entry holds it. Raises `InvalidArgument` for one that cannot be, ``TypeError`` for what is no plain data."""
+    try:
+        return msgspec.Raw(_encode(value))
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise InvalidArgument(f"value cannot be stored, a {type(error).__name__}; give plain data") from None
