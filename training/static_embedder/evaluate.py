@@ -16,9 +16,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from artefact import read
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from artefact import read
 
 Floats = NDArray[np.float32]
 

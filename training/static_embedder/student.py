@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from artefact import kept, write
 from numpy.typing import NDArray
 from torch.nn.functional import embedding_bag, normalize
+
+from artefact import kept, write
 
 DIM, BATCH, CELLS, SEED = 256, 512, 1024, 7
 RATE, WARM = 3e-3, 100
