@@ -103,3 +103,15 @@ class InternalError(SparecallError, RuntimeError):
     """A bug in sparecall itself. The object that raised it stays usable."""
 
     __slots__ = ()
+
+
+class FrameError(SparecallError, ValueError):
+    """Bytes that are not a frame, or an object that no frame can hold. The message names the place, never the content."""
+
+    __slots__ = ()
+
+
+class StoreUnavailable(SparecallError):
+    """A shared store that could not be asked: not reachable, too slow, or left alone for a while after such failures."""
+
+    __slots__ = ()
