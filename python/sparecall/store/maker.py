@@ -178,7 +178,7 @@ class Maker:
         if ask.touched > began or self._versions.moved(names, began):
             self._counts["late"] += 1
         else:
-            self._memory.put(entry, held, route=ask.route, longest=self._longest())
+            self._memory.put(entry, held, route=ask.route if ask.factory else None, longest=self._longest())
         return Made(held, began, names)
 
     # --- the factory -----------------------------------------------------------------------------
@@ -244,7 +244,7 @@ class Maker:
         self._counts["stale"] += 1
         if self._wall() >= stale.entry.expires:
             longest = min(ask.route.throttle, self._longest())
-            self._memory.put(stale.entry, stale.held, route=ask.route, longest=longest, anew=True)
+            self._memory.put(stale.entry, stale.held, longest=longest, anew=True)
         return Made(stale.held, stale.since, stale.names)
 
     async def _lead(self, ask: Ask, lower: Lower) -> Made | None:

@@ -31,7 +31,7 @@ class Held:
         self.until = until
         """Until then it is served."""
         self.calm = calm
-        """Until then it is served without a thought: nothing to refresh, nothing to unpack."""
+        """Until then it is served without a thought: nothing to refresh, nothing to unpack. `-inf`: nobody has looked yet."""
 
 
 class Memory:
@@ -71,28 +71,39 @@ class Memory:
         """The value of what is held: the same object, or a new copy."""
         return held if self._unpack is None else self._unpack(held)
 
-    def put(self, entry: Entry, held: Any, *, route: Route, longest: float = math.inf, anew: bool = False) -> None:
+    def put(
+        self, entry: Entry, held: Any, *, route: Route | None = None, longest: float = math.inf, anew: bool = False
+    ) -> None:
         """Hold `held`, the value of `entry`, for its remaining life, at most for `longest` seconds.
 
-        `anew`: it is stale and goes on for `longest` seconds nevertheless, if it is not dead before.
+        `route`: by which it may be refreshed early; None: that of the first call that finds it. `anew`: it is stale and goes on for
+        `longest` seconds nevertheless, if it is not dead before.
         """
         now, wall = self._clock(), self._wall()
-        left = entry.dead - wall if anew else entry.expires - wall
-        until = calm = now + min(left, longest)
-        if not anew:
-            calm = min(calm, now + left - route.beta * entry.seconds * _RARELY)
-            if route.eager is not None:
-                calm = min(calm, now + left - (1.0 - route.eager) * (entry.expires - entry.created))
+        until = now + min((entry.dead if anew else entry.expires) - wall, longest)
+        if self._unpack is not None:
+            entry = msgspec.structs.replace(entry, value=None)  # the frame is all that is held of it
+        copy = Held(held, entry, until, until if anew else -math.inf)
+        if route is not None and not anew:
+            self.calm(copy, route)
         self._cache.set(
             (entry.scope, entry.key),
-            Held(held, entry, until, calm)
-            if self._unpack is None
-            else Held(held, msgspec.structs.replace(entry, value=None), until, -math.inf),
+            copy,
             ttl=max(0.0, entry.dead - wall),
             weight=None if self._weigher is None else self._weigher(held),
             cost=(entry.dollars, entry.seconds),
             tags=version_names(entry.scope, entry.tags),
         )
+
+    def calm(self, copy: Held, route: Route) -> None:
+        """Let a fresh copy be served without a thought until this route may want it refreshed, unless each caller gets a copy."""
+        if self._unpack is not None:
+            return
+        entry = copy.entry
+        ends = self._clock() + entry.expires - self._wall()
+        copy.calm = min(copy.until, ends - route.beta * entry.seconds * _RARELY)
+        if route.eager is not None:
+            copy.calm = min(copy.calm, ends - (1.0 - route.eager) * (entry.expires - entry.created))
 
     def drop(self, scope: str, keys: Iterable[str]) -> None:
         """Forget these keys."""

@@ -167,7 +167,7 @@ class TieredCache:
                     continue
                 held = self._memory.packed(entry.value)
                 if not self._versions.moved(version_names(scope, entry.tags), began):
-                    self._memory.put(entry, held, route=self._route, longest=self._listening.longest())
+                    self._memory.put(entry, held, longest=self._listening.longest())
                 found[entry.key] = self._memory.open(held)
         return [None if found[key] is MISSING else found[key] for key in keys]
 
@@ -196,18 +196,14 @@ class TieredCache:
         held = self._look((scope, key))
         if held is not None and self._clock() < held.calm:
             return held.value  # type: ignore[no-any-return]
-        place, rules = self._place(key, scope), self._rules(route)
-        seconds = rules.lease if lease is None else _LEASE if lease is True else check_seconds("lease", lease)
-        ask = Ask(place, factory, route=rules, ttl=ttl, tags=tags, lease=seconds)
-        if ask.ttl is not None and not callable(ask.ttl):
-            check_seconds("ttl", ask.ttl)
-        if held is None or self._clock() >= held.until:
-            return await self._maker.answer(ask)  # type: ignore[no-any-return]
-        if self._is_due(held, rules):
-            held.calm = min(held.until, self._clock() + rules.throttle)
-            ask.early = held.entry
-            self._counts["early"] += self._maker.refresh(ask)
-        return self._memory.open(held.value)  # type: ignore[no-any-return]
+        rules = self._rules(route)
+        if held is not None and self._clock() < held.until:
+            if self._is_due(held, rules):
+                held.calm = min(held.until, self._clock() + rules.throttle)
+                early = self._ask(key, factory, scope, rules, ttl, tags, lease, early=held.entry)
+                self._counts["early"] += self._maker.refresh(early)
+            return self._memory.open(held.value)  # type: ignore[no-any-return]
+        return await self._maker.answer(self._ask(key, factory, scope, rules, ttl, tags, lease))  # type: ignore[no-any-return]
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -243,7 +239,7 @@ class TieredCache:
         )  # fmt: skip
         held = self._memory.packed(value)
         self._maker.touched(place)
-        self._memory.put(entry, held, route=rules, longest=self._listening.longest())
+        self._memory.put(entry, held, longest=self._listening.longest())
         if self._lower is None:
             return True
         return await _whatever_happens(self._lower.write(entry, replaces=True))
@@ -330,11 +326,33 @@ class TieredCache:
 
     def _is_due(self, held: Held, rules: Route) -> bool:
         """Whether a fresh value is refreshed early: past its eager share, or by XFetch's draw."""
+        if held.calm == -math.inf:
+            self._memory.calm(held, rules)
+        if self._clock() < held.calm:
+            return False
         entry, wall = held.entry, self._wall()
         if rules.eager is not None and wall >= entry.expires - (1.0 - rules.eager) * (entry.expires - entry.created):
             return True
         gap = rules.beta * entry.seconds
         return gap > 0.0 and wall - gap * math.log(1.0 - self._random()) >= entry.expires
+
+    def _ask(
+        self,
+        key: str,
+        factory: Any,
+        scope: str,
+        rules: Route,
+        ttl: Any,
+        tags: Any,
+        lease: Any,
+        early: Entry | None = None,
+    ) -> Ask:
+        seconds = rules.lease if lease is None else _LEASE * lease if isinstance(lease, bool) else lease
+        if ttl is not None and not callable(ttl):
+            check_seconds("ttl", ttl)
+        return Ask(
+            self._place(key, scope), factory, route=rules, ttl=ttl, tags=tags, lease=check_seconds("lease", seconds), early=early
+        )  # fmt: skip
 
     def _rules(self, route: str | Route | None) -> Route:
         if route is None:
