@@ -1,5 +1,9 @@
 """Tiers that agree with each other: a shared store behind the process's own memory."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from sparecall.store.cdn import HttpPurger, Purger, cdn_headers
 from sparecall.store.invalidation import Effect, Invalidation
 from sparecall.store.maker import Origin
@@ -8,6 +12,9 @@ from sparecall.store.protocol import Entry, Lease, Listener, Store
 from sparecall.store.route import ROUTES, Route
 from sparecall.store.stats import TieredStats
 from sparecall.store.tiered import TieredCache
+
+if TYPE_CHECKING:
+    from sparecall.store.redis import RedisStats, RedisStore
 
 __all__ = [
     "ROUTES",
@@ -20,9 +27,20 @@ __all__ = [
     "Making",
     "Origin",
     "Purger",
+    "RedisStats",
+    "RedisStore",
     "Route",
     "Store",
     "TieredCache",
     "TieredStats",
     "cdn_headers",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """What needs redis-py, the extra `redis`, is imported when it is first asked for."""
+    if name in {"RedisStats", "RedisStore"}:
+        from sparecall.store import redis
+
+        return getattr(redis, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,112 @@
+"""Who hears of changes, what has changed lately, and which keys the digests stand for that Redis names. No sockets, no clock."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from sparecall.store.entries import entry_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sparecall.store.protocol import Listener
+
+_RECENT = 4096
+
+
+class Hearers:
+    """Passes changes on to listeners, and knows whether an entry changed while it was being read.
+
+    ``tracked``: from so many of the entries last read or written keys are known by digest; before one is forgotten listeners are
+    told that it was dropped. 0 where messages name keys.
+    """
+
+    __slots__ = ("_listeners", "_lost_at", "_names", "_now", "_recent", "_tracked", "lost_count")
+
+    def __init__(self, *, tracked: int = 0) -> None:
+        self._listeners: dict[object, Listener] = {}
+        self._tracked = tracked
+        self._names: dict[str, tuple[str, str]] = {}  # digest: scope and key, the least recently used first
+        self._recent: dict[str, int] = {}  # digest: when it changed, counted in changes
+        self._now = 0
+        self._lost_at = 0
+        self.lost_count = 0
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    def add(self, listener: Listener) -> Callable[[], None]:
+        """Tell `listener` too, until the returned function is called; calling it again does nothing."""
+        ticket = object()
+        self._listeners[ticket] = listener
+
+        def remove() -> None:
+            self._listeners.pop(ticket, None)
+
+        return remove
+
+    def now(self) -> int:
+        """A point in time, for `same_since`."""
+        return self._now
+
+    def same_since(self, then: int, digests: Iterable[str]) -> bool:
+        """Whether no change of any of these entries was heard of since `then`."""
+        if then == self._now:
+            return True
+        return then >= self._lost_at and all(self._recent.get(each, 0) <= then for each in digests)
+
+    def note(self, digests: Iterable[str]) -> None:
+        """These entries changed; tells no one."""
+        self._now += 1
+        if len(self._recent) > _RECENT:
+            self._recent.clear()
+            self._lost_at = self._now
+        self._recent.update(dict.fromkeys(digests, self._now))
+
+    def track(self, digests: Sequence[str], scope: str, keys: Sequence[str]) -> None:
+        """A copy of these entries may be kept from now on."""
+        if not self._tracked:
+            return
+        for name, key in zip(digests, keys, strict=True):
+            self._names.pop(name, None)
+            self._names[name] = (scope, key)
+        over = len(self._names) - self._tracked
+        if over > 0:
+            self.dropped_digests(list(islice(self._names, over)))
+
+    def changed(self, names: Sequence[str], version: int) -> None:
+        """These names have this version now."""
+        for listener in self._all():
+            listener.changed(names, (version,) * len(names))
+
+    def dropped(self, scope: str, keys: Sequence[str]) -> None:
+        """These entries were changed elsewhere."""
+        self.note(entry_digest(scope, key) for key in keys)
+        for listener in self._all():
+            listener.dropped(scope, keys)
+
+    def dropped_digests(self, digests: Sequence[str]) -> None:
+        """The entries of these digests were changed by someone, perhaps here."""
+        self.note(digests)
+        by_scope: dict[str, list[str]] = {}
+        for name in digests:
+            if name in self._names:
+                scope, key = self._names.pop(name)
+                by_scope.setdefault(scope, []).append(key)
+        for scope, keys in by_scope.items():
+            for listener in self._all():
+                listener.dropped(scope, keys)
+
+    def lost(self) -> None:
+        """Anything may have changed."""
+        self._now += 1
+        self._lost_at = self._now
+        self._recent.clear()
+        self._names.clear()
+        self.lost_count += 1
+        for listener in self._all():
+            listener.lost()
+
+    def _all(self) -> list[Listener]:
+        return list(self._listeners.values())
