@@ -46,13 +46,14 @@ class Shared:
 class Connection:
     """One process's `Store`. `delay`: seconds a call takes; `broken`: what each call raises; `hangs`: calls never return.
 
-    `deaf`: messages to it are lost; `message_delay`: seconds until they come; `fails(method)`: whether this call
+    `deaf`: messages to it are lost; `message_delay`: seconds until they come; `reply_delay`: seconds that found entries are on their way; `fails(method)`: whether this call
     fails; `loses_reply(method)`: whether it is done and then fails.
     """
 
     def __init__(self, shared: Shared, *, delay: float = 0.001, message_delay: float = 0.001) -> None:
         self.shared, self.delay, self.message_delay = shared, delay, message_delay
         self.broken: Exception | None = None
+        self.reply_delay = 0.0
         self.hangs = self.deaf = False
         self.coherent = True
         self.staleness = 1.0
@@ -88,7 +89,9 @@ class Connection:
 
     async def get_many(self, keys: Sequence[str], *, scope: str) -> list[Entry | None]:
         await self._called("get_many")
-        return [self.shared.entries.get((scope, key)) for key in keys]
+        found = [self.shared.entries.get((scope, key)) for key in keys]
+        await asyncio.sleep(self.reply_delay)
+        return found
 
     async def set_many(self, entries: Sequence[Entry]) -> None:
         await self._called("set_many")

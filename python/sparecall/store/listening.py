@@ -51,7 +51,7 @@ class Listening:
         """For how many seconds a copy that L1 gets now may be served."""
         return math.inf if self._coherent else self._max_staleness
 
-    def invalidated(self, names: Iterable[str]) -> None:
+    def invalidated(self, names: Sequence[str]) -> None:
         """These names were invalidated here; their new versions are not known yet."""
         self.versions.changed(names)
         self._gone(names, here=True)
@@ -68,8 +68,9 @@ class Listening:
 
     def changed(self, names: Sequence[str], versions: Sequence[int]) -> None:
         """Do what `Listener.changed` says."""
-        self.versions.changed(names, versions)
-        self._gone(names, here=False)
+        news = self.versions.changed(names, versions)
+        if news:  # else it is the echo of what was done here
+            self._gone(news, here=False)
 
     def dropped(self, scope: str, keys: Sequence[str]) -> None:
         """Do what `Listener.dropped` says."""

@@ -61,14 +61,16 @@ class Lower:
 
     async def read(self, keys: Sequence[str], *, scope: str) -> list[Entry | None]:
         """The entries that may be used: of these keys and this scope, not dead, nothing they depend on invalidated."""
-        asked = self._versions.now
         try:
             found = await self._guard.call(self._store.get_many, keys, scope=scope)
             entries = [self._own(entry, scope, key) for entry, key in zip(found, keys, strict=True)]
+            age = self._versions.age
             current = await self._current(entries)
+            if age != self._versions.age:  # what was known before the loss counts no longer
+                current = await self._current(entries)
         except StoreUnavailable:
             return [None] * len(keys)
-        usable = [entry if entry is not None and self._is_current(entry, current, asked) else None for entry in entries]
+        usable = [entry if entry is not None and self._is_current(entry, current) else None for entry in entries]
         self._counts["l2_hits"] += sum(entry is not None for entry in usable)
         self._counts["l2_misses"] += sum(entry is None for entry in usable)
         return usable
@@ -147,12 +149,13 @@ class Lower:
                     current[name] = version
         return current | await self._ask(list(ask))
 
-    def _is_current(self, entry: Entry, current: Mapping[str, int], asked: int) -> bool:
+    def _is_current(self, entry: Entry, current: Mapping[str, int]) -> bool:
         names = version_names(entry.scope, entry.tags)
-        if any(current[name] != mark for name, mark in zip(names, entry.marks, strict=True)):
+        newest = self._versions.newest
+        if any(newest(name, current[name]) != mark for name, mark in zip(names, entry.marks, strict=True)):
             self._counts["invalidated"] += 1
             return False
-        return not self._versions.moved(names, asked) and not self.recovery.forbids(names, (entry.scope, entry.key))
+        return not self.recovery.forbids(names, (entry.scope, entry.key))
 
     async def _ask(self, names: list[str]) -> dict[str, int]:
         if not names:
@@ -190,7 +193,7 @@ class Lower:
                     entry = msgspec.structs.replace(entry, marks=tuple(marks[name] for name in names))
             if before is not None:
                 await asyncio.wait({before})
-            if entry.marks and not self._versions.moved(names, began):
+            if entry.marks and not self._versions.moved(names, began, surely=True):
                 await self._guard.call(self._store.set_many, [entry])
                 written = True
                 self._counts["l2_writes"] += 1
@@ -208,7 +211,8 @@ class Lower:
 
     async def _push(self, names: list[str], places: list[Place]) -> None:
         if names:
-            self._versions.changed(names, await self._guard.call(self._store.bump, names))
+            asked = self._versions.now
+            self._versions.learn(names, await self._guard.call(self._store.bump, names), asked=asked, mine=True)
         keys: dict[str, list[str]] = {}
         for scope, key in places:
             keys.setdefault(scope, []).append(key)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from sparecall.errors import FactoryTimeout
+from sparecall.errors import FactoryTimeout, StoreUnavailable
 from sparecall.flight import Flight
 from sparecall.store.lower import NEVER, Lower
 from sparecall.store.making import MISSING, Ask, Made, Making, Stale, call, check_tags
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Between looks for a value that another process makes, where no message comes: from a hundredth of a second to a quarter.
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.25
+# So many keys that were written lately are remembered one by one.
+_RECENT = 4096
 
 
 class Origin(Protocol):
@@ -37,7 +39,10 @@ class Origin(Protocol):
 class Maker:
     """Runs the asks of one `TieredCache`: each key's is one run for all who ask, on `Flight`."""
 
-    __slots__ = ("_asks", "_clock", "_counts", "_flight", "_longest", "_looks", "_lower", "_memory", "_origin", "_random", "_tasks", "_versions", "_wall")  # fmt: skip
+    __slots__ = (
+        "_asks", "_clock", "_counts", "_flight", "_forgotten", "_longest", "_looks", "_lower", "_memory", "_origin", "_random",
+        "_recent", "_tasks", "_versions", "_wall",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,6 +62,8 @@ class Maker:
         self._flight: Flight[Ask, Made] = Flight()
         self._asks: dict[Place, Ask] = {}
         self._looks: dict[Place, Ask] = {}  # those without a factory
+        self._recent: dict[Place, int] = {}
+        self._forgotten = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -89,13 +96,23 @@ class Maker:
 
     def touched(self, place: Place) -> None:
         """The key was written or deleted."""
-        self._versions.now += 1
+        now = self._versions.now = self._versions.now + 1
+        if len(self._recent) >= _RECENT:
+            self._recent.clear()
+            self._forgotten = now
+        self._recent[place] = now
         for ask in (self._asks.get(place), self._looks.get(place)):
             if ask is not None:
-                ask.touch(self._versions.now)
+                ask.touch(now)
+
+    def touched_since(self, place: Place, event: int) -> bool:
+        """Whether the key was written or deleted after event `event`, or may have been. For reads, which are short."""
+        return event < self._forgotten or self._recent.get(place, 0) > event
 
     async def close(self) -> None:
-        """Cancel what is under way."""
+        """Cancel what is under way; whoever waits for it gets `StoreUnavailable`."""
+        for ask in (*self._asks.values(), *self._looks.values()):
+            self._flight.part(ask, StoreUnavailable("the cache was closed while a value was made; ask before close()"))
         here = asyncio.current_task()
         tasks = {task for task in self._tasks if task is not here}
         for task in tasks:

@@ -166,7 +166,8 @@ class TieredCache:
                 if entry is None or self._wall() >= entry.expires:
                     continue
                 held = self._memory.packed(entry.value)
-                if not self._versions.moved(version_names(scope, entry.tags), began):
+                moved = self._versions.moved(version_names(scope, entry.tags), began)
+                if not moved and not self._maker.touched_since((scope, entry.key), began):
                     self._memory.put(entry, held, longest=self._listening.longest())
                 found[entry.key] = self._memory.open(held)
         return [None if found[key] is MISSING else found[key] for key in keys]
