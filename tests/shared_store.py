@@ -58,7 +58,7 @@ class Connection:
         self.coherent = True
         self.staleness = 1.0
         self.calls: list[str] = []
-        self.fails: Callable[[str], bool] = lambda _method: False
+        self.fails: Callable[[str], bool | Exception] = lambda _method: False
         self.loses_reply: Callable[[str], bool] = lambda _method: False
         self.listeners: list[Listener] = []
 
@@ -67,8 +67,9 @@ class Connection:
         if self.hangs:
             await asyncio.Event().wait()
         await asyncio.sleep(self.delay)
-        if self.fails(method):
-            raise StoreUnavailable("this call was to fail")
+        failure = self.fails(method)
+        if failure:
+            raise failure if isinstance(failure, Exception) else StoreUnavailable("this call was to fail")
         if self.broken is not None:
             raise self.broken
 

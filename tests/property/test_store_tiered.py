@@ -327,4 +327,4 @@ class Tiered(RuleBasedStateMachine):
 
 
 TestTiered = Tiered.TestCase
-TestTiered.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestTiered.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)

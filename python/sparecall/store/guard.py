@@ -19,7 +19,7 @@ class Guard:
     """Every call of an L2 goes through `call`: an answer within `timeout` seconds, or `StoreUnavailable`.
 
     After `failures` in a row the store is left alone for `pause` seconds, drawn out by chance so that processes do not come back
-    together; then one call at a time may try. What a store raises for a bad argument or value is the caller's own and passes.
+    together; then one call at a time may try. A refusal of a bad argument or value is no failure; it is the `__cause__`.
     """
 
     __slots__ = ("_clock", "_failures", "_limit", "_name", "_pause", "_probing", "_random", "_timeout", "_until", "faults", "recovered")  # fmt: skip
@@ -62,9 +62,9 @@ class Guard:
             self.faults += 1
             self._failures = max(self._failures, 1)
             raise
-        except (FrameError, InvalidArgument):
+        except (FrameError, InvalidArgument) as error:  # an answer, in its way: what was asked cannot be done
             self._answered()
-            raise
+            raise StoreUnavailable(f"{self._name} refused: {type(error).__name__}") from error
         except TimeoutError as error:
             self._failed(f"no answer in {self._timeout} s")
             raise StoreUnavailable(f"{self._name} did not answer in {self._timeout} s") from error

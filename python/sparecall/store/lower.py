@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sparecall.errors import StoreUnavailable
+from sparecall.errors import FrameError, StoreUnavailable
 from sparecall.store.protocol import Entry, version_names
 from sparecall.store.recovery import Recovery
 
@@ -197,7 +197,9 @@ class Lower:
                 await self._guard.call(self._store.set_many, [entry])
                 written = True
                 self._counts["l2_writes"] += 1
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, FrameError):
+                raise error.__cause__ from None
             self._counts["unwritten"] += 1
         finally:
             if replaces and not written:

@@ -41,7 +41,7 @@ class Maker:
 
     __slots__ = (
         "_asks", "_clock", "_counts", "_flight", "_forgotten", "_longest", "_looks", "_lower", "_memory", "_origin", "_random",
-        "_recent", "_tasks", "_versions", "_wall",
+        "_recent", "_running", "_tasks", "_versions", "_wall",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,7 @@ class Maker:
         self._flight: Flight[Ask, Made] = Flight()
         self._asks: dict[Place, Ask] = {}
         self._looks: dict[Place, Ask] = {}  # those without a factory
+        self._running: dict[Ask, asyncio.Task[Any]] = {}  # those that were overtaken included
         self._recent: dict[Place, int] = {}
         self._forgotten = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -110,18 +111,16 @@ class Maker:
         return event < self._forgotten or self._recent.get(place, 0) > event
 
     async def close(self) -> None:
-        """Cancel what is under way; whoever waits for it gets `StoreUnavailable`."""
-        for ask in (*self._asks.values(), *self._looks.values()):
+        """Cancel what is being made, and let what is made reach L2; whoever waits gets `StoreUnavailable`."""
+        for ask, task in self._running.items():
             self._flight.part(ask, StoreUnavailable("the cache was closed while a value was made; ask before close()"))
-        here = asyncio.current_task()
-        tasks = {task for task in self._tasks if task is not here}
-        for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        here = asyncio.current_task()
+        while rest := {task for task in (*self._running.values(), *self._tasks) if task is not here}:
+            await asyncio.wait(rest)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run work in the background, until `close`."""
+        """Run work in the background; `close` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -135,13 +134,11 @@ class Maker:
     async def _run(self, ask: Ask) -> Made:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a flight's work is in one
-        inner = task in self._tasks
-        self._tasks.add(task)
+        self._running[ask] = task
         try:
             return await self._find(ask)
         finally:
-            if not inner:
-                self._tasks.discard(task)
+            del self._running[ask]
             if ask.timer is not None:
                 ask.timer.cancel()
             table = self._looks if ask.factory is None else self._asks

@@ -250,9 +250,7 @@ class TieredCache:
 
         A value that another process is making right now may still come to stand in L2: where that matters, invalidate a tag.
         """
-        place = self._place(key, scope)
-        self._listening.removed(place)
-        return True if self._lower is None else await _whatever_happens(self._lower.remove(place))
+        return await _whatever_happens(self._remove(self._place(key, scope)))
 
     async def invalidate(
         self,
@@ -274,25 +272,23 @@ class TieredCache:
         if prefix is not None:
             check_scope(prefix)
             names.append("scope:" + prefix.rstrip("/"))
-        if key is not None:
-            if scope is None:
-                raise InvalidArgument("key is given without scope; name whose key it is")
-            told = await self.delete(key, scope=scope)
-            return told if not names else await self._invalidate(names) and told
-        if not names:
+        if key is not None and scope is None:
+            raise InvalidArgument("key is given without scope; name whose key it is")
+        if key is None and not names:
             raise InvalidArgument("invalidate was told nothing; give a tag, tags, a prefix, or a key and its scope")
-        return await self._invalidate(names)
+        tasks = [self._remove(self._place(key, scope))] if key is not None and scope is not None else []
+        return await _whatever_happens(*tasks, *([self._invalidate(names)] if names else []))
 
     async def clear(self) -> bool:
         """Invalidate everything, in every tier and every scope."""
-        return await self._invalidate(["all"])
+        return await _whatever_happens(self._invalidate(["all"]))
 
     async def on(self, event: str, /, *args: object, **named: object) -> bool:
         """Invalidate what the event rules say: ``on("knowledge_updated", 7)`` with ``Effect(tags=("doc:{0}",))`` the tag ``doc:7``."""
         effect = self._events.get(event)
         if effect is None:
             raise UnknownName(f"no rule for the event {event!r}; there are {', '.join(sorted(self._events)) or 'none'}")
-        return await self._invalidate(effect.names(*args, **named))
+        return await _whatever_happens(self._invalidate(effect.names(*args, **named)))
 
     def on_invalidate(self, callback: Callable[[Invalidation], None]) -> Callable[[], None]:
         """Call `callback` of what is invalidated, here or elsewhere, until the returned function is called. It must not block."""
@@ -319,11 +315,13 @@ class TieredCache:
             await self._lower.close()
         await self._subscribers.close()
 
-    async def _invalidate(self, names: list[str]) -> bool:
+    def _invalidate(self, names: list[str]) -> asyncio.Future[bool] | None:
         self._listening.invalidated(names)
-        if self._lower is None:
-            return True
-        return await _whatever_happens(asyncio.ensure_future(self._lower.recovery.send(names=names)))
+        return None if self._lower is None else asyncio.ensure_future(self._lower.recovery.send(names=names))
+
+    def _remove(self, place: tuple[str, str]) -> asyncio.Future[bool] | None:
+        self._listening.removed(place)
+        return None if self._lower is None else self._lower.remove(place)
 
     def _is_due(self, held: Held, rules: Route) -> bool:
         """Whether a fresh value is refreshed early: past its eager share, or by XFetch's draw."""
@@ -373,10 +371,12 @@ class TieredCache:
         return scope, key
 
 
-async def _whatever_happens(task: asyncio.Future[bool]) -> bool:
-    """What the task says. It goes on if the caller is cancelled."""
-    await asyncio.wait({task})
-    return task.result()
+async def _whatever_happens(*tasks: asyncio.Future[bool] | None) -> bool:
+    """Whether all tasks succeed. They go on if the caller is cancelled."""
+    begun = [task for task in tasks if task is not None]
+    if begun:
+        await asyncio.wait(begun)
+    return all(task.result() for task in begun)
 
 
 def _frames() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
