@@ -56,7 +56,9 @@ class FaultProxy:
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
             self._writers.add(back)
             try:
-                await asyncio.gather(self._pipe(reader, back, to_client=False), self._pipe(there, writer, to_client=True))
+                await asyncio.gather(
+                    self._pipe(reader, back, to_client=False), self._pipe(there, writer, to_client=True)
+                )
             finally:
                 self._writers.discard(back)
                 back.transport.abort()

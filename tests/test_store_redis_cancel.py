@@ -49,7 +49,9 @@ async def test_every_call_may_be_cancelled_anywhere(redis_server: RedisServer, n
     async with FaultProxy(redis_server.port) as proxy:
         # Replies come a while after the commands, so that cancellations find them outstanding.
         proxy.delay = 0.0005
-        async with RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=5.0, connect_timeout=5.0, connections=4) as store:
+        async with RedisStore(
+            f"redis://127.0.0.1:{proxy.port}/0", timeout=5.0, connect_timeout=5.0, connections=4
+        ) as store:
             await store.set_many([entry(key, key) for key in KEYS])
             pool = store._link.connections
             most = 0

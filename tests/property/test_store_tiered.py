@@ -32,7 +32,16 @@ ROUTES = (
     Route(ttl=10, stale=0, hard_timeout=1.5),
     Route(ttl=10, stale=STALE, lease=5.0, beta=1.0),
 )
-places = st.tuples(st.sampled_from(SCOPES), st.sampled_from(KEYS))
+# One place is asked for most: what befalls it has to meet there.
+places = st.sampled_from([("a/b", "k")] * 5 + [(scope, key) for scope in SCOPES for key in KEYS])
+FAULTS = ("broken", "hangs", "fails", "loses", "slow", "slow replies")
+METHODS = ("set_many", "bump", "delete_many", "versions", "get_many", "acquire")
+CHAOS = st.one_of(
+    st.tuples(st.sampled_from(FAULTS), st.sampled_from(METHODS), st.sampled_from([0.1, 1.0, 5.0])),
+    st.tuples(
+        st.sampled_from(["deaf", "deaf", "forget", "flush", "restart"]), st.none(), st.sampled_from([0.5, 2.0, 30.0])
+    ),
+)
 processes = st.integers(0, PROCESSES - 1)
 
 
@@ -237,12 +246,31 @@ class Tiered(RuleBasedStateMachine):
 
     # --- what happens to them ----------------------------------------------------------------------
 
-    @rule(seconds=st.sampled_from([0.0, 0.0004, 0.001, 0.0015, 0.01, 0.3, 1.0, 3.0, 12.0]))
+    @rule(seconds=st.sampled_from([0.0, 0.0004, 0.001, 0.0015, 0.01, 0.01, 0.01, 0.3, 1.0, 3.0, 12.0]))
     def pass_time(self, seconds: float) -> None:
         self.run(asyncio.sleep(seconds))
 
-    @rule(process=processes, fault=st.sampled_from(["none", "none", "broken", "hangs", "fails", "loses", "slow", "slow replies"]), method=st.sampled_from(["set_many", "bump", "delete_many", "versions", "get_many", "acquire"]))  # fmt: skip
-    def fault(self, process: int, fault: str, method: str) -> None:
+    @rule()
+    def settle(self) -> None:
+        self.run(asyncio.sleep(0.02))
+
+    @rule(process=processes, what=CHAOS, place=places)
+    def chaos(self, process: int, what: tuple[str, str | None, float], place: tuple[str, str]) -> None:
+        kind, method, seconds = what
+        match kind:
+            case "deaf":
+                self.run(self.go_deaf(process, seconds))
+            case "forget":
+                self.shared.entries.pop(place, None)
+            case "flush":
+                self.run(self.flush())
+            case "restart":
+                self.restart(process)
+            case _:
+                self.fault(process, kind, method)
+                self.loop.call_later(seconds, self.fault, process, "none", None)
+
+    def fault(self, process: int, fault: str, method: str | None) -> None:
         wire = self.wires[process]
         wire.broken = StoreUnavailable("down") if fault == "broken" else None
         wire.hangs = fault == "hangs"
@@ -251,47 +279,30 @@ class Tiered(RuleBasedStateMachine):
         wire.fails = lambda called: fault == "fails" and called == method
         wire.loses_reply = lambda called: fault == "loses" and called == method
 
-    @rule(process=processes)
-    def go_deaf(self, process: int) -> None:
+    async def go_deaf(self, process: int, seconds: float) -> None:
+        """Messages are lost, which is found out after `staleness`; in the end the connection is made anew."""
         wire = self.wires[process]
         if wire.deaf:
             return
         wire.deaf = True
 
         def found_out() -> None:
-            if wire.deaf and wire.coherent:
-                wire.coherent = False
-                for listener in list(wire.listeners):
-                    listener.lost()
-
-        self.loop.call_later(wire.staleness, found_out)
-
-    @rule(process=processes)
-    def hear_again(self, process: int) -> None:
-        wire = self.wires[process]
-        if wire.deaf:
-            wire.deaf, wire.coherent = False, True
-            self.tell_lost(wire)
-
-    def tell_lost(self, wire: Wire) -> None:
-        async def tell() -> None:
+            wire.coherent = False
             for listener in list(wire.listeners):
                 listener.lost()
 
-        self.run(tell())
+        def heard_again() -> None:
+            wire.deaf, wire.coherent = False, True
+            for listener in list(wire.listeners):
+                listener.lost()
 
-    @rule(place=places)
-    def l2_forgets(self, place: tuple[str, str]) -> None:
-        self.shared.entries.pop(place, None)
+        if seconds > wire.staleness:
+            self.loop.call_later(wire.staleness, found_out)
+        self.loop.call_later(seconds, heard_again)
 
-    @rule()
-    def l2_is_flushed(self) -> None:
-        async def flush() -> None:
-            self.shared.flush()
+    async def flush(self) -> None:
+        self.shared.flush()
 
-        self.run(flush())
-
-    @rule(process=processes)
     def restart(self, process: int) -> None:
         self.run(self.caches[process].close())
         self.heard[process].clear()  # a new process has heard of nothing, and wrote nothing
@@ -307,11 +318,6 @@ class Tiered(RuleBasedStateMachine):
         assert self.complaints == []
 
     def end(self) -> None:
-        for process, wire in enumerate(self.wires):
-            self.fault(process, "none", "")
-            if wire.deaf:
-                wire.deaf, wire.coherent = False, True
-                self.tell_lost(wire)
         self.run(asyncio.sleep(100))
         for task, cancelled in self.running.items():
             assert task.done()
@@ -327,4 +333,4 @@ class Tiered(RuleBasedStateMachine):
 
 
 TestTiered = Tiered.TestCase
-TestTiered.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestTiered.settings = settings(max_examples=1500, stateful_step_count=50, deadline=None)

@@ -30,7 +30,7 @@ class Lower:
     `untold` is called with names that turn out to have moved without a message. Counts go into `counts`.
     """
 
-    __slots__ = ("_counts", "_guard", "_store", "_untold", "_versions", "_wall", "_writing", "recovery")
+    __slots__ = ("_counts", "_guard", "_store", "_untold", "_versions", "_wall", "_writing", "recovery", "touched", "touched_since")  # fmt: skip
 
     def __init__(
         self,
@@ -47,6 +47,10 @@ class Lower:
         self._counts, self._untold, self._wall = counts, untold, wall
         self._writing: dict[Place, asyncio.Task[bool]] = {}
         self.recovery = Recovery(self._push, random=random)
+        self.touched: Callable[[Place], None] = lambda _place: None
+        """Called with a key whose entry was removed late."""
+        self.touched_since: Callable[[Place, int], bool] = lambda _place, _event: False
+        """Says whether a key was written or deleted after an event."""
         guard.recovered = self.recovery.wake
 
     @property
@@ -60,20 +64,23 @@ class Lower:
         return self._guard.faults
 
     async def read(self, keys: Sequence[str], *, scope: str) -> list[Entry | None]:
-        """The entries that may be used: of these keys and this scope, not dead, nothing they depend on invalidated."""
-        try:
-            found = await self._guard.call(self._store.get_many, keys, scope=scope)
-            entries = [self._own(entry, scope, key) for entry, key in zip(found, keys, strict=True)]
-            age = self._versions.age
-            current = await self._current(entries)
-            if age != self._versions.age:  # what was known before the loss counts no longer
-                current = await self._current(entries)
-        except StoreUnavailable:
-            return [None] * len(keys)
-        usable = [entry if entry is not None and self._is_current(entry, current) else None for entry in entries]
-        self._counts["l2_hits"] += sum(entry is not None for entry in usable)
-        self._counts["l2_misses"] += sum(entry is None for entry in usable)
-        return usable
+        """The entries that may be used: of these keys and this scope, not dead, nothing they depend on invalidated.
+
+        What this process is writing under a key is there first. A key that is written while it is read is read once more.
+        """
+        writing = {self._writing[scope, key] for key in keys if (scope, key) in self._writing}
+        if writing:
+            await asyncio.wait(writing)
+        began = self._versions.now
+        entries = await self._read(keys, scope)
+        again = [number for number, key in enumerate(keys) if self.touched_since((scope, key), began)]
+        if again:
+            began = self._versions.now
+            for number, entry in zip(again, await self._read([keys[number] for number in again], scope), strict=True):
+                entries[number] = None if self.touched_since((scope, keys[number]), began) else entry
+        self._counts["l2_hits"] += sum(entry is not None for entry in entries)
+        self._counts["l2_misses"] += sum(entry is None for entry in entries)
+        return entries
 
     async def marks(self, names: Iterable[str]) -> dict[str, int] | None:
         """The versions of `names` and of `NEVER` now; None where they cannot be known, so that nothing may be written."""
@@ -122,6 +129,18 @@ class Lower:
         await self.recovery.close()
 
     # --- reading ---------------------------------------------------------------------------------
+
+    async def _read(self, keys: Sequence[str], scope: str) -> list[Entry | None]:
+        try:
+            found = await self._guard.call(self._store.get_many, keys, scope=scope)
+            entries = [self._own(entry, scope, key) for entry, key in zip(found, keys, strict=True)]
+            age = self._versions.age
+            current = await self._current(entries)
+            if age != self._versions.age:  # what was known before the loss counts no longer
+                current = await self._current(entries)
+        except StoreUnavailable:
+            return [None] * len(keys)
+        return [entry if entry is not None and self._is_current(entry, current) else None for entry in entries]
 
     def _own(self, entry: Entry | None, scope: str, key: str) -> Entry | None:
         if entry is None:
@@ -220,3 +239,5 @@ class Lower:
             keys.setdefault(scope, []).append(key)
         for scope, below in keys.items():
             await self._guard.call(self._store.delete_many, below, scope=scope)
+        for place in places:  # whoever reads it now may have found what was there before
+            self.touched(place)

@@ -66,6 +66,8 @@ class Maker:
         self._recent: dict[Place, int] = {}
         self._forgotten = 0
         self._tasks: set[asyncio.Task[Any]] = set()
+        if lower is not None:
+            lower.touched, lower.touched_since = self.touched, self.touched_since
 
     @property
     def has_origin(self) -> bool:

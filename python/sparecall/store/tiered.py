@@ -8,7 +8,7 @@ import math
 import random as _random
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from sparecall.cache import Cache
 from sparecall.errors import InvalidArgument, UnknownName
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from sparecall.store.protocol import Store
 
 T = TypeVar("T")
-D = TypeVar("D")
 _LEASE = 30.0
 
 
@@ -130,10 +129,6 @@ class TieredCache:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    @overload
-    def get_nowait(self, key: str, *, scope: str) -> Any: ...
-    @overload
-    def get_nowait(self, key: str, *, scope: str, default: D) -> Any | D: ...
     def get_nowait(self, key: str, *, scope: str, default: Any = None) -> Any:
         """Return the value that L1 holds, or `default`. Asks nobody; O(1)."""
         held = self._look((scope, key))
@@ -141,10 +136,6 @@ class TieredCache:
             return default
         return self._memory.open(held.value)
 
-    @overload
-    async def get(self, key: str, *, scope: str) -> Any: ...
-    @overload
-    async def get(self, key: str, *, scope: str, default: D) -> Any | D: ...
     async def get(self, key: str, *, scope: str, default: Any = None) -> Any:
         """Return the value of the highest tier that has a fresh one, or `default`; it then stands in L1 for the life it has left."""
         held = self._look((scope, key))
@@ -205,6 +196,31 @@ class TieredCache:
                 self._counts["early"] += self._maker.refresh(early)
             return self._memory.open(held.value)  # type: ignore[no-any-return]
         return await self._maker.answer(self._ask(key, factory, scope, rules, ttl, tags, lease))  # type: ignore[no-any-return]
+
+    async def refresh(
+        self,
+        key: str,
+        factory: Callable[[], Awaitable[T] | T] | Callable[[Making], Awaitable[T] | T],
+        *,
+        scope: str,
+        ttl: float | Callable[[T], float] | None = None,
+        tags: Iterable[str] | Callable[[T], Iterable[str]] = (),
+        route: str | Route | None = None,
+        lease: bool | float | None = None,
+    ) -> T:
+        """Make the value anew though one may stand, or get the one that is being made, here or under another process's lease.
+
+        Calls of `get_or_set` are served what stands meanwhile. Options and errors as there.
+        """
+        held = self._look((scope, key))
+        early = None if held is None or self._wall() >= held.entry.expires else held.entry
+        rules = self._rules(route)
+        return await self._maker.answer(self._ask(key, factory, scope, rules, ttl, tags, lease, early=early))  # type: ignore[no-any-return]
+
+    def entry(self, key: str, *, scope: str) -> Entry | None:
+        """Return what L1 holds under `key`, fresh or stale: its life, cost, tags. With ``copy`` its value is None."""
+        held = self._look((scope, key))
+        return None if held is None else held.entry
 
     # --- writing ---------------------------------------------------------------------------------
 
