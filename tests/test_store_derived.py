@@ -178,7 +178,7 @@ def test_bad_dependencies_are_refused(root: Path) -> None:
             for inputs, depends_on, message in (
                 (None, ["src/a.py"], "depends_on has a str"),
                 (None, [Path("src")], "no regular file"),
-                ({"when": [datetime.datetime(2026, 1, 1)]}, [], r"inputs\['when'\]\[0\] is a datetime"),  # noqa: DTZ001
+                ({"when": [datetime.datetime(2026, 1, 1)]}, [], r"inputs\['when'\]\[0\] is a datetime"),
                 (object(), [], "inputs is a object, which is no plain data"),
             ):
                 with pytest.raises(InvalidArgument, match=message):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PROCESSES = 3
 SCOPES, KEYS, TAGS = ("a", "a/b", "ab"), ("k", "l"), ("x", "y")
+FOR_EVER = 1 << 60
 MAX_STALENESS, STALE, SLACK = 20.0, 15.0, 0.01
 ROUTES = (
     Route(ttl=10, stale=STALE, throttle=2, soft_timeout=0.5, eager=0.5),
@@ -217,7 +218,16 @@ class Tiered(RuleBasedStateMachine):
     def set(self, process: int, place: tuple[str, str], tags: set[str], ttl: float) -> None:
         number = self.record(place, process, sorted(tags), ttl)
         self.wrote[process][place] = self.tick
-        self.write(self.caches[process].set(place[1], number, scope=place[0], tags=sorted(tags), ttl=ttl))
+        call = self.caches[process].set(place[1], number, scope=place[0], tags=sorted(tags), ttl=ttl)
+
+        async def until_set() -> None:
+            """What is invalidated while a value is being set may come before or after it."""
+            record = self.records[number]
+            self.records[number] = record._replace(began=FOR_EVER)
+            await call
+            self.records[number] = record._replace(began=self.tick)
+
+        self.write(until_set())
 
     @rule(process=processes, place=places)
     def delete(self, process: int, place: tuple[str, str]) -> None:
@@ -230,6 +240,32 @@ class Tiered(RuleBasedStateMachine):
         self.said[process][name] = self.next_tick()
         self.hear(process, name, self.tick)
         self.write(self.caches[process].invalidate(**{what[0]: what[1]}))  # type: ignore[arg-type]
+
+    @rule(
+        makes=processes, hits=processes, reads=processes, place=places, route=st.sampled_from(ROUTES),
+        seconds=st.sampled_from([0.0, 0.3]), tag=st.sampled_from(TAGS), late=st.booleans(),
+        gaps=st.tuples(*[st.sampled_from([0.0, 0.0005, 0.0015, 0.01, 0.1, 0.6])] * 2),
+        hit=st.sampled_from(["tag", "tag", "prefix", "set", "delete"]),
+    )  # fmt: skip
+    def race(
+        self, makes: int, hits: int, reads: int, place: tuple[str, str], route: Route, seconds: float, tag: str, late: bool,
+        gaps: tuple[float, float], hit: str,
+    ) -> None:  # fmt: skip
+        """A value on its way, something that befalls it, a read."""
+        self.get_or_set(makes, place, seconds, route, set() if late else {tag}, {tag} if late else set(), fails=False)
+        self.pass_time(gaps[0])
+        match hit:
+            case "tag":
+                self.invalidate(hits, ("tag", tag))
+            case "prefix":
+                self.invalidate(hits, ("prefix", place[0]))
+            case "set":
+                self.set(hits, place, {tag}, 30.0)
+            case _:
+                self.delete(hits, place)
+        self.pass_time(gaps[1])
+        self.get(reads, place)
+        self.get(hits, place)
 
     def write(self, call: Coroutine[Any, Any, Any]) -> None:
         self.running[self.loop.create_task(call)] = False
@@ -333,4 +369,4 @@ class Tiered(RuleBasedStateMachine):
 
 
 TestTiered = Tiered.TestCase
-TestTiered.settings = settings(max_examples=1500, stateful_step_count=50, deadline=None)
+TestTiered.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)

@@ -40,7 +40,7 @@ class Maker:
     """Runs the asks of one `TieredCache`: each key's is one run for all who ask, on `Flight`."""
 
     __slots__ = (
-        "_asks", "_clock", "_counts", "_flight", "_forgotten", "_longest", "_looks", "_lower", "_memory", "_origin", "_random",
+        "_asks", "_at", "_clock", "_counts", "_flight", "_forgotten", "_longest", "_looks", "_lower", "_memory", "_origin", "_random",
         "_recent", "_running", "_tasks", "_versions", "_wall",
     )  # fmt: skip
 
@@ -63,6 +63,7 @@ class Maker:
         self._asks: dict[Place, Ask] = {}
         self._looks: dict[Place, Ask] = {}  # those without a factory
         self._running: dict[Ask, asyncio.Task[Any]] = {}  # those that were overtaken included
+        self._at: dict[Place, set[Ask]] = {}  # the same by their places
         self._recent: dict[Place, int] = {}
         self._forgotten = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -104,7 +105,7 @@ class Maker:
             self._recent.clear()
             self._forgotten = now
         self._recent[place] = now
-        for ask in (self._asks.get(place), self._looks.get(place)):
+        for ask in (self._asks.get(place), self._looks.get(place), *self._at.get(place, ())):
             if ask is not None:
                 ask.touch(now)
 
@@ -137,10 +138,15 @@ class Maker:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a flight's work is in one
         self._running[ask] = task
+        here = self._at.setdefault(ask.place, set())
+        here.add(ask)
         try:
             return await self._find(ask)
         finally:
             del self._running[ask]
+            here.discard(ask)
+            if not here:
+                self._at.pop(ask.place, None)
             if ask.timer is not None:
                 ask.timer.cancel()
             table = self._looks if ask.factory is None else self._asks

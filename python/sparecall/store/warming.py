@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import math
 import random as _random
@@ -218,11 +219,10 @@ class Warmer:
             cost, made = making.dollars * self._price_share, True
             return value
 
-        try:
+        with contextlib.suppress(Exception):  # the loader's, counted below; whoever asks for the value gets it
             await self._cache.refresh(place[1], factory, scope=place[0], **self._options)
-        except Exception:  # noqa: BLE001 - the loader's; whoever asks for the value gets it
-            self._counts["failed"] += 1
         self._budget.settle(estimated, cost)
+        self._counts["failed"] += began and not made
         if not made:
             return False
         entry = self._cache.entry(place[1], scope=place[0])
