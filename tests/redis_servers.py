@@ -45,7 +45,18 @@ class RedisServer:
         self.start()
 
     def start(self) -> None:
-        own = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--logfile", "log", "--save", ""]
+        own = [
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self.folder),
+            "--logfile",
+            "log",
+            "--save",
+            "",
+        ]
         command = [SERVER or "", *own, "--rename-command", "KEYS", "", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=_die_with_parent)
         for _ in range(200):

@@ -22,7 +22,10 @@ class World:
         self.dice = 0.5
         self.changes: list[str] = []
         self.breaker = Breaker(
-            clock=lambda: self.now, random=lambda: self.dice, on_change=lambda state, why: self.changes.append(f"{state}: {why}"), **options
+            clock=lambda: self.now,
+            random=lambda: self.dice,
+            on_change=lambda state, why: self.changes.append(f"{state}: {why}"),
+            **options,
         )
 
     def fail(self, times: int) -> None:
@@ -140,7 +143,9 @@ def test_refusing_costs_microseconds() -> None:
     assert time.thread_time() - start < 0.1, "100 us each would be slow for anything"
 
 
-EXCEPTIONS = [kind for _, kind in inspect.getmembers(redis.exceptions, inspect.isclass) if issubclass(kind, BaseException)]
+EXCEPTIONS = [
+    kind for _, kind in inspect.getmembers(redis.exceptions, inspect.isclass) if issubclass(kind, BaseException)
+]
 
 
 @pytest.mark.parametrize("kind", EXCEPTIONS, ids=lambda kind: kind.__name__)

@@ -31,7 +31,15 @@ async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
 
 
 async def test_entries_come_back_whole_in_order_and_only_in_their_scope(store: RedisStore) -> None:
-    one = entry("one", {"text": "é", "n": [1, 2.5, None, b"\0"]}, seconds=1.5, dollars=0.01, tags=("a", "b"), marks=(1, 2), validator='"x"')
+    one = entry(
+        "one",
+        {"text": "é", "n": [1, 2.5, None, b"\0"]},
+        seconds=1.5,
+        dollars=0.01,
+        tags=("a", "b"),
+        marks=(1, 2),
+        validator='"x"',
+    )
     two = entry("two", "2", scope="team/user")
     assert await store.get_many(["one"], scope="team") == [None]
     await store.set_many([one, two])
@@ -41,7 +49,8 @@ async def test_entries_come_back_whole_in_order_and_only_in_their_scope(store: R
     assert await store.get_many(["/usertwo"], scope="team") == [None]
     await store.set_many([entry("one", "new")])
     (new,) = await store.get_many(["one"], scope="team")
-    assert new is not None and new.value == "new"
+    assert new is not None
+    assert new.value == "new"
     await store.delete_many(["one", "never"], scope="team")
     assert await store.get_many(["one"], scope="team") == [None]
     assert store.stats().hits == 4
@@ -55,11 +64,16 @@ async def test_surrogates_empty_strings_and_long_keys_are_keys_like_any(store: R
     for key in ("", "\0", "k" * 100_000):
         await store.set_many([entry(key, key, scope="")])
         (found,) = await store.get_many([key], scope="")
-        assert found is not None and found.value == key
+        assert found is not None
+        assert found.value == key
 
 
-async def test_a_life_is_kept_to_the_millisecond_and_what_is_dead_is_not_written(redis_server: RedisServer, store: RedisStore) -> None:
-    await store.set_many([entry("short", life=0.05), entry("dead", life=0.0), entry("past", life=-5.0), entry("ever", life=math.inf)])
+async def test_a_life_is_kept_to_the_millisecond_and_what_is_dead_is_not_written(
+    redis_server: RedisServer, store: RedisStore
+) -> None:
+    await store.set_many(
+        [entry("short", life=0.05), entry("dead", life=0.0), entry("past", life=-5.0), entry("ever", life=math.inf)]
+    )
     found = await store.get_many(["short", "dead", "past", "ever"], scope="team")
     assert [each is not None for each in found] == [True, False, False, True]
     lives = [redis_server.admin.pttl(key) for key in redis_server.admin.scan_iter("sparecall:entry:*")]
@@ -87,7 +101,10 @@ async def test_what_no_frame_holds_is_refused_and_nothing_written(store: RedisSt
 
 
 async def test_batches_are_one_round_trip(redis_server: RedisServer) -> None:
-    async with FaultProxy(redis_server.port) as proxy, RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=2.0) as store:
+    async with (
+        FaultProxy(redis_server.port) as proxy,
+        RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=2.0) as store,
+    ):
         await store.versions(["all"])
         many = [entry(str(n)) for n in range(64)]
         names = [each.key for each in many]
@@ -104,7 +121,9 @@ async def test_batches_are_one_round_trip(redis_server: RedisServer) -> None:
         assert proxy.connections == 1
 
 
-async def test_junk_under_a_key_is_a_counted_miss_and_is_written_over(redis_server: RedisServer, store: RedisStore) -> None:
+async def test_junk_under_a_key_is_a_counted_miss_and_is_written_over(
+    redis_server: RedisServer, store: RedisStore
+) -> None:
     admin = redis_server.admin
     await store.set_many([entry("good"), entry("other", "another key's value")])
     both = {key: admin.get(key) for key in admin.scan_iter("sparecall:entry:*")}
@@ -113,7 +132,15 @@ async def test_junk_under_a_key_is_a_counted_miss_and_is_written_over(redis_serv
     (other,) = both.keys() - {good}
     whole = both[good]
     flipped = bytes([whole[0] ^ 1]) + whole[1:]
-    junk: list[bytes] = [b"", b"junk", whole[:-1], whole + b"\0", flipped, whole[:40] + bytes([whole[40] ^ 4]) + whole[41:], both[other]]
+    junk: list[bytes] = [
+        b"",
+        b"junk",
+        whole[:-1],
+        whole + b"\0",
+        flipped,
+        whole[:40] + bytes([whole[40] ^ 4]) + whole[41:],
+        both[other],
+    ]
     for count, data in enumerate(junk, 1):
         admin.set(good, data)
         assert await store.get_many(["good"], scope="team") == [None]
@@ -123,7 +150,8 @@ async def test_junk_under_a_key_is_a_counted_miss_and_is_written_over(redis_serv
     assert await store.get_many(["good"], scope="team") == [None]
     await store.set_many([entry("good", "again")])
     (found,) = await store.get_many(["good"], scope="team")
-    assert found is not None and found.value == "again"
+    assert found is not None
+    assert found.value == "again"
 
 
 async def test_keys_and_errors_and_logs_give_nothing_away(
@@ -140,9 +168,14 @@ async def test_keys_and_errors_and_logs_give_nothing_away(
     assert all(b"secret" not in field for field in redis_server.admin.hgetall("sparecall:versions"))
     guarded = RedisServer(tmp_path, "--requirepass", "right-password")
     try:
-        for url in (f"redis://:wrong-password@127.0.0.1:{guarded.port}", f"redis://some-user:wrong-password@127.0.0.1:{guarded.port}"):
+        for url in (
+            f"redis://:wrong-password@127.0.0.1:{guarded.port}",
+            f"redis://some-user:wrong-password@127.0.0.1:{guarded.port}",
+        ):
             async with RedisStore(url) as refused:
-                with pytest.raises(StoreUnavailable, match=r"user or the password.*WRONGPASS|AuthenticationError") as caught:
+                with pytest.raises(
+                    StoreUnavailable, match=r"user or the password.*WRONGPASS|AuthenticationError"
+                ) as caught:
                     await refused.get_many([PROMPT], scope="team")
                 assert refused.state == "open"
                 for text in (repr(refused), repr(caught.value), str(caught.value), caplog.text):
@@ -209,7 +242,9 @@ async def test_after_a_flush_or_an_eviction_all_versions_are_new(store: RedisSto
         marked |= {*after}
 
 
-async def test_a_server_whose_clock_went_back_still_gives_greater_versions(store: RedisStore, redis_server: RedisServer) -> None:
+async def test_a_server_whose_clock_went_back_still_gives_greater_versions(
+    store: RedisStore, redis_server: RedisServer
+) -> None:
     """The clock cannot be moved here: versions are, into the future."""
     await store.versions(["a"])
     future = int(time.time() * 1e6) + 10**12
@@ -229,7 +264,9 @@ async def test_names_beyond_the_limit_invalidate_everything_at_once(redis_server
         assert await store.versions(["untouched"]) > before
 
 
-async def test_a_lease_has_one_holder_until_it_is_given_back_or_ends(store: RedisStore, redis_server: RedisServer) -> None:
+async def test_a_lease_has_one_holder_until_it_is_given_back_or_ends(
+    store: RedisStore, redis_server: RedisServer
+) -> None:
     async with RedisStore(redis_server.url(), timeout=2.0) as other:
         lease = await store.acquire("work", seconds=60)
         assert lease is not None
@@ -250,7 +287,9 @@ async def test_a_lease_has_one_holder_until_it_is_given_back_or_ends(store: Redi
             await store.acquire("work", seconds=seconds)
 
 
-async def test_a_stream_keeps_about_the_newest_and_is_read_from_where_one_was(store: RedisStore, redis_server: RedisServer) -> None:
+async def test_a_stream_keeps_about_the_newest_and_is_read_from_where_one_was(
+    store: RedisStore, redis_server: RedisServer
+) -> None:
     assert await store.read("news", after="", limit=10) == []
     positions = [await store.append("news", b"%d" % n, keep=100) for n in range(10)]
     records = await store.read("news", after="", limit=100)
