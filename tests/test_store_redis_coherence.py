@@ -292,21 +292,6 @@ async def test_databases_and_prefixes_are_worlds_of_their_own(redis_server: Redi
         assert await store.get_many(["key"], scope="team") == [None]
 
 
-async def test_a_listener_added_before_the_loop_runs_and_one_removed(redis_server: RedisServer) -> None:
-    heard = Heard()
-    store = RedisStore(redis_server.url(), timeout=2.0)
-    remove = await asyncio.to_thread(store.listen, heard)  # a thread without a loop
-    assert not store.coherent
-    async with store:
-        await store.versions(["all"])
-        await until(lambda: store.coherent)
-        remove()
-        remove()
-        await store.bump(["tag"])
-        await store.versions(["all"])
-        assert heard.all == [("lost",)]
-
-
 async def test_the_keys_known_by_digest_are_bounded(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparecall.store.redis._TRACKED", 10)
     store, heard = made(redis_server.url(), "tracking")

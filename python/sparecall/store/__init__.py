@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparecall.store.protocol import Entry, Lease, Listener, Store
+from sparecall.store.sqlite import SqliteStats, SqliteStore
 
 if TYPE_CHECKING:
     from sparecall.store.redis import RedisStats, RedisStore
 
-__all__ = ["Entry", "Lease", "Listener", "RedisStats", "RedisStore", "Store"]
+__all__ = ["Entry", "Lease", "Listener", "RedisStats", "RedisStore", "SqliteStats", "SqliteStore", "Store"]
 
 
 def __getattr__(name: str) -> object:

@@ -107,7 +107,6 @@ class RedisStore:
         self._interval, self._clock, self._tracking = interval, clock, coherence == "tracking"
         self._entries, self._names = f"{prefix}entry:", f"{prefix}versions"
         self._channel = f"{prefix}changes:{self._address.database}"  # channels know no databases
-        self._sender = secrets.token_hex(8)
         self._link = Link(
             self._address,
             timeout=timeout,
@@ -132,7 +131,6 @@ class RedisStore:
         )
         self._task: asyncio.Task[None] | None = None  # that of hearing
         self._epoch = b""
-        self._seen = 0  # the greatest version
         self._hits = self._misses = self._junk = 0
 
     def __repr__(self) -> str:
@@ -165,7 +163,7 @@ class RedisStore:
         """What has happened so far."""
         link = self._link
         return RedisStats(
-            hits=self._hits, misses=self._misses, junk=self._junk, unavailable=link.unavailable, refused=link.refused,
+            hits=self._hits, misses=self._misses, junk=self._junk + self._hearers.junk, unavailable=link.unavailable, refused=link.refused,
             left_alone=link.left_alone, opened=link.opened, lost=self._hearers.lost_count, connections=link.connections.made,
         )  # fmt: skip
 
@@ -226,16 +224,16 @@ class RedisStore:
             epoch, found = (await self._call(self._question()))[0], [None] * len(names)
         self._checked(epoch)
         versions = tuple(int(epoch if version is None else version) for version in found)
-        self._seen = max(self._seen, *versions)
+        self._hearers.saw(*versions)
         return versions
 
     async def bump(self, names: Sequence[str]) -> tuple[int, ...]:
         """Give the names one new version between them."""
         if not names:
             return ()
-        message = scripts.encode(scripts.Message(self._sender, None, list(names)))
+        message = self._hearers.bumped(names)
         arguments: tuple[Argument, ...] = (
-            self._seen,
+            self._hearers.seen,
             self._most_names,
             self._channel,
             message,
@@ -243,7 +241,7 @@ class RedisStore:
         )
         epoch, version = (await self._call(("EVAL", scripts.BUMP, 1, self._names, *arguments)))[0]
         self._checked(epoch)
-        self._seen = max(self._seen, int(version))
+        self._hearers.saw(int(version))
         return (int(version),) * len(names)
 
     async def acquire(self, name: str, *, seconds: float) -> Lease | None:
@@ -298,7 +296,7 @@ class RedisStore:
     async def _write(self, commands: list[Sequence[Argument]], written: dict[str, list[str]]) -> None:
         """Send commands and, with them or not at all, what tells the others."""
         try:
-            encoded = [scripts.encode(scripts.Message(self._sender, scope, keys)) for scope, keys in written.items()]
+            encoded = [self._hearers.written(scope, keys) for scope, keys in written.items()]
             messages = [("PUBLISH", self._channel, b"0 " + message) for message in encoded]
             await self._call(("MULTI",), *commands, *messages, ("EXEC",))
         finally:  # whether it happened or not
@@ -321,7 +319,7 @@ class RedisStore:
         return f"{self._prefix}stream:{digest('stream', stream)}"
 
     def _question(self) -> Sequence[Argument]:
-        return ("EVAL", scripts.EPOCH, 1, self._names, self._seen)
+        return ("EVAL", scripts.EPOCH, 1, self._names, self._hearers.seen)
 
     def _hear(self) -> None:
         if self._task is None:
@@ -330,22 +328,13 @@ class RedisStore:
     def _checked(self, epoch: bytes) -> None:
         """Takes the epoch that the server has now: another one than before means that it lost its memory, or may have."""
         known, self._epoch = self._epoch, epoch
-        self._seen = max(self._seen, int(epoch))
+        self._hearers.saw(int(epoch))
         if known and known != epoch:
             self._hearers.lost()
 
     def _message(self, data: bytes) -> None:
-        try:
-            version, message = scripts.read_message(data)
-        except ValueError:  # what it would have said is unknown
-            self._junk += 1
-            self._hearers.lost()
-            return
-        if message.scope is None:
-            self._seen = max(self._seen, version)
-            self._hearers.changed(message.names, version)
-        elif message.sender != self._sender:
-            self._hearers.dropped(message.scope, message.names)
+        version, _, body = data.partition(b" ")
+        self._hearers.message(int(version) if version.isdigit() else 0, body)
 
     def _keys_changed(self, keys: list[bytes] | None) -> None:
         if keys is None:
