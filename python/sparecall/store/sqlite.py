@@ -52,7 +52,8 @@ class SqliteStats(msgspec.Struct, frozen=True, kw_only=True):
 class SqliteStore:
     """A `Store` in the file at ``path``, which is made where there is none; its folder has to be there.
 
-    ``max_bytes``: what the file may hold; beyond that what is dead goes first, then what was written longest ago. A log of up to a few MiB
+    ``max_bytes``: what the file may hold; beyond that what is dead goes first, then what was written longest ago, and what
+    takes over a quarter of it is not kept at all. A log of up to a few MiB
     stands beside the file. ``timeout``: seconds for a call, waiting for other processes' writes included. ``interval``: seconds
     between looks for what other processes changed, while there are listeners; `staleness` is twice that. ``longest``: the most
     seconds that an entry is kept. ``most_names``: so many invalidated names are told apart; then all are invalidated at once.
@@ -80,7 +81,7 @@ class SqliteStore:
                 raise InvalidArgument(f"{name} is {value}; give seconds above 0")
         if max_bytes < 1024 * 1024 or most_names < 1:
             raise InvalidArgument(f"max_bytes is {max_bytes} and most_names {most_names}; give at least 1 MiB and 1")
-        self._path, self._interval = Path(path), interval
+        self._path, self._interval, self._largest = Path(path), interval, max_bytes // 4
         self._longest, self._most_names, self._clock = longest, most_names, clock
         self._hearers = Hearers()
         self._access = Access(
@@ -174,8 +175,11 @@ class SqliteStore:
         messages = [self._hearers.written(scope, keys) for scope, keys in written.items()]
 
         def work(file: File) -> None:
-            for row in rows:
-                file.set(*row)
+            for name, dead, data in rows:
+                if len(data) <= self._largest:
+                    file.set(name, dead, data)
+                else:  # it would push out most of the others
+                    file.delete(name)
             for message in messages:
                 file.tell(0, message)
 

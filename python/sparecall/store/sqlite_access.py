@@ -115,8 +115,9 @@ class Access:
                 with file.transaction(write=who == "writer", durable=any(job.durable for job in jobs)):
                     for job in jobs:
                         job.result = job.work(file)
-                    if who == "writer":
-                        self._keep_small(file)
+                    gone = self._keep_small(file) if who == "writer" else 0
+                if gone:
+                    file.give_back(self._max_bytes)
             except (sqlite3.DatabaseError, OSError, StoreUnavailable) as error:
                 if retry and is_damaged(error):
                     self._set_aside(who)
@@ -131,12 +132,14 @@ class Access:
                         self._perform(who, [job])
             return
 
-    def _keep_small(self, file: File) -> None:
+    def _keep_small(self, file: File) -> int:
         self._batches += 1
         now = self._clock()
         if self._batches % _CLEAN_EVERY == 0:
             file.clean(now)
-        self.evicted += file.shrink(self._max_bytes, now)
+        gone = file.shrink(self._max_bytes, now)
+        self.evicted += gone
+        return gone
 
     def _look(self) -> None:
         """Passes on what was left in the file since the last look."""

@@ -49,8 +49,17 @@ class File:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         self._inode = path.stat().st_ino
         self._connection = sqlite3.connect(path, timeout=busy, isolation_level=None, check_same_thread=False)
+        until = time.monotonic() + busy
         try:
-            self._prepare(seen)
+            while True:
+                try:
+                    self._prepare(seen)
+                    break
+                except sqlite3.OperationalError as error:
+                    # To make the journal a log SQLite does not wait for others who are about to do the same.
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                        raise
+                    time.sleep(0.005)
         except BaseException:
             self._connection.close()
             raise
@@ -192,16 +201,19 @@ class File:
         )
 
     def shrink(self, most: int, now: float) -> int:
-        """Bring the file under `most` bytes: first goes what is dead, then what was written longest ago. How many entries went."""
-        gone = 0
-        if self.size() > most:
-            gone += self._connection.execute("DELETE FROM entries WHERE dead <= ?", (now,)).rowcount
+        """Bring what is in use under `most` bytes: first goes what is dead, then what was written longest ago. How many entries went."""
+        if self.size() <= most:
+            return 0
+        gone = self._connection.execute("DELETE FROM entries WHERE dead <= ?", (now,)).rowcount
         while self.size() > most * 0.9 and (count := self._number("SELECT count(*) FROM entries")):
             oldest = "SELECT id FROM entries ORDER BY id LIMIT ?"
             gone += self._connection.execute(f"DELETE FROM entries WHERE id IN ({oldest})", (count // 16 + 1,)).rowcount  # noqa: S608
-        if gone:
-            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
         return gone
+
+    def give_back(self, most: int) -> None:
+        """Cut a file that is longer than `most` bytes to what it holds; outside of a transaction."""
+        if self._number("PRAGMA page_count") * self._number("PRAGMA page_size") > most:
+            self._connection.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE)")
 
     def clean(self, now: float) -> None:
         """Remove some of what is dead."""
