@@ -65,7 +65,7 @@ impl Header {
             if stored >= raw {
                 return Err(Refusal::Header { what: "it says LZ4 and is not shorter for it" });
             }
-            if raw / RATIO > stored {
+            if raw > stored * RATIO {
                 return Err(Refusal::Ratio { raw, stored });
             }
         } else if stored != raw {
