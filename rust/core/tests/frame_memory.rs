@@ -111,7 +111,7 @@ fn bombs_are_refused_without_memory_or_work() {
             fed.and_then(|()| reader.finish()).is_err()
         });
         assert!(fed);
-        assert!(bytes <= 2 * bomb.len(), "no more than came, and its copy as it grew: {bytes}");
+        assert!(bytes <= 3 * bomb.len(), "no more than came, and its copy as it grew: {bytes}");
     }
     // How far a reader gets: not past the claim that cannot be true.
     let mut walk = Walk::new(&lists, limits);

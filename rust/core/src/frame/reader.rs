@@ -3,7 +3,7 @@
 use super::{HEADER, Header, Limits, Refusal};
 
 /// As long as no more than this came, memory follows what came; after that the rest of the frame is made room for at once.
-const TRUST: usize = 1 << 20;
+const TRUST: usize = 1 << 18;
 
 /// Cuts a stream into frames. Holds at most one unfinished frame.
 #[derive(Debug)]
