@@ -910,7 +910,7 @@ def frame_pack(obj: object, *, max_bytes: int = 67_108_864) -> bytes:
 
     Raises `sparecall.errors.FrameError` for anything else, for text with lone surrogates, for more than 128 levels and above the
     limits; the message names the place in the object (``$.messages[3].content``), never the content. Linear. The interpreter
-    is let go while more than 400 kB are compressed. Safe in any thread; an object that another thread changes meanwhile is
+    is let go while more than 250 kB are compressed. Safe in any thread; an object that another thread changes meanwhile is
     refused or packed as it was at some moment of each part.
     """
 

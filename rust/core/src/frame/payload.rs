@@ -11,8 +11,8 @@ const SAMPLE_ABOVE: usize = 1 << 16;
 /// Length of one sample, and how many there are.
 const SAMPLE: usize = 4 << 10;
 const SAMPLES: usize = 4;
-/// Bytes of `MessagePack` that are compressed in 500 microseconds, at 1.2 ns a byte.
-pub const LZ4_BUDGET: usize = 400_000;
+/// Bytes of `MessagePack` that are compressed in 500 microseconds, at 2 ns a byte.
+pub const LZ4_BUDGET: usize = 250_000;
 
 /// A frame in the making. Keeps its memory for the next.
 #[derive(Debug, Default)]
