@@ -7,6 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from sparecall.errors import FrameError, InvalidArgument, StoreUnavailable
@@ -80,7 +81,7 @@ async def test_entries_come_back_whole_in_order_and_only_in_their_scope(store: A
     await store.delete_many([], scope="team")
 
 
-async def test_surrogates_empty_strings_and_long_keys_are_keys_like_any(store: Any) -> None:
+async def test_empty_odd_and_long_keys_are_keys_like_any(store: Any) -> None:
     for key in ("", "\0", "k" * 100_000):
         await store.set_many([entry(key, key, scope="")])
         (found,) = await store.get_many([key], scope="")
@@ -101,6 +102,15 @@ async def test_a_life_is_kept_to_the_millisecond_and_what_is_dead_is_not_written
     assert await store.get_many(["fine"], scope="team") == [None]
 
 
+async def test_arrays_and_large_values_come_back_as_they_were(store: Any) -> None:
+    vector = np.arange(1536, dtype=np.float32)
+    text = "".join(map(str, range(200_000)))
+    await store.set_many([entry("vector", {"vector": vector}), entry("large", text)])
+    one, other = await store.get_many(["vector", "large"], scope="team")
+    assert np.array_equal(one.value["vector"], vector)
+    assert other.value == text
+
+
 async def test_the_reader_s_clock_ends_a_life_too(backing: Backing) -> None:
     now = [time.time()]
     async with backing.open(clock=lambda: now[0]) as store:
@@ -110,8 +120,10 @@ async def test_the_reader_s_clock_ends_a_life_too(backing: Backing) -> None:
 
 
 async def test_what_no_frame_holds_is_refused_and_nothing_written(store: Any) -> None:
-    with pytest.raises(FrameError):
-        await store.set_many([entry("fine"), entry("bad", object())])
+    for bad in (entry("bad", object()), entry("\ud800")):
+        with pytest.raises(FrameError):
+            await store.set_many([entry("fine"), bad])
+    assert await store.get_many(["\ud800"], scope="team") == [None]
     assert await store.get_many(["fine", "bad"], scope="team") == [None, None]
 
 

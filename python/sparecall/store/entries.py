@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from sparecall.errors import FrameError, InvalidArgument
+from sparecall.frame import pack, unpack
 from sparecall.store.protocol import Entry
 
 _VERSION = 1
-_CHECK_BYTES = 8
 _FIELDS = Entry.__struct_fields__
 
 
@@ -48,13 +48,13 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
 
 def dump(entry: Entry) -> bytes:
     """The bytes of an entry, with scope and key among them. Raises `FrameError` for a value that no frame can hold."""
-    return _pack([_VERSION, *(getattr(entry, name) for name in _FIELDS)])
+    return pack([_VERSION, *(getattr(entry, name) for name in _FIELDS)])
 
 
 def load(data: bytes, *, scope: str, key: str) -> Entry | None:
     """The entry in `data`, or None where those are no entry, or that of another key or scope."""
     try:
-        stored = msgspec.convert(_unpack(data), _Stored)
+        stored = msgspec.convert(unpack(data), _Stored)
     except (FrameError, msgspec.ValidationError, RecursionError):
         return None
     if stored.version != _VERSION or stored.scope != scope or stored.key != key or _odd(stored):
@@ -73,21 +73,3 @@ def life(entry: Entry, *, now: float, longest: float) -> float:
 
 def _odd(times: Entry | _Stored) -> bool:
     return math.isnan(times.created) or math.isnan(times.expires) or math.isnan(times.dead)
-
-
-def _pack(value: object) -> bytes:
-    try:
-        data = msgspec.msgpack.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise FrameError(str(error)) from None
-    return hashlib.blake2b(data, digest_size=_CHECK_BYTES).digest() + data
-
-
-def _unpack(data: bytes) -> object:
-    body = memoryview(data)[_CHECK_BYTES:]
-    if hashlib.blake2b(body, digest_size=_CHECK_BYTES).digest() != data[:_CHECK_BYTES]:
-        raise FrameError("the checksum differs")
-    try:
-        return msgspec.msgpack.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(str(error)) from None
