@@ -55,7 +55,7 @@ class Client:
         self.memory: dict[str, tuple[int, int]] = {}
         self.versions: dict[str, int] = {}
         self.era = 0
-        self.refused: list[float] = []
+        self.refused = deque[float](maxlen=20_000)
         """Seconds that each call to a store that failed took."""
         self.unavailable = 0
         store.listen(self)

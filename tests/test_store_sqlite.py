@@ -17,7 +17,7 @@ import pytest
 
 from sparecall.errors import InvalidArgument, StoreUnavailable
 from sparecall.store import SqliteStore
-from sparecall.store.entries import entry_digest
+from sparecall.store.entries import entry_digests
 from stores import Heard, entry, until
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ async def test_what_is_dead_is_cleaned_away_in_time(path: Path, store: SqliteSto
 
 async def test_junk_under_a_key_is_a_counted_miss_and_is_written_over(path: Path, store: SqliteStore) -> None:
     await store.set_many([entry("good"), entry("other", "another key's value")])
-    good, other_name = entry_digest("team", "good"), entry_digest("team", "other")
+    good, other_name = entry_digests("team", ["good", "other"])
     other = sqlite3.connect(path)
     (whole,) = other.execute("SELECT data FROM entries WHERE name = ?", (good,)).fetchone()
     (foreign,) = other.execute("SELECT data FROM entries WHERE name = ?", (other_name,)).fetchone()

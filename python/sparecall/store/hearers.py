@@ -6,7 +6,7 @@ import secrets
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sparecall.store.entries import entry_digest
+from sparecall.store.entries import entry_digests
 from sparecall.store.messages import Message, encode, read_message
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Hearers:
 
     def dropped(self, scope: str, keys: Sequence[str]) -> None:
         """These entries were changed elsewhere."""
-        self.note(entry_digest(scope, key) for key in keys)
+        self.note(entry_digests(scope, keys))
         for listener in self._all():
             listener.dropped(scope, keys)
 

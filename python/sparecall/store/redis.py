@@ -21,7 +21,7 @@ from sparecall.store import scripts
 from sparecall.store.breaker import Breaker, State
 from sparecall.store.coherence import Hearing
 from sparecall.store.connections import Address, Argument
-from sparecall.store.entries import digest, dump, entry_digest, life, load
+from sparecall.store.entries import digest, digests, dump, entry_digests, life, load
 from sparecall.store.hearers import Hearers
 from sparecall.store.link import Link
 from sparecall.store.protocol import Entry, Lease, Listener
@@ -171,21 +171,22 @@ class RedisStore:
         """The entries under `keys`, None for a miss."""
         if not keys:
             return []
-        digests = [entry_digest(scope, key) for key in keys]
-        command = ("MGET", *[self._entries + each for each in digests])
+        names = entry_digests(scope, keys)
+        command = ("MGET", *[self._entries + name for name in names])
         found: list[bytes | None] = [None] * len(keys)
         for _ in range(2):
-            self._hearers.track(digests, scope, keys)
+            self._hearers.track(names, scope, keys)
             then = self._hearers.now()
             replies = await self._call(command)
             # What was changed while its old value was on the way here is not to be kept by who has heard of the change before.
-            if self._hearers.same_since(then, digests):
+            if self._hearers.same_since(then, names):
                 found = replies[0]
                 break
-        entries = [
-            None if data is None else await self._entry(data, scope, key) for key, data in zip(keys, found, strict=True)
-        ]
-        hits = sum(entry is not None for entry in entries)
+        if sum(map(len, filter(None, found))) > _INLINE_BYTES:
+            entries = await asyncio.to_thread(self._load, found, scope, keys)
+        else:
+            entries = self._load(found, scope, keys)
+        hits = len(entries) - entries.count(None)
         self._hits += hits
         self._misses += len(entries) - hits
         return entries
@@ -200,7 +201,7 @@ class RedisStore:
         written: dict[str, list[str]] = {}
         for entry in entries:
             if (seconds := life(entry, now=now, longest=self._longest)) > 0:
-                name = entry_digest(entry.scope, entry.key)
+                (name,) = entry_digests(entry.scope, (entry.key,))
                 self._hearers.track([name], entry.scope, [entry.key])
                 commands.append(("SET", self._entries + name, dump(entry), "PX", math.ceil(seconds * 1000)))
                 written.setdefault(entry.scope, []).append(entry.key)
@@ -210,16 +211,14 @@ class RedisStore:
     async def delete_many(self, keys: Sequence[str], *, scope: str) -> None:
         """Remove what stands under `keys`, at once for all."""
         if keys:
-            command = ("UNLINK", *[self._entries + entry_digest(scope, key) for key in keys])
+            command = ("UNLINK", *[self._entries + name for name in entry_digests(scope, keys)])
             await self._write([command], {scope: list(keys)})
 
     async def versions(self, names: Sequence[str]) -> tuple[int, ...]:
         """The current version of each name; a second round trip where Redis has lost them all."""
         if not names:
             return ()
-        epoch, *found = (await self._call(("HMGET", self._names, "epoch", *[digest("name", name) for name in names])))[
-            0
-        ]
+        epoch, *found = (await self._call(("HMGET", self._names, "epoch", *digests("name", "", names))))[0]
         if epoch is None:
             epoch, found = (await self._call(self._question()))[0], [None] * len(names)
         self._checked(epoch)
@@ -237,7 +236,7 @@ class RedisStore:
             self._most_names,
             self._channel,
             message,
-            *[digest("name", name) for name in names],
+            *digests("name", "", names),
         )
         epoch, version = (await self._call(("EVAL", scripts.BUMP, 1, self._names, *arguments)))[0]
         self._checked(epoch)
@@ -300,17 +299,17 @@ class RedisStore:
             messages = [("PUBLISH", self._channel, b"0 " + message) for message in encoded]
             await self._call(("MULTI",), *commands, *messages, ("EXEC",))
         finally:  # whether it happened or not
-            self._hearers.note(entry_digest(scope, key) for scope, keys in written.items() for key in keys)
+            for scope, keys in written.items():
+                self._hearers.note(entry_digests(scope, keys))
 
-    async def _entry(self, data: bytes, scope: str, key: str) -> Entry | None:
-        if len(data) > _INLINE_BYTES:
-            entry = await asyncio.to_thread(load, data, scope=scope, key=key)
-        else:
-            entry = load(data, scope=scope, key=key)
-        if entry is None:
-            self._junk += 1
-            return None
-        return entry if self._clock() < entry.dead else None
+    def _load(self, found: Sequence[bytes | None], scope: str, keys: Sequence[str]) -> list[Entry | None]:
+        now = self._clock()
+        entries: list[Entry | None] = []
+        for data, key in zip(found, keys, strict=True):
+            entry = None if data is None else load(data, scope=scope, key=key)
+            self._junk += entry is None and data is not None
+            entries.append(entry if entry is not None and now < entry.dead else None)
+        return entries
 
     def _lease(self, name: str) -> str:
         return f"{self._prefix}lease:{digest('lease', name)}"

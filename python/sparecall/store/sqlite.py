@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from sparecall.errors import InvalidArgument
-from sparecall.store.entries import digest, dump, entry_digest, life, load
+from sparecall.store.entries import digest, digests, dump, entry_digests, life, load
 from sparecall.store.hearers import Hearers
 from sparecall.store.protocol import Entry, Lease, Listener
 from sparecall.store.sqlite_access import Access
@@ -133,10 +133,10 @@ class SqliteStore:
         """The entries under `keys`, None for a miss."""
         if not keys:
             return []
-        digests = [entry_digest(scope, key) for key in keys]
+        places = entry_digests(scope, keys)
 
         def work(file: File) -> list[Entry | None]:
-            found = [file.get(name) for name in digests]
+            found = [file.get(name) for name in places]
             loaded = [
                 None if data is None else load(data, scope=scope, key=key)
                 for data, key in zip(found, keys, strict=True)
@@ -149,7 +149,7 @@ class SqliteStore:
             then = self._hearers.now()
             loaded = await self._access.read(work)
             # What was changed while its old value was on the way here is not to be kept by who has heard of the change before.
-            if self._hearers.same_since(then, digests):
+            if self._hearers.same_since(then, places):
                 now = self._clock()
                 entries = [entry if entry is not None and now < entry.dead else None for entry in loaded]
                 break
@@ -168,7 +168,7 @@ class SqliteStore:
         written: dict[str, list[str]] = {}
         for entry in entries:
             if (seconds := life(entry, now=now, longest=self._longest)) > 0:
-                rows.append((entry_digest(entry.scope, entry.key), now + seconds, dump(entry)))
+                rows.append((entry_digests(entry.scope, (entry.key,))[0], now + seconds, dump(entry)))
                 written.setdefault(entry.scope, []).append(entry.key)
         if not rows:
             return
@@ -189,22 +189,22 @@ class SqliteStore:
         """Remove what stands under `keys`, at once for all."""
         if not keys:
             return
-        digests = [entry_digest(scope, key) for key in keys]
+        places = entry_digests(scope, keys)
         message = self._hearers.written(scope, keys)
 
         def work(file: File) -> None:
-            for name in digests:
+            for name in places:
                 file.delete(name)
             file.tell(0, message)
 
-        await self._change(work, digests, durable=True)
+        await self._change(work, places, durable=True)
 
     async def versions(self, names: Sequence[str]) -> tuple[int, ...]:
         """The current version of each name."""
         if not names:
             return ()
-        digests = [digest("name", name) for name in names]
-        versions = await self._access.read(lambda file: file.versions(digests))
+        places = digests("name", "", names)
+        versions = await self._access.read(lambda file: file.versions(places))
         self._hearers.saw(*versions)
         return tuple(versions)
 
@@ -212,11 +212,11 @@ class SqliteStore:
         """Give the names one new version between them."""
         if not names:
             return ()
-        digests = [digest("name", name) for name in names]
+        places = digests("name", "", names)
         message = self._hearers.bumped(names)
 
         def work(file: File) -> int:
-            version = file.bump(digests, seen=self._hearers.seen, most=self._most_names)
+            version = file.bump(places, seen=self._hearers.seen, most=self._most_names)
             file.tell(version, message)
             return version
 
@@ -274,8 +274,8 @@ class SqliteStore:
         """Finish what was begun, close the file, end the threads; later calls raise `StoreUnavailable`."""
         await self._access.close()
 
-    async def _change(self, work: Callable[[File], None], digests: Sequence[str], *, durable: bool = False) -> None:
+    async def _change(self, work: Callable[[File], None], places: Sequence[str], *, durable: bool = False) -> None:
         try:
             await self._access.write(work, durable=durable)
         finally:  # whether it happened or not
-            self._hearers.note(digests)
+            self._hearers.note(places)
