@@ -223,8 +223,7 @@ class File:
 
     def _prepare(self, seen: int) -> None:
         run = self._connection.execute
-        run("PRAGMA journal_size_limit = 1048576").fetchall()
-        run("PRAGMA wal_autocheckpoint = 256").fetchall()
+        run("PRAGMA journal_size_limit = 4194304").fetchall()
         if not self._number("SELECT count(*) FROM sqlite_master"):
             run("PRAGMA auto_vacuum = INCREMENTAL")  # before all else: afterwards it has no effect
             run("PRAGMA journal_mode = WAL").fetchall()
