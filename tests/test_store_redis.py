@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,11 +14,10 @@ from fault_proxy import FaultProxy
 from redis_servers import RedisServer
 from sparecall.errors import InvalidArgument, StoreUnavailable
 from sparecall.store import RedisStore
-from stores import entry
+from stores import Heard, entry, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 PROMPT = "my secret question about the merger " * 20
@@ -178,3 +178,35 @@ async def test_entries_leave_the_server_by_themselves_and_strangers_records_are_
     (name,) = redis_server.admin.scan_iter("sparecall:stream:*")
     redis_server.admin.xadd(name, {"foreign": "field"})
     assert await store.read("news", after="", limit=100) == [(position, b"ours")]
+
+
+async def test_a_user_with_the_documented_permissions_can_do_everything(redis_server: RedisServer) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "store.md").read_text("utf-8")
+    listed = (
+        page[page.index("A user with an ACL needs `") : page.index("SUBSCRIBE MULTI EXEC PING HELLO`")]
+        .split("`")[1]
+        .split()
+    )
+    rules = [
+        f"+{command.lower()}" for command in [*listed, "subscribe", "multi", "exec", "ping", "hello", "client|tracking"]
+    ]
+    redis_server.admin.execute_command(
+        "ACL", "SETUSER", "app", "on", ">pass", "~sparecall:*", "&sparecall:*", "-@all", *rules
+    )
+    heard = Heard()
+    try:
+        async with RedisStore(redis_server.url().replace("//", "//app:pass@"), timeout=5.0) as store:
+            store.listen(heard)
+            await until(lambda: store.coherent)
+            await store.set_many([entry("key", marks=await store.versions(["tag"]))])
+            assert await store.get_many(["key"], scope="team") != [None]
+            await store.delete_many(["key"], scope="team")
+            await store.bump(["tag"])
+            lease = await store.acquire("work", seconds=5)
+            assert lease is not None
+            await store.release(lease)
+            assert await store.read("news", after="", limit=1) == []
+            assert len(await store.append("news", b"record", keep=5)) > 0
+            assert store.stats().unavailable == store.stats().refused == 0
+    finally:
+        redis_server.admin.execute_command("ACL", "DELUSER", "app")
