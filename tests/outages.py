@@ -38,7 +38,7 @@ class History:
         now = time.monotonic()
         times = self.acknowledged[key]
         times.append((now, value))
-        while len(times) > 2 and times[1][0] < now - 60:
+        while len(times) > 2 and times[1][0] < now - 5:
             times.popleft()
 
     def read(self, key: str, value: int, source: str, least: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,3 +212,18 @@ async def test_a_user_with_the_documented_permissions_can_do_everything(redis_se
             assert store.stats().unavailable == store.stats().refused == 0
     finally:
         redis_server.admin.execute_command("ACL", "DELUSER", "app")
+
+
+async def test_without_redis_py_the_error_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["redis"] = None
+from sparecall.store import SqliteStore
+try:
+    from sparecall.store import RedisStore
+except ImportError as error:
+    print(error)
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert "sparecall[redis]" in output.decode()

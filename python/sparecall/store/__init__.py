@@ -16,7 +16,11 @@ __all__ = ["Entry", "Lease", "Listener", "RedisStats", "RedisStore", "SqliteStat
 def __getattr__(name: str) -> object:
     """What needs redis-py, the extra `redis`, is imported when it is first asked for."""
     if name in {"RedisStats", "RedisStore"}:
-        from sparecall.store import redis
-
+        try:
+            from sparecall.store import redis
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "redis":
+                raise
+            raise ImportError(f"{name} needs redis-py: pip install 'sparecall[redis]'") from None
         return getattr(redis, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

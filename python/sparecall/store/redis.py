@@ -90,12 +90,8 @@ class RedisStore:
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = _random.random,
     ) -> None:
-        for name, value in {
-            "timeout": timeout,
-            "connect_timeout": connect_timeout,
-            "interval": interval,
-            "longest": longest,
-        }.items():
+        times = {"timeout": timeout, "connect_timeout": connect_timeout, "interval": interval, "longest": longest}
+        for name, value in times.items():
             if not 0 < value < math.inf:
                 raise InvalidArgument(f"{name} is {value}; give seconds above 0")
         if connections < 1 or most_names < 1:
@@ -130,6 +126,7 @@ class RedisStore:
             random=random,
         )
         self._task: asyncio.Task[None] | None = None  # that of hearing
+        self._closed = False
         self._epoch = b""
         self._hits = self._misses = self._junk = 0
 
@@ -173,19 +170,19 @@ class RedisStore:
             return []
         names = entry_digests(scope, keys)
         command = ("MGET", *[self._entries + name for name in names])
-        found: list[bytes | None] = [None] * len(keys)
+        entries: list[Entry | None] = [None] * len(keys)
         for _ in range(2):
             self._hearers.track(names, scope, keys)
             then = self._hearers.now()
-            replies = await self._call(command)
+            (found,) = await self._call(command)
+            if sum(map(len, filter(None, found))) > _INLINE_BYTES:
+                loaded = await asyncio.to_thread(self._load, found, scope, keys)
+            else:
+                loaded = self._load(found, scope, keys)
             # What was changed while its old value was on the way here is not to be kept by who has heard of the change before.
             if self._hearers.same_since(then, names):
-                found = replies[0]
+                entries = loaded
                 break
-        if sum(map(len, filter(None, found))) > _INLINE_BYTES:
-            entries = await asyncio.to_thread(self._load, found, scope, keys)
-        else:
-            entries = self._load(found, scope, keys)
         hits = len(entries) - entries.count(None)
         self._hits += hits
         self._misses += len(entries) - hits
@@ -257,9 +254,8 @@ class RedisStore:
 
     async def append(self, stream: str, record: bytes, *, keep: int) -> str:
         """Add a record; the stream keeps about the newest `keep`."""
-        position: bytes = (await self._call(("XADD", self._stream(stream), "MAXLEN", "~", keep, "*", _RECORD, record)))[
-            0
-        ]
+        command = ("XADD", self._stream(stream), "MAXLEN", "~", keep, "*", _RECORD, record)
+        position: bytes = (await self._call(command))[0]
         return position.decode()
 
     async def read(self, stream: str, *, after: str, limit: int) -> list[tuple[str, bytes]]:
@@ -281,10 +277,10 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close all connections; later calls raise `StoreUnavailable`."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
         await self._link.close()
 
     async def _call(self, *commands: Sequence[Argument]) -> list[Any]:
@@ -321,7 +317,7 @@ class RedisStore:
         return ("EVAL", scripts.EPOCH, 1, self._names, self._hearers.seen)
 
     def _hear(self) -> None:
-        if self._task is None:
+        if self._task is None and not self._closed:
             self._task = asyncio.get_running_loop().create_task(self._hearing.run(), name="sparecall store hearing")
 
     def _checked(self, epoch: bytes) -> None:
