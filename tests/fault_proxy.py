@@ -14,7 +14,8 @@ class FaultProxy:
     def __init__(self, target: int) -> None:
         self.target = target
         self.delay = 0.0
-        self.black_hole = False
+        self._open = asyncio.Event()
+        self._open.set()
         self.cut_after: int | None = None
         self.port = 0
         self.connections = 0
@@ -22,6 +23,15 @@ class FaultProxy:
         """Pieces that clients sent: one for each round trip, where none waits for another."""
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def black_hole(self) -> bool:
+        """Whether everything sent is held back, in both directions."""
+        return not self._open.is_set()
+
+    @black_hole.setter
+    def black_hole(self, swallows: bool) -> None:
+        self._open.clear() if swallows else self._open.set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -62,7 +72,10 @@ class FaultProxy:
             finally:
                 self._writers.discard(back)
                 back.transport.abort()
-        except OSError:
+        except (
+            OSError,
+            asyncio.CancelledError,
+        ):  # the end of it either way; streams complain of a cancelled server task
             pass
         finally:
             self._writers.discard(writer)
@@ -74,8 +87,7 @@ class FaultProxy:
             self.sends += not to_client
             if self.delay:
                 await asyncio.sleep(self.delay)
-            while self.black_hole:
-                await asyncio.sleep(0.005)
+            await self._open.wait()
             if to_client and self.cut_after is not None:
                 data = data[: self.cut_after]
                 self.cut_after -= len(data)

@@ -36,7 +36,7 @@ class Heard:
 async def until(condition: Callable[[], Any], *, seconds: float = 10.0) -> None:
     """Waits for `condition` to hold; fails where it does not in so long that something must be wrong."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
 

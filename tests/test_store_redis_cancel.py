@@ -76,27 +76,31 @@ async def test_every_call_may_be_cancelled_anywhere(redis_server: RedisServer, n
 
 
 async def test_a_reply_that_comes_after_the_timeout_is_read_by_nobody(redis_server: RedisServer) -> None:
-    async with FaultProxy(redis_server.port) as proxy:
-        async with RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=0.1, connect_timeout=5.0) as store:
-            await store.set_many([entry(key, key) for key in KEYS])
-            for _ in range(3):
-                proxy.delay = 0.3
-                with pytest.raises(StoreUnavailable, match="TimeoutError"):
-                    await store.get_many([KEYS[0]], scope="team")
-                proxy.delay = 0.0
-                await check(store)
+    async with (
+        FaultProxy(redis_server.port) as proxy,
+        RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=0.1, connect_timeout=5.0) as store,
+    ):
+        await store.set_many([entry(key, key) for key in KEYS])
+        for _ in range(3):
+            proxy.delay = 0.3
+            with pytest.raises(StoreUnavailable, match="TimeoutError"):
+                await store.get_many([KEYS[0]], scope="team")
+            proxy.delay = 0.0
+            await check(store)
 
 
 async def test_a_reply_cut_anywhere_is_no_value(redis_server: RedisServer) -> None:
-    async with FaultProxy(redis_server.port) as proxy:
-        async with RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=5.0, connect_timeout=5.0) as store:
-            await store.set_many([entry(key, key) for key in KEYS])
-            for cut in range(0, 200, 7):
-                proxy.cut_after = cut
-                with pytest.raises(StoreUnavailable):
-                    await store.get_many(KEYS, scope="team")
-                proxy.cut_after = None
-                await check(store)
+    async with (
+        FaultProxy(redis_server.port) as proxy,
+        RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=5.0, connect_timeout=5.0) as store,
+    ):
+        await store.set_many([entry(key, key) for key in KEYS])
+        for cut in range(0, 200, 7):
+            proxy.cut_after = cut
+            with pytest.raises(StoreUnavailable):
+                await store.get_many(KEYS, scope="team")
+            proxy.cut_after = None
+            await check(store)
 
 
 async def test_who_waits_for_a_connection_may_leave_too(redis_server: RedisServer) -> None:
@@ -112,7 +116,8 @@ async def test_who_waits_for_a_connection_may_leave_too(redis_server: RedisServe
             for key, outcome in zip(KEYS, outcomes, strict=True):
                 if not isinstance(outcome, asyncio.CancelledError):
                     assert not isinstance(outcome, BaseException)
-                    assert outcome[0] is not None and outcome[0].value == key
+                    assert outcome[0] is not None
+                    assert outcome[0].value == key
             await check(store)
             assert len(store._link.connections) == 1
 

@@ -173,6 +173,7 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "Inspection": _core.digest_inspect(BODY, scope="s"),
         "Difference": difference,
         "CacheStats": cache().stats(),
+        "FrameReader": _core.FrameReader(),
         "TokenEncoding": encoding(),
         "Meter": _core.Meter(),
         "Prefix": _core.Prefix("text"),

@@ -12,6 +12,7 @@ from sparecall.store.maker import Origin
 from sparecall.store.making import Making
 from sparecall.store.protocol import Entry, Lease, Listener, Store
 from sparecall.store.route import ROUTES, Route
+from sparecall.store.sqlite import SqliteStats, SqliteStore
 from sparecall.store.stats import TieredStats
 from sparecall.store.tiered import TieredCache
 from sparecall.store.warming import Warmer, WarmingReport
@@ -37,6 +38,8 @@ __all__ = [
     "RedisStats",
     "RedisStore",
     "Route",
+    "SqliteStats",
+    "SqliteStore",
     "Store",
     "Symbol",
     "TieredCache",
@@ -50,7 +53,11 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """What needs redis-py, the extra `redis`, is imported when it is first asked for."""
     if name in {"RedisStats", "RedisStore"}:
-        from sparecall.store import redis
-
+        try:
+            from sparecall.store import redis
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "redis":
+                raise
+            raise ImportError(f"{name} needs redis-py: pip install 'sparecall[redis]'") from None
         return getattr(redis, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

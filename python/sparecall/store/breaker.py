@@ -41,7 +41,7 @@ class Breaker:
         *,
         failures: int = 5,
         open_for: float = 1.0,
-        longest: float = 10.0,
+        longest: float = 3.0,
         patience: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = _random.random,

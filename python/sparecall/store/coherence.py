@@ -7,7 +7,6 @@ import random as _random
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
 from sparecall.store.connections import answers, drop, pack
 
@@ -69,9 +68,7 @@ class Hearing:
             reason: BaseException | None = None
             try:
                 await self._hear()
-            except (RedisError, OSError) as error:  # TimeoutError among them
-                reason = error
-            except Exception as error:  # noqa: BLE001 - what reads a message must not end the hearing of all others
+            except Exception as error:  # noqa: BLE001 - redis-py's, the socket's, or of who heard: all are told to trust nothing
                 reason = error
             finally:
                 was, self.heard = self.heard, False

@@ -4,90 +4,65 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from sparecall.errors import FrameError, InvalidArgument
+from sparecall.frame import pack, unpack
 from sparecall.store.protocol import Entry
 
-_VERSION = 1
-_CHECK_BYTES = 8
-_FIELDS = Entry.__struct_fields__
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
-def digest(kind: str, *parts: str) -> str:
-    """What stands for `parts` outside of a value: 128 bits as hex, whatever their length; a `kind` never meets another's."""
-    state = hashlib.blake2b(kind.encode(), digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        state.update(b"%d:" % len(data))
-        state.update(data)
-    return state.hexdigest()
+def digests(kind: str, place: str, names: Iterable[str]) -> list[str]:
+    """What stands for `names` outside of a value: 128 bits as hex, whatever their length. One `kind` or `place` never meets another's."""
+    start = hashlib.blake2b(f"{kind} {len(place)} ".encode() + _bytes(place), digest_size=16)
+    found = []
+    for name in names:
+        state = start.copy()
+        state.update(_bytes(name))
+        found.append(state.hexdigest())
+    return found
 
 
-def entry_digest(scope: str, key: str) -> str:
-    """The digest under which the entry of `key` in `scope` is stored."""
-    return digest("entry", scope, key)
+def digest(kind: str, name: str) -> str:
+    """The digest of one name that belongs to no place."""
+    return digests(kind, "", (name,))[0]
 
 
-class _Stored(msgspec.Struct, frozen=True, array_like=True):
-    version: int
-    scope: str
-    key: str
-    value: Any
-    created: float
-    expires: float
-    dead: float
-    seconds: float
-    dollars: float
-    tags: tuple[str, ...]
-    marks: tuple[int, ...]
-    validator: str | None
+def entry_digests(scope: str, keys: Iterable[str]) -> list[str]:
+    """The digests under which the entries of `keys` in `scope` are stored."""
+    return digests("entry", scope, keys)
 
 
 def dump(entry: Entry) -> bytes:
     """The bytes of an entry, with scope and key among them. Raises `FrameError` for a value that no frame can hold."""
-    return _pack([_VERSION, *(getattr(entry, name) for name in _FIELDS)])
+    return pack(entry)
 
 
 def load(data: bytes, *, scope: str, key: str) -> Entry | None:
     """The entry in `data`, or None where those are no entry, or that of another key or scope."""
     try:
-        stored = msgspec.convert(_unpack(data), _Stored)
+        entry = msgspec.convert(unpack(data), Entry)
     except (FrameError, msgspec.ValidationError, RecursionError):
         return None
-    if stored.version != _VERSION or stored.scope != scope or stored.key != key or _odd(stored):
-        return None
-    return Entry(**{name: getattr(stored, name) for name in _FIELDS})
+    return None if entry.key != key or entry.scope != scope or _is_odd(entry) else entry
 
 
 def life(entry: Entry, *, now: float, longest: float) -> float:
-    """For how many seconds a store keeps an entry; not above 0: it is dead. Raises `InvalidArgument` for a life that is no number."""
-    if math.isnan(entry.dead):
+    """For how many seconds a store keeps an entry; not above 0: it is dead. Raises `InvalidArgument` for times that are no numbers."""
+    if _is_odd(entry):
         raise InvalidArgument(
-            "the entry's dead is nan; give a Unix time, or inf for the longest life that the store gives"
+            "one of the entry's times is nan; give Unix times, or inf for the longest life that the store gives"
         )
     return min(entry.dead - now, longest)
 
 
-def _odd(times: Entry | _Stored) -> bool:
-    return math.isnan(times.created) or math.isnan(times.expires) or math.isnan(times.dead)
+def _is_odd(entry: Entry) -> bool:
+    return math.isnan(entry.created) or math.isnan(entry.expires) or math.isnan(entry.dead)
 
 
-def _pack(value: object) -> bytes:
-    try:
-        data = msgspec.msgpack.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise FrameError(str(error)) from None
-    return hashlib.blake2b(data, digest_size=_CHECK_BYTES).digest() + data
-
-
-def _unpack(data: bytes) -> object:
-    body = memoryview(data)[_CHECK_BYTES:]
-    if hashlib.blake2b(body, digest_size=_CHECK_BYTES).digest() != data[:_CHECK_BYTES]:
-        raise FrameError("the checksum differs")
-    try:
-        return msgspec.msgpack.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(str(error)) from None
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sparecall.store.entries import entry_digest
+from sparecall.store.entries import entry_digests
+from sparecall.store.messages import Message, encode, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -18,14 +20,28 @@ _RECENT = 4096
 class Hearers:
     """Passes changes on to listeners, and knows whether an entry changed while it was being read.
 
-    ``tracked``: from so many of the entries last read or written keys are known by digest; before one is forgotten listeners are
+    `seen` is the greatest version that this process was ever given. ``tracked``: from so many of the entries last read or written keys are known by digest; before one is forgotten listeners are
     told that it was dropped. 0 where messages name keys.
     """
 
-    __slots__ = ("_listeners", "_lost_at", "_names", "_now", "_recent", "_tracked", "lost_count")
+    __slots__ = (
+        "_listeners",
+        "_lost_at",
+        "_names",
+        "_now",
+        "_recent",
+        "_sender",
+        "_tracked",
+        "junk",
+        "lost_count",
+        "seen",
+    )
 
     def __init__(self, *, tracked: int = 0) -> None:
         self._listeners: dict[object, Listener] = {}
+        self._sender = secrets.token_hex(8)
+        self.seen = 0
+        self.junk = 0
         self._tracked = tracked
         self._names: dict[str, tuple[str, str]] = {}  # digest: scope and key, the least recently used first
         self._recent: dict[str, int] = {}  # digest: when it changed, counted in changes
@@ -75,6 +91,30 @@ class Hearers:
         if over > 0:
             self.dropped_digests(list(islice(self._names, over)))
 
+    def saw(self, *versions: int) -> None:
+        """The store gave these versions."""
+        self.seen = max(self.seen, *versions)
+
+    def written(self, scope: str, keys: Sequence[str]) -> bytes:
+        """The message that says that these entries were written or deleted here."""
+        return encode(Message(self._sender, scope, list(keys)))
+
+    def bumped(self, names: Sequence[str]) -> bytes:
+        """The message that goes with a new version of these names."""
+        return encode(Message(self._sender, None, list(names)))
+
+    def message(self, version: int, data: bytes) -> None:
+        """Pass on what another process, or this one, said; what cannot be read may have said anything."""
+        message = read_message(data)
+        if message is None or (message.scope is None and version <= 0):
+            self.junk += 1
+            self.lost()
+        elif message.scope is None:
+            self.saw(version)
+            self.changed(message.names, version)
+        elif message.sender != self._sender:
+            self.dropped(message.scope, message.names)
+
     def changed(self, names: Sequence[str], version: int) -> None:
         """These names have this version now."""
         for listener in self._all():
@@ -82,7 +122,7 @@ class Hearers:
 
     def dropped(self, scope: str, keys: Sequence[str]) -> None:
         """These entries were changed elsewhere."""
-        self.note(entry_digest(scope, key) for key in keys)
+        self.note(entry_digests(scope, keys))
         for listener in self._all():
             listener.dropped(scope, keys)
 

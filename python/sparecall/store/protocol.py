@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One stored value and what is needed to serve it rightly. Times are seconds of the wall clock, as Unix time."""
+class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=1):
+    """One stored value and what is needed to serve it rightly. Times are seconds of the wall clock, as Unix time.
+
+    Stored as its fields in their order, behind the number of that form: a field that is added goes to the end, with a default.
+    """
 
     scope: str
     key: str

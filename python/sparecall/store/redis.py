@@ -21,7 +21,7 @@ from sparecall.store import scripts
 from sparecall.store.breaker import Breaker, State
 from sparecall.store.coherence import Hearing
 from sparecall.store.connections import Address, Argument
-from sparecall.store.entries import digest, dump, entry_digest, life, load
+from sparecall.store.entries import digest, digests, dump, entry_digests, life, load
 from sparecall.store.hearers import Hearers
 from sparecall.store.link import Link
 from sparecall.store.protocol import Entry, Lease, Listener
@@ -90,12 +90,8 @@ class RedisStore:
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = _random.random,
     ) -> None:
-        for name, value in {
-            "timeout": timeout,
-            "connect_timeout": connect_timeout,
-            "interval": interval,
-            "longest": longest,
-        }.items():
+        times = {"timeout": timeout, "connect_timeout": connect_timeout, "interval": interval, "longest": longest}
+        for name, value in times.items():
             if not 0 < value < math.inf:
                 raise InvalidArgument(f"{name} is {value}; give seconds above 0")
         if connections < 1 or most_names < 1:
@@ -107,7 +103,6 @@ class RedisStore:
         self._interval, self._clock, self._tracking = interval, clock, coherence == "tracking"
         self._entries, self._names = f"{prefix}entry:", f"{prefix}versions"
         self._channel = f"{prefix}changes:{self._address.database}"  # channels know no databases
-        self._sender = secrets.token_hex(8)
         self._link = Link(
             self._address,
             timeout=timeout,
@@ -131,8 +126,8 @@ class RedisStore:
             random=random,
         )
         self._task: asyncio.Task[None] | None = None  # that of hearing
+        self._closed = False
         self._epoch = b""
-        self._seen = 0  # the greatest version
         self._hits = self._misses = self._junk = 0
 
     def __repr__(self) -> str:
@@ -165,7 +160,7 @@ class RedisStore:
         """What has happened so far."""
         link = self._link
         return RedisStats(
-            hits=self._hits, misses=self._misses, junk=self._junk, unavailable=link.unavailable, refused=link.refused,
+            hits=self._hits, misses=self._misses, junk=self._junk + self._hearers.junk, unavailable=link.unavailable, refused=link.refused,
             left_alone=link.left_alone, opened=link.opened, lost=self._hearers.lost_count, connections=link.connections.made,
         )  # fmt: skip
 
@@ -173,21 +168,22 @@ class RedisStore:
         """The entries under `keys`, None for a miss."""
         if not keys:
             return []
-        digests = [entry_digest(scope, key) for key in keys]
-        command = ("MGET", *[self._entries + each for each in digests])
-        found: list[bytes | None] = [None] * len(keys)
+        names = entry_digests(scope, keys)
+        command = ("MGET", *[self._entries + name for name in names])
+        entries: list[Entry | None] = [None] * len(keys)
         for _ in range(2):
-            self._hearers.track(digests, scope, keys)
+            self._hearers.track(names, scope, keys)
             then = self._hearers.now()
-            replies = await self._call(command)
+            (found,) = await self._call(command)
+            if sum(map(len, filter(None, found))) > _INLINE_BYTES:
+                loaded = await asyncio.to_thread(self._load, found, scope, keys)
+            else:
+                loaded = self._load(found, scope, keys)
             # What was changed while its old value was on the way here is not to be kept by who has heard of the change before.
-            if self._hearers.same_since(then, digests):
-                found = replies[0]
+            if self._hearers.same_since(then, names):
+                entries = loaded
                 break
-        entries = [
-            None if data is None else await self._entry(data, scope, key) for key, data in zip(keys, found, strict=True)
-        ]
-        hits = sum(entry is not None for entry in entries)
+        hits = len(entries) - entries.count(None)
         self._hits += hits
         self._misses += len(entries) - hits
         return entries
@@ -202,7 +198,7 @@ class RedisStore:
         written: dict[str, list[str]] = {}
         for entry in entries:
             if (seconds := life(entry, now=now, longest=self._longest)) > 0:
-                name = entry_digest(entry.scope, entry.key)
+                (name,) = entry_digests(entry.scope, (entry.key,))
                 self._hearers.track([name], entry.scope, [entry.key])
                 commands.append(("SET", self._entries + name, dump(entry), "PX", math.ceil(seconds * 1000)))
                 written.setdefault(entry.scope, []).append(entry.key)
@@ -212,38 +208,36 @@ class RedisStore:
     async def delete_many(self, keys: Sequence[str], *, scope: str) -> None:
         """Remove what stands under `keys`, at once for all."""
         if keys:
-            command = ("UNLINK", *[self._entries + entry_digest(scope, key) for key in keys])
+            command = ("UNLINK", *[self._entries + name for name in entry_digests(scope, keys)])
             await self._write([command], {scope: list(keys)})
 
     async def versions(self, names: Sequence[str]) -> tuple[int, ...]:
         """The current version of each name; a second round trip where Redis has lost them all."""
         if not names:
             return ()
-        epoch, *found = (await self._call(("HMGET", self._names, "epoch", *[digest("name", name) for name in names])))[
-            0
-        ]
+        epoch, *found = (await self._call(("HMGET", self._names, "epoch", *digests("name", "", names))))[0]
         if epoch is None:
             epoch, found = (await self._call(self._question()))[0], [None] * len(names)
         self._checked(epoch)
         versions = tuple(int(epoch if version is None else version) for version in found)
-        self._seen = max(self._seen, *versions)
+        self._hearers.saw(*versions)
         return versions
 
     async def bump(self, names: Sequence[str]) -> tuple[int, ...]:
         """Give the names one new version between them."""
         if not names:
             return ()
-        message = scripts.encode(scripts.Message(self._sender, None, list(names)))
+        message = self._hearers.bumped(names)
         arguments: tuple[Argument, ...] = (
-            self._seen,
+            self._hearers.seen,
             self._most_names,
             self._channel,
             message,
-            *[digest("name", name) for name in names],
+            *digests("name", "", names),
         )
         epoch, version = (await self._call(("EVAL", scripts.BUMP, 1, self._names, *arguments)))[0]
         self._checked(epoch)
-        self._seen = max(self._seen, int(version))
+        self._hearers.saw(int(version))
         return (int(version),) * len(names)
 
     async def acquire(self, name: str, *, seconds: float) -> Lease | None:
@@ -260,9 +254,8 @@ class RedisStore:
 
     async def append(self, stream: str, record: bytes, *, keep: int) -> str:
         """Add a record; the stream keeps about the newest `keep`."""
-        position: bytes = (await self._call(("XADD", self._stream(stream), "MAXLEN", "~", keep, "*", _RECORD, record)))[
-            0
-        ]
+        command = ("XADD", self._stream(stream), "MAXLEN", "~", keep, "*", _RECORD, record)
+        position: bytes = (await self._call(command))[0]
         return position.decode()
 
     async def read(self, stream: str, *, after: str, limit: int) -> list[tuple[str, bytes]]:
@@ -284,10 +277,10 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close all connections; later calls raise `StoreUnavailable`."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
         await self._link.close()
 
     async def _call(self, *commands: Sequence[Argument]) -> list[Any]:
@@ -298,21 +291,21 @@ class RedisStore:
     async def _write(self, commands: list[Sequence[Argument]], written: dict[str, list[str]]) -> None:
         """Send commands and, with them or not at all, what tells the others."""
         try:
-            encoded = [scripts.encode(scripts.Message(self._sender, scope, keys)) for scope, keys in written.items()]
+            encoded = [self._hearers.written(scope, keys) for scope, keys in written.items()]
             messages = [("PUBLISH", self._channel, b"0 " + message) for message in encoded]
             await self._call(("MULTI",), *commands, *messages, ("EXEC",))
         finally:  # whether it happened or not
-            self._hearers.note(entry_digest(scope, key) for scope, keys in written.items() for key in keys)
+            for scope, keys in written.items():
+                self._hearers.note(entry_digests(scope, keys))
 
-    async def _entry(self, data: bytes, scope: str, key: str) -> Entry | None:
-        if len(data) > _INLINE_BYTES:
-            entry = await asyncio.to_thread(load, data, scope=scope, key=key)
-        else:
-            entry = load(data, scope=scope, key=key)
-        if entry is None:
-            self._junk += 1
-            return None
-        return entry if self._clock() < entry.dead else None
+    def _load(self, found: Sequence[bytes | None], scope: str, keys: Sequence[str]) -> list[Entry | None]:
+        now = self._clock()
+        entries: list[Entry | None] = []
+        for data, key in zip(found, keys, strict=True):
+            entry = None if data is None else load(data, scope=scope, key=key)
+            self._junk += entry is None and data is not None
+            entries.append(entry if entry is not None and now < entry.dead else None)
+        return entries
 
     def _lease(self, name: str) -> str:
         return f"{self._prefix}lease:{digest('lease', name)}"
@@ -321,31 +314,22 @@ class RedisStore:
         return f"{self._prefix}stream:{digest('stream', stream)}"
 
     def _question(self) -> Sequence[Argument]:
-        return ("EVAL", scripts.EPOCH, 1, self._names, self._seen)
+        return ("EVAL", scripts.EPOCH, 1, self._names, self._hearers.seen)
 
     def _hear(self) -> None:
-        if self._task is None:
+        if self._task is None and not self._closed:
             self._task = asyncio.get_running_loop().create_task(self._hearing.run(), name="sparecall store hearing")
 
     def _checked(self, epoch: bytes) -> None:
         """Takes the epoch that the server has now: another one than before means that it lost its memory, or may have."""
         known, self._epoch = self._epoch, epoch
-        self._seen = max(self._seen, int(epoch))
+        self._hearers.saw(int(epoch))
         if known and known != epoch:
             self._hearers.lost()
 
     def _message(self, data: bytes) -> None:
-        try:
-            version, message = scripts.read_message(data)
-        except ValueError:  # what it would have said is unknown
-            self._junk += 1
-            self._hearers.lost()
-            return
-        if message.scope is None:
-            self._seen = max(self._seen, version)
-            self._hearers.changed(message.names, version)
-        elif message.sender != self._sender:
-            self._hearers.dropped(message.scope, message.names)
+        version, _, body = data.partition(b" ")
+        self._hearers.message(int(version) if version.isdigit() else 0, body)
 
     def _keys_changed(self, keys: list[bytes] | None) -> None:
         if keys is None:

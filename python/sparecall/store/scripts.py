@@ -1,13 +1,9 @@
-"""The steps that Redis takes as one, in Lua, and the messages between processes.
+"""The steps that Redis takes as one, in Lua.
 
 All versions stand in one hash, beside the store's epoch: what Redis loses of them it loses together. The epoch is the version of every
 name that was never invalidated, and a new one is greater than any version before it: with the hash gone, or the server another or
 started anew (it may have lost invalidations that it had acknowledged), nothing that was ever marked is good any longer.
 """
-
-from __future__ import annotations
-
-import msgspec
 
 _BEGIN = """
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
@@ -53,22 +49,3 @@ return {redis.call('HGET', KEYS[1], 'epoch'), version}
 
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 """KEYS: the lease. ARGV: its token."""
-
-
-class Message(msgspec.Struct, frozen=True, array_like=True):
-    """What one process tells the others: that names have the version that stands before it, or that keys of a scope were written."""
-
-    sender: str
-    scope: str | None
-    """None: `names` are names with versions; else they are keys."""
-    names: list[str]
-
-
-_DECODER = msgspec.msgpack.Decoder(Message)
-encode = msgspec.msgpack.Encoder().encode
-
-
-def read_message(data: bytes) -> tuple[int, Message]:
-    """Version and message. Raises ``ValueError`` for anything else."""
-    version, _, body = data.partition(b" ")
-    return int(version), _DECODER.decode(body)
