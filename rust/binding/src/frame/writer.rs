@@ -302,7 +302,7 @@ impl<'py> Writer<'_, 'py> {
             return self.buffer(object);
         }
         if object.is_instance_of::<PySet>() || object.is_instance_of::<PyFrozenSet>() {
-            let items = object.try_iter().and_then(Iterator::collect::<PyResult<Vec<_>>>);
+            let items = object.try_iter().and_then(|items| items.take(self.values + 1).collect::<PyResult<Vec<_>>>());
             let items = items.map_err(|error| raised(py, "reading the set", error))?;
             return self.items(items.len(), depth, |index| Ok(items[index].clone()));
         }
