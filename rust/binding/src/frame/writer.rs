@@ -4,17 +4,19 @@ use std::cell::Cell;
 
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::prelude::*;
+use pyo3::types::string::PyStringData;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDateAccess, PyDateTime, PyDelta, PyDeltaAccess, PyDict, PyFloat, PyFrozenSet,
     PyInt, PyList, PyMemoryView, PySet, PyString, PyTimeAccess, PyTuple, PyTzInfoAccess,
 };
 use sparecall_core::frame::{
-    Array, Civil, Draft, Dtype, HEADER, LZ4_BUDGET, Limits, MAX_DIMENSIONS, Refusal, Write, ext,
+    Array, Civil, Draft, Dtype, HEADER, LZ4_BUDGET, Limits, MAX_DIMENSIONS, Refusal, Write, ext, utf8_len,
 };
 
 use super::fault::{Fault, Result, Step, raised, refuse};
 use super::known::Known;
 use super::{raw, record};
+use crate::text::Text;
 
 /// What a thread keeps of its memory between frames.
 const KEPT: usize = 1 << 20;
@@ -101,10 +103,29 @@ impl<'py> Writer<'_, 'py> {
 
     #[inline]
     pub(super) fn text(&mut self, text: &Bound<'py, PyString>) -> Result {
-        // The error would hold the text.
-        let text = text.to_str().map_err(|_| refuse("text with a lone surrogate, which UTF-8 does not have"))?;
-        self.room(text.len())?;
-        self.out().text(text);
+        if let Some(text) = raw::ascii_of(text) {
+            self.room(text.len())?;
+            self.out().text(text);
+            return Ok(());
+        }
+        self.wide_text(text)
+    }
+
+    #[inline(never)]
+    fn wide_text(&mut self, text: &Bound<'py, PyString>) -> Result {
+        // The interpreter's own way to UTF-8 would leave it in the str as long as that lives.
+        match Text::of(text, "text").map_err(|error| raised(self.py, "reading it", error))? {
+            Text::Ascii(text) => self.points(text.as_bytes()),
+            Text::Wide(PyStringData::Ucs1(points)) => self.points(points),
+            Text::Wide(PyStringData::Ucs2(points)) => self.points(points),
+            Text::Wide(PyStringData::Ucs4(points)) => self.points(points),
+        }
+    }
+
+    fn points<T: Copy + Into<u32>>(&mut self, points: &[T]) -> Result {
+        let length = utf8_len(points).ok_or_else(|| refuse("text with a lone surrogate, which UTF-8 does not have"))?;
+        self.room(length)?;
+        self.out().points(points, length);
         Ok(())
     }
 
@@ -281,7 +302,7 @@ impl<'py> Writer<'_, 'py> {
             return self.buffer(object);
         }
         if object.is_instance_of::<PySet>() || object.is_instance_of::<PyFrozenSet>() {
-            let items = object.try_iter().and_then(Iterator::collect::<PyResult<Vec<_>>>);
+            let items = object.try_iter().and_then(|items| items.take(self.values + 1).collect::<PyResult<Vec<_>>>());
             let items = items.map_err(|error| raised(py, "reading the set", error))?;
             return self.items(items.len(), depth, |index| Ok(items[index].clone()));
         }
