@@ -323,3 +323,22 @@ def test_an_origin_below_l2_is_read_and_may_fail() -> None:
             assert (cache.stats().l3_hits, cache.stats().l3_faults) == (1, 1)
 
     run(scenario())
+
+
+@pytest.mark.parametrize("what", [{"tag": "t"}, {"key": "key", "scope": SCOPE}])
+def test_a_stale_value_that_is_invalidated_meanwhile_is_not_served(what: dict[str, Any]) -> None:
+    async def scenario(factory: Factory, error: Exception | None) -> None:
+        route = Route(ttl=10, stale=100, soft_timeout=2, hard_timeout=4)
+        async with tiered(Shared().connect()) as cache:
+            await get(cache, factory, route, tags=["t"])
+            await asyncio.sleep(12)
+            factory.seconds, factory.error = (1.0, error) if error else (50.0, None)
+            asked = asyncio.ensure_future(get(cache, factory, route, tags=["t"]))
+            await asyncio.sleep(0.5)
+            await cache.invalidate(**what)  # type: ignore[arg-type]
+            with pytest.raises(type(error) if error else FactoryTimeout):
+                await asked
+            assert cache.entry("key", scope=SCOPE) is None
+
+    run(scenario(Factory(), ValueError("down")))
+    run(scenario(Factory(), None))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PROCESSES = 3
 SCOPES, KEYS, TAGS = ("a", "a/b", "ab"), ("k", "l"), ("x", "y")
 FOR_EVER = 1 << 60
-MAX_STALENESS, STALE, SLACK = 20.0, 15.0, 0.01
+MAX_STALENESS, STALE, SLACK = 2.0, 15.0, 0.01
 ROUTES = (
     Route(ttl=10, stale=STALE, throttle=2, soft_timeout=0.5, eager=0.5),
     Route(ttl=10, stale=0, hard_timeout=1.5),
@@ -246,14 +246,20 @@ class Tiered(RuleBasedStateMachine):
         seconds=st.sampled_from([0.0, 0.3]), tag=st.sampled_from(TAGS), late=st.booleans(),
         gaps=st.tuples(*[st.sampled_from([0.0, 0.0005, 0.0015, 0.01, 0.1, 0.6])] * 2),
         hit=st.sampled_from(["tag", "tag", "prefix", "set", "delete"]),
+        fails=st.one_of(st.none(), st.sampled_from(METHODS)), deaf=st.sampled_from([0.0, 0.0, 0.5, 30.0]),
     )  # fmt: skip
     def race(
         self, makes: int, hits: int, reads: int, place: tuple[str, str], route: Route, seconds: float, tag: str, late: bool,
-        gaps: tuple[float, float], hit: str,
+        gaps: tuple[float, float], hit: str, fails: str | None, deaf: float,
     ) -> None:  # fmt: skip
-        """A value on its way, something that befalls it, a read."""
+        """A value on its way, something that befalls it and may not reach L2, a read."""
+        if deaf:
+            self.run(self.go_deaf(makes, deaf))
         self.get_or_set(makes, place, seconds, route, set() if late else {tag}, {tag} if late else set(), fails=False)
         self.pass_time(gaps[0])
+        if fails:
+            self.fault(hits, "fails", fails)
+            self.loop.call_later(1.0, self.fault, hits, "none", None)
         match hit:
             case "tag":
                 self.invalidate(hits, ("tag", tag))
@@ -331,6 +337,8 @@ class Tiered(RuleBasedStateMachine):
             wire.deaf, wire.coherent = False, True
             for listener in list(wire.listeners):
                 listener.lost()
+            for name, tick, _ in self.told:
+                self.hear(process, name, tick)
 
         if seconds > wire.staleness:
             self.loop.call_later(wire.staleness, found_out)
@@ -369,4 +377,4 @@ class Tiered(RuleBasedStateMachine):
 
 
 TestTiered = Tiered.TestCase
-TestTiered.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+TestTiered.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
