@@ -105,6 +105,18 @@ class Memory:
         if route.eager is not None:
             copy.calm = min(copy.calm, ends - (1.0 - route.eager) * (entry.expires - entry.created))
 
+    def is_due(self, copy: Held, route: Route, random: Callable[[], float]) -> bool:
+        """Whether a fresh copy is to be refreshed now: past its eager share, or by the draw of XFetch (Vattani et al., VLDB 2015)."""
+        if copy.calm == -math.inf:
+            self.calm(copy, route)
+        if self._clock() < copy.calm:
+            return False
+        entry, wall = copy.entry, self._wall()
+        if route.eager is not None and wall >= entry.expires - (1.0 - route.eager) * (entry.expires - entry.created):
+            return True
+        gap = route.beta * entry.seconds
+        return gap > 0.0 and wall - gap * math.log(1.0 - random()) >= entry.expires
+
     def drop(self, scope: str, keys: Iterable[str]) -> None:
         """Forget these keys."""
         self._cache.delete_many([(scope, key) for key in keys])
