@@ -383,7 +383,8 @@ def test_who_joins_late_gets_nothing_older_than_his_question() -> None:
             await other.invalidate(tag="late")
             await asyncio.sleep(0.1)
             after = asyncio.ensure_future(get(cache, factory, tags=lambda _: ["late"]))
-            assert [await early, await before, await after] == ["value 1", "value 1", "value 2"]
+            assert [await early, await after] == ["value 1", "value 2"]
+            assert await before in ("value 1", "value 2")
 
     run(scenario())
 
