@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sparecall.errors import FrameError, StoreUnavailable
-from sparecall.store.protocol import Entry, version_names
 from sparecall.store.recovery import Recovery
+from sparecall.store.versions import names_of
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
     from sparecall.store.guard import Guard
-    from sparecall.store.protocol import Lease, Store
+    from sparecall.store.protocol import Entry, Lease, Store
     from sparecall.store.recovery import Place
     from sparecall.store.versions import Versions
 
@@ -134,13 +134,17 @@ class Lower:
     # --- reading ---------------------------------------------------------------------------------
 
     async def _read(self, keys: Sequence[str], scope: str) -> list[Entry | None]:
+        agree = self._versions.agree
         try:
             found = await self._guard.call(self._store.get_many, keys, scope=scope)
             entries = [self._own(entry, scope, key) for entry, key in zip(found, keys, strict=True)]
+            present = [entry for entry in entries if entry is not None]
+            if all(agree(names_of(scope, entry.tags), entry.marks) for entry in present):
+                return entries  # as most do: nothing is to be asked for
             age = self._versions.age
-            current = await self._current(entries)
+            current = await self._current(present)
             if age != self._versions.age:  # what was known before the loss counts no longer
-                current = await self._current(entries)
+                current = await self._current(present)
         except StoreUnavailable:
             return [None] * len(keys)
         return [entry if entry is not None and self._is_current(entry, current) else None for entry in entries]
@@ -148,7 +152,7 @@ class Lower:
     def _own(self, entry: Entry | None, scope: str, key: str) -> Entry | None:
         if entry is None:
             return None
-        names = version_names(scope, entry.tags)
+        names = names_of(scope, tuple(entry.tags))
         if entry.scope != scope or entry.key != key or len(entry.marks) != len(names):
             self._counts["foreign"] += 1
             return None
@@ -156,14 +160,12 @@ class Lower:
             return None
         return entry
 
-    async def _current(self, entries: Iterable[Entry | None]) -> dict[str, int]:
+    async def _current(self, entries: Iterable[Entry]) -> dict[str, int]:
         """The current versions of all that the entries depend on; those that are asked for in one round trip."""
         current: dict[str, int] = {}
         ask: dict[str, None] = {}
         for entry in entries:
-            if entry is None:
-                continue
-            for name, mark in zip(version_names(entry.scope, entry.tags), entry.marks, strict=True):
+            for name, mark in zip(names_of(entry.scope, entry.tags), entry.marks, strict=True):
                 version = self._versions.known(name)
                 if version is None or mark > version:  # the writer may have heard earlier of an invalidation
                     ask[name] = None
@@ -172,7 +174,7 @@ class Lower:
         return current | await self._ask(list(ask))
 
     def _is_current(self, entry: Entry, current: Mapping[str, int]) -> bool:
-        names = version_names(entry.scope, entry.tags)
+        names = names_of(entry.scope, entry.tags)
         newest = self._versions.newest
         if any(newest(name, current[name]) != mark for name, mark in zip(names, entry.marks, strict=True)):
             self._counts["invalidated"] += 1
@@ -207,7 +209,7 @@ class Lower:
     async def _write(
         self, entry: Entry, before: asyncio.Task[bool] | None, turn: object, *, began: int, replaces: bool
     ) -> bool:
-        place, names = (entry.scope, entry.key), version_names(entry.scope, entry.tags)
+        place, names = (entry.scope, entry.key), names_of(entry.scope, entry.tags)
         written = False
         try:
             if not entry.marks:  # now, not when it is this write's turn: what is invalidated meanwhile must count

@@ -11,7 +11,8 @@ import msgspec
 from sparecall.errors import FactoryTimeout
 from sparecall.store.lower import NEVER, Lower
 from sparecall.store.making import MISSING, Made, Making, Stale, call, check_tags
-from sparecall.store.protocol import Entry, Lease, version_names
+from sparecall.store.protocol import Entry, Lease
+from sparecall.store.versions import names_of
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -110,7 +111,7 @@ class Maker:
 
     def _keep(self, ask: Ask, entry: Entry, held: Any, began: int) -> Made:
         """Fill L1, unless the entry was overtaken since event `began`."""
-        names = version_names(entry.scope, entry.tags)
+        names = names_of(entry.scope, entry.tags)
         if ask.touched > began or self._versions.moved(names, began):
             self._counts["late"] += 1
         else:
@@ -222,7 +223,7 @@ class Maker:
         if callable(ask.tags):
             making.tags.extend(check_tags(ask.tags(value)))
         tags = check_tags(making.tags)
-        names = version_names(ask.place[0], tags)
+        names = names_of(ask.place[0], tags)
         life = ask.life(value, making) * (1.0 - ask.route.jitter * self._random())
         held = self._memory.packed(value)
         if not making.store or life <= 0.0:

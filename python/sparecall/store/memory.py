@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sparecall.store.protocol import version_names
+from sparecall.store.versions import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -92,7 +92,7 @@ class Memory:
             ttl=max(0.0, entry.dead - wall),
             weight=None if self._weigher is None else self._weigher(held),
             cost=(entry.dollars, entry.seconds),
-            tags=version_names(entry.scope, entry.tags),
+            tags=names_of(entry.scope, entry.tags),
         )
 
     def calm(self, copy: Held, route: Route) -> None:

@@ -20,10 +20,10 @@ from sparecall.store.lower import Lower
 from sparecall.store.maker import Maker
 from sparecall.store.making import MISSING, Ask, check_tags
 from sparecall.store.memory import Memory
-from sparecall.store.protocol import Entry, version_names
+from sparecall.store.protocol import Entry
 from sparecall.store.route import ROUTES, Route, check_scope, check_seconds
 from sparecall.store.stats import TieredStats
-from sparecall.store.versions import Versions
+from sparecall.store.versions import Versions, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -163,7 +163,7 @@ class TieredCache:
                 if entry is None or self._wall() >= entry.expires:
                     continue
                 held = self._memory.packed(entry.value)
-                moved = self._versions.moved(version_names(scope, entry.tags), began)
+                moved = self._versions.moved(names_of(scope, entry.tags), began)
                 if not moved and not self._asks.touched_since((scope, entry.key), began):
                     self._memory.put(entry, held, longest=self._listening.longest())
                 found[entry.key] = self._memory.open(held)
