@@ -33,7 +33,7 @@ class Asks:
         self._memory, self._versions, self._counts = memory, versions, counts
         self._flight: Flight[Ask, Made] = Flight()
         self._asks: dict[Place, Ask] = {}
-        self._looks: dict[Place, Ask] = {}  # those without a factory
+        self._looks: dict[Place, Ask] = {}  # those without a factory, only the first of each place
         self._running: dict[Ask, asyncio.Task[Any]] = {}  # those that were overtaken included
         self._at: dict[Place, set[Ask]] = {}  # the same by their places
         self._recent: dict[Place, int] = {}
@@ -41,17 +41,13 @@ class Asks:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.find: Callable[[Ask], Awaitable[Made]]
 
-    async def answer(self, place: Place, new_ask: Callable[[], Ask], *, looks: bool = False) -> Any:
-        """The value that L1 does not have: that of the ask under way for this key, or of a new one. `MISSING` if there is none.
-
-        `looks`: the ask has no factory.
-        """
+    async def answer(self, place: Place, new_ask: Callable[[], Ask]) -> Any:
+        """The value that L1 does not have: that of the ask under way for this key, or of a new one."""
         asked = self._versions.now
-        table = self._looks if looks else self._asks
         while True:
-            there = table.get(place)
+            there = self._asks.get(place)
             if there is None or self._is_overtaken(there):
-                there = table[place] = new_ask()
+                there = self._asks[place] = new_ask()
                 there.began = self._versions.now
                 work = functools.partial(self._run, there)
             else:  # where the factory asks for its own key, the flight runs this; else nobody does
@@ -60,7 +56,30 @@ class Asks:
             self._counts["merged"] += not led
             # Who joined late must not get what was made before an invalidation that came before the question.
             if made.began >= asked or not (there.touched > made.began or self._versions.moved(made.names, made.began)):
-                return made.held if made.held is MISSING else self._memory.open(made.held)
+                return self._memory.open(made.held)
+
+    async def look(self, place: Place, new_ask: Callable[[], Ask]) -> Any:
+        """The value of a lower tier, or `MISSING`. The ask has no factory.
+
+        The first to look does so by itself, which takes neither a task nor a future; those who come meanwhile share a second look.
+        """
+        there = self._looks.get(place)
+        if there is None:
+            there = self._looks[place] = new_ask()
+            there.began = self._versions.now
+            try:
+                made = await self.find(there)
+            finally:
+                del self._looks[place]
+        else:
+            asked = self._versions.now
+            made, led = await self._flight.run(there, functools.partial(self._run_beside, new_ask))
+            self._counts["merged"] += not led
+            if made.began < asked and (
+                self.touched_since(place, made.began) or self._versions.moved(made.names, made.began)
+            ):
+                return await self.look(place, new_ask)
+        return made.held if made.held is MISSING else self._memory.open(made.held)
 
     def refresh(self, ask: Ask) -> bool:
         """Ask in the background, where nobody asks for this key already; say whether it began."""
@@ -127,6 +146,5 @@ class Asks:
                 self._at.pop(ask.place, None)
             if ask.timer is not None:
                 ask.timer.cancel()
-            table = self._looks if ask.factory is None else self._asks
-            if table.get(ask.place) is ask:
-                del table[ask.place]
+            if self._asks.get(ask.place) is ask:
+                del self._asks[ask.place]

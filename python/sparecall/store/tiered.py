@@ -150,7 +150,7 @@ class TieredCache:
         place = self._place(key, scope)
         if self._lower is None and not self._has_origin:
             return default
-        value = await self._asks.answer(place, lambda: Ask(place, None, route=self._route), looks=True)
+        value = await self._asks.look(place, lambda: Ask(place, None, route=self._route))
         return default if value is MISSING else value
 
     async def get_many(self, keys: Sequence[str], *, scope: str) -> list[Any]:
