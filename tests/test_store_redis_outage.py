@@ -92,7 +92,7 @@ async def under_load(
     away, back = [sum(what in line for line in lines) for what in ("left alone", "used again")]
     assert away == back == sum(store.stats().opened for store in stores)
     deaf, hearing = [sum(what in line for line in lines) for what in ("are not heard", "are heard")]
-    assert hearing == deaf + len(stores)
+    assert deaf <= hearing <= deaf + len(stores), "the first attempt may fail, too"
     assert len(lines) == away + back + deaf + hearing
 
 
