@@ -35,7 +35,7 @@ class Link:
     """
 
     __slots__ = (
-        "_address", "_breaker", "_closed", "_greeting", "_on_greeted", "_probe", "_timeout", "connections", "left_alone", "opened",
+        "_address", "_breaker", "_closed", "_greeting", "_on_greeted", "_probe", "_timeout", "connections", "left_alone",
         "refused", "unavailable",
     )  # fmt: skip
 
