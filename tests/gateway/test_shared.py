@@ -67,7 +67,11 @@ async def test_two_gateways_share_answers_in_one_scope_and_in_no_other(url: str)
         assert hit == "miss"
         await stored(one)
         assert await ask(other) == ("exact", "shared", first)
-        while (answer := await ask(other)) != ("exact", "", first):  # from its own memory, once it has heard of the write
+        while (answer := await ask(other)) != (
+            "exact",
+            "",
+            first,
+        ):  # from its own memory, once it has heard of the write
             assert answer == ("exact", "shared", first)
         client = await other.sdk()
         async with client.chat.completions.stream(**QUESTION) as stream:

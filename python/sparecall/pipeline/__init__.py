@@ -182,6 +182,7 @@ def stages(config: Config, *, prices: Prices | None = None) -> list[Stage]:
                     settings=settings,
                     max_reply_bytes=limit,
                     prices=prices,
+                    store=store,
                 )
             ]
         chain += [Embeddings(memory, version=config.version, settings=settings, prices=prices)]
