@@ -154,7 +154,7 @@ class Access:
                 first = self._heard < 0
                 changes = [] if first else file.changes(self._heard)
                 last = file.last_change()
-        except (sqlite3.Error, OSError, StoreUnavailable) as error:
+        except Exception as error:  # noqa: BLE001 - SQLite's, the disk's, or a bug: nobody hears of changes until the next look
             if is_damaged(error):
                 self._set_aside("reader")
             if self.coherent or self._heard >= 0:
