@@ -2,7 +2,7 @@
 
 use super::lexicon::lexicon;
 use super::profile::Profile;
-use super::words::{CODE, NAME, NEGATION, NUMBER, OPPOSED, QUESTION, STOP, UNIT, URL, Word};
+use super::words::{CODE, DENIAL, NAME, NEGATION, NUMBER, OPPOSED, QUESTION, STOP, UNIT, URL, Word};
 
 /// Features of texts alone. `Signals` adds what the index knows.
 pub const FEATURES: usize = 34;
@@ -230,8 +230,17 @@ pub fn compare(query: &Profile, candidate: &Profile, rarity: &impl Rarity) -> ([
         !query.quoted.is_empty() && !candidate.quoted.is_empty() && query.quoted != candidate.quoted,
     ));
     let negations = |words: &[Word]| words.iter().filter(|word| word.flags & NEGATION != 0).count();
-    let (negations_a, negations_b) = (negations(a), negations(b));
-    let negation = f32::from(u8::from(negations_a % 2 != negations_b % 2));
+    let lone = |words: &[Word], partner: &[u8; LIMIT]| {
+        words.iter().zip(partner).filter(|(word, partner)| word.flags & DENIAL != 0 && **partner == NONE).count()
+    };
+    let denials_a = negations(a) + lone(a, &partner_a);
+    let denials_b = negations(b) + lone(b, &partner_b);
+    let contrary = a.iter().zip(&partner_a).filter(|(_, partner)| **partner == NONE).any(|(x, _)| {
+        b.iter().zip(&partner_b).filter(|(_, partner)| **partner == NONE).any(|(y, _)| {
+            (x.affirmed != 0 && x.affirmed == y.stem) || (y.affirmed != 0 && y.affirmed == x.stem)
+        })
+    });
+    let negation = f32::from(u8::from(contrary || denials_a % 2 != denials_b % 2));
     let mut opposites = 0.0_f32;
     for (_, word) in a.iter().enumerate().filter(|(_, w)| w.flags & OPPOSED != 0).take(32) {
         for other in b.iter().filter(|w| w.flags & OPPOSED != 0).take(32) {

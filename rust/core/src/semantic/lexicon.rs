@@ -42,6 +42,17 @@ const QUESTION: [(&str, u8); 22] = [
 const NEGATION: &str = "not no never none nobody nothing nowhere neither nor without cannot hardly barely \
 scarcely nicht kein keine nie pas jamais non sin nunca nem não nao 不 没 無 无 未 非 别 勿 ない нет не";
 
+/// Words that say no without a `not`: what one side denies the other claims.
+const DENIAL: &str = "fail fails failed failing refuse refuses refused refusing deny denies denied denying unable incapable \
+impossible lack lacks lacked lacking devoid absent missing prevent prevents prevented preventing prohibit prohibits prohibited \
+forbid forbids forbidden ban bans banned neglect neglects neglected exclude excludes excluded excluding omit omits \
+omitted except excepting instead unlikely rarely seldom false untrue cease ceases ceased ceasing skip skips skipped skipping \
+avoid avoids avoided avoiding refrain refrains refrained decline declines declined reject rejects rejected rejecting \
+unsuccessful unsuccessfully";
+
+/// Beginnings that turn a word into its opposite.
+const CONTRARY: [&str; 8] = ["un", "in", "im", "ir", "il", "dis", "non", "mis"];
+
 /// Words that ask for another part of the same thing: `how many`, `how long` are other questions than `how`.
 const MEASURE: &str = "many much long far often old tall big deep fast soon high heavy wide";
 
@@ -129,11 +140,17 @@ whens=when,is whys=why,is thats=that,is theres=there,is heres=here,is im=i,am iv
 theyre=they,are theyve=they,have weve=we,have youll=you,will theyll=they,will itll=it,will gonna=going,to wanna=want,to \
 dunno=do,not,know lemme=let,me";
 
+/// The word without a beginning that turns it into its opposite.
+pub(super) fn affirmed(word: &str) -> Option<&str> {
+    CONTRARY.iter().find_map(|beginning| word.strip_prefix(beginning)).filter(|rest| rest.len() >= 4 && rest.is_ascii())
+}
+
 /// What a word is, as far as a list knows it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Known {
     pub(super) stop: bool,
     pub(super) negation: bool,
+    pub(super) denial: bool,
     pub(super) measure: bool,
     /// 1 what, 2 how, 3 why, 4 who, 5 where, 6 when, 7 yes or no; 0 none.
     pub(super) question: u8,
@@ -195,6 +212,9 @@ impl Lexicon {
             let entry = known.entry(hash(word)).or_default();
             entry.negation = true;
             entry.stop = true;
+        }
+        for word in DENIAL.split_whitespace() {
+            known.entry(hash(word)).or_default().denial = true;
         }
         for word in MEASURE.split_whitespace() {
             known.entry(hash(word)).or_default().measure = true;

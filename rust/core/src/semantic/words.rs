@@ -5,7 +5,7 @@
 
 use unicode_normalization_alignments::UnicodeNormalization as _;
 
-use super::lexicon::lexicon;
+use super::lexicon::{affirmed, lexicon};
 
 /// Words kept of one text; what follows is only in the digest of the rest.
 pub(super) const MAX_WORDS: usize = 192;
@@ -26,6 +26,7 @@ pub(super) const NAME: u16 = 1 << 5;
 pub(super) const UNIT: u16 = 1 << 6;
 pub(super) const QUESTION: u16 = 1 << 7;
 pub(super) const OPPOSED: u16 = 1 << 8;
+pub(super) const DENIAL: u16 = 1 << 9;
 
 /// One word of a text.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -34,6 +35,8 @@ pub(super) struct Word {
     pub(super) whole: u32,
     /// Of its stem.
     pub(super) stem: u32,
+    /// Of the stem of the word that this one may be the contrary of, as `unable` of `able`; 0 without.
+    pub(super) affirmed: u32,
     /// Letters and pairs of letters, one bit each: close words share most bits.
     pub(super) letters: u64,
     pub(super) flags: u16,
@@ -169,11 +172,16 @@ impl Split {
 
     fn chunk(&mut self, chunk: &str) {
         let ends_sentence = chunk.ends_with(['.', '?', '!', ':', ';', '。', '？', '！']);
+        let ends_clause = ends_sentence || chunk.ends_with(',');
         if self.words.len() >= MAX_WORDS {
             self.beyond(chunk);
         } else {
             let end = if chunk.len() <= MAX_CHUNK { chunk.len() } else { floor(chunk, MAX_CHUNK) };
+            let first = self.words.is_empty();
             self.parse(&chunk[..end]);
+            if let (true, [answer]) = (first && ends_clause, self.words.as_mut_slice()) {
+                answer.flags &= !NEGATION; // "No, ..." answers; what follows says whether it denies
+            }
             if end < chunk.len() {
                 self.beyond(&chunk[end..]);
             }
@@ -300,7 +308,8 @@ impl Split {
     }
 
     fn unit_word(&mut self, unit: u32) {
-        let word = Word { whole: unit, stem: unit, letters: u64::from(unit), flags: UNIT | STOP, length: 2 };
+        let word =
+            Word { whole: unit, stem: unit, affirmed: 0, letters: u64::from(unit), flags: UNIT | STOP, length: 2 };
         self.keep(word);
     }
 
@@ -423,10 +432,12 @@ impl Split {
         let word = Word {
             whole,
             stem: if flags == 0 { hash(root) } else { whole },
+            affirmed: if flags == 0 { affirmed(word).map_or(0, |rest| hash(stem(rest))) } else { 0 },
             letters: letters(word),
             flags: flags
                 | set(known.stop, STOP)
                 | set(known.negation, NEGATION)
+                | set(known.denial, DENIAL)
                 | set(known.question != 0 && known.question != 7, QUESTION)
                 | set(lexicon.has_opposite(whole), OPPOSED)
                 | set(name && !known.stop, NAME),
