@@ -27,8 +27,8 @@ const WORTH_COMPARING: f64 = -2.0;
 const CATEGORIES: usize = 1024;
 /// Log-odds that an answer serves the same words again.
 const RESPELT: f64 = 6.0;
-/// What those are worth, in verdicts: enough for a limit of 0.05 before any verdict, not for 0.02.
-const RESPELT_TRUST: f64 = 150.0;
+/// What those are worth, in verdicts: enough for a limit of 0.01 before any verdict.
+const RESPELT_TRUST: f64 = 1000.0;
 /// Hits remembered by a tally, about.
 const TALLY: f64 = 20_000.0;
 

@@ -87,7 +87,8 @@ freeze/thaw melt/freeze inhale/exhale dominant/recessive acute/chronic benign/ma
 parent/child ancestor/descendant host/guest sender/recipient sender/receiver producer/consumer source/destination \
 source/target prefix/suffix serial/parallel major/minor senior/junior superior/inferior frequent/rare common/rare \
 often/rarely partly/fully partially/completely nearly/fully brief/long visible/invisible known/unknown fixed/variable \
-liquid/solid north/southern add/deduct \
+liquid/solid north/southern northern/southern eastern/western add/deduct optional/mandatory optional/required \
+hotter/colder warmer/cooler warmer/colder continue/discontinue sparse/dense sparsely/densely ancient/recent temporary/permanent \
 开/关 上/下 前/后 增/减 大/小 多/少 左/右 内/外 入/出 早/晚 高/低 长/短 快/慢 新/旧 买/卖 男/女 開/閉 増/減 \
 an/aus mit/ohne vor/nach con/sin avec/sans";
 

@@ -51,9 +51,8 @@ pub(super) fn prior() -> &'static Prior {
 impl Prior {
     fn read(file: &'static [u8]) -> Option<Self> {
         let mut reader = Reader::new(file);
-        let known = reader.u32()? == MAGIC
-            && usize::from(reader.u16()?) == INPUTS
-            && usize::from(reader.u16()?) == SIGNALS;
+        let known =
+            reader.u32()? == MAGIC && usize::from(reader.u16()?) == INPUTS && usize::from(reader.u16()?) == SIGNALS;
         if !known {
             return None;
         }
