@@ -148,6 +148,7 @@ pub(super) fn affirmed(word: &str) -> Option<&str> {
 
 /// What a word is, as far as a list knows it.
 #[derive(Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools)] // lists it may stand in, each on its own
 pub(super) struct Known {
     pub(super) stop: bool,
     pub(super) negation: bool,
