@@ -13,6 +13,7 @@ import numpy as np
 from sparecall._core import SemanticProfile
 from sparecall.errors import InvalidDocument
 from sparecall.semantic.embedding import NoVectorError
+from sparecall.semantic.entries import is_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +65,11 @@ class Judging:
     async def judge(
         self, text: str, profile: SemanticProfile, near: Sequence[Found], *, rule: Rule, scope: str, category: str
     ) -> Judged:
-        """Judge the best of those near, of which there is one at least, best first."""
+        """Judge the best of those near, of which there is one at least, best first: a respelling before all others."""
+        # Long texts that share most of their words lie closer to each other than vectors can tell.
+        same = next((at for at, found in enumerate(near) if is_same(profile, found.entry)), 0)
+        if same:
+            near = [near[same], *near[:same], *near[same + 1 :]]
 
         def by(decisions: Decisions, found: Sequence[Found]) -> SemanticVerdict:
             entry, similarity = found[0]
@@ -93,8 +98,8 @@ class Judging:
         if not again:
             return decided._replace(slow=vector)
         verdict = by(self.refined, again)
-        same = again[0].entry.id == near[0].entry.id
-        return Judged(again[0], verdict, refined=True, first=first if same else None, slow=vector)
+        agreed = again[0].entry.id == near[0].entry.id
+        return Judged(again[0], verdict, refined=True, first=first if agreed else None, slow=vector)
 
     async def slow_bytes(self, text: str, known: Lookup | None) -> bytes:
         """What an entry keeps of a question's slower vector; nothing without the embedder, or where it fails."""

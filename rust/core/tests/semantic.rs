@@ -56,6 +56,11 @@ fn a_symbol_that_stands_for_something_is_no_punctuation() {
         ("what does this symbol mean @?", "What does this symbol mean?"),
         ("if a>b", "if a<b"),
         ("a + b", "a b"),
+        ("if a!=b", "if a=b"),
+        ("x&&y", "x||y"),
+        ("if !ready", "if ready"),
+        ("f(x)", "f[x]"),
+        ("a ? b : c?d:e", "a b c d e"),
     ] {
         assert!(!Profile::of(a).same(&Profile::of(b)), "{a:?} {b:?}");
     }
@@ -63,6 +68,13 @@ fn a_symbol_that_stands_for_something_is_no_punctuation() {
         Profile::of("if a > b").same(&Profile::of("if a>b?"))
             && Profile::of("(well) so").same(&Profile::of("Well - so ..."))
     );
+    // Behind the words that are kept, too.
+    let long = "word ".repeat(300);
+    let behind = |end: &str| Profile::of(&format!("{long}{end}"));
+    assert!(behind("if a + b, ready?").same(&behind("IF a + b  ready ?")));
+    for (a, b) in [("a + b", "a * b"), ("a>b", "a<b"), ("!ready", "ready"), ("f(x)", "f[x]"), ("a b", "a > b")] {
+        assert!(!behind(a).same(&behind(b)), "{a:?} {b:?}");
+    }
 }
 
 #[test]

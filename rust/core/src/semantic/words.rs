@@ -17,6 +17,12 @@ const SYMBOLS: [char; 21] =
 /// What is content between two words also without spaces around it.
 const OPERATORS: [char; 8] = ['+', '*', '=', '<', '>', '^', '~', '%'];
 
+/// What is content inside of a chunk, and changes nothing at its ends.
+const MARKS: [char; 16] = ['!', '~', '&', '|', '/', '\\', ':', ';', '?', '(', ')', '[', ']', '{', '}', '@'];
+/// What prose puts at the ends of a chunk.
+const ENDS: [char; 20] =
+    ['.', ',', ';', ':', '!', '?', '"', '\'', '`', '(', ')', '[', ']', '{', '}', '-', '*', '_', '。', '、'];
+
 pub(super) const STOP: u16 = 1;
 pub(super) const NUMBER: u16 = 1 << 1;
 pub(super) const CODE: u16 = 1 << 2;
@@ -191,10 +197,11 @@ impl Split {
 
     /// What is not kept still counts for equality.
     fn beyond(&mut self, chunk: &str) {
-        for c in chunk.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase) {
+        let core = chunk.trim_start_matches(['"', '\'', '`', '(', '[', '{']).trim_end_matches(ENDS);
+        for c in core.chars().filter(|c| !matches!(c, ',' | '.' | '\'' | '-')).flat_map(char::to_lowercase) {
             self.rest = (self.rest ^ u64::from(c as u32)).wrapping_mul(0x0000_0100_0000_01b3).wrapping_add(1);
         }
-        self.total += 1;
+        self.total += u32::from(!core.is_empty());
     }
 
     fn parse(&mut self, chunk: &str) {
@@ -216,6 +223,10 @@ impl Split {
         if !bare.chars().any(char::is_alphanumeric) {
             return self.symbols(bare);
         }
+        // `!ready` is code, `ready!` is prose.
+        if let Some(mark @ ('!' | '~')) = chunk.chars().next() {
+            self.mark(mark);
+        }
         // Words between punctuation; an apostrophe joins.
         let mut start = None;
         for (at, c) in bare.char_indices() {
@@ -234,13 +245,22 @@ impl Split {
                     self.word(&bare[from..at]);
                     if OPERATORS.contains(&c) {
                         self.push(c.encode_utf8(&mut [0; 4]), CODE, false);
+                    } else if MARKS.contains(&c) {
+                        self.mark(c);
                     }
                 }
+            } else if MARKS.contains(&c) {
+                self.mark(c);
             }
         }
         if let Some(from) = start {
             self.word(&bare[from..]);
         }
+    }
+
+    /// Counts for equality alone.
+    fn mark(&mut self, c: char) {
+        self.digest = (self.digest.rotate_left(7) ^ u64::from(c as u32)).wrapping_mul(0x9fb2_1c65_1e98_df25);
     }
 
     /// Symbols that stand alone, with the punctuation among them: `+`, `##`, `(,)`.
