@@ -25,22 +25,38 @@ thread_local! {
     static DRAFT: Cell<Option<Box<Draft>>> = const { Cell::new(None) };
 }
 
-/// The frame of an object.
-pub(super) fn pack<'py>(object: &Bound<'py, PyAny>, limits: Limits) -> Result<Bound<'py, PyBytes>> {
+/// An object as `MessagePack`, to be sealed.
+pub(super) fn write(object: &Bound<'_, PyAny>, limits: Limits) -> Result<Box<Draft>> {
     let py = object.py();
     // Code of the object itself may pack, too: it finds the place empty and takes a draft of its own.
     let mut draft = DRAFT.take().unwrap_or_default();
     let mut writer = Writer { py, draft: &mut draft, limits, values: limits.values() };
     writer.draft.begin();
-    let done = writer.value(object, 0).and_then(|()| Ok(limits.check_bytes(draft.raw_len())?));
-    let frame = done.map(|()| {
-        let long = draft.raw_len() > LZ4_BUDGET;
-        let draft = &mut *draft;
-        PyBytes::new(py, if long { py.detach(|| draft.finish()) } else { draft.finish() })
-    });
+    match writer.value(object, 0).and_then(|()| Ok(limits.check_bytes(draft.raw_len())?)) {
+        Ok(()) => Ok(draft),
+        Err(fault) => {
+            keep(draft);
+            Err(fault)
+        }
+    }
+}
+
+/// Whether sealing takes long enough to be worth another thread.
+pub(super) fn is_long(draft: &Draft) -> bool {
+    draft.raw_len() > LZ4_BUDGET
+}
+
+/// The frame of what was written.
+pub(super) fn seal(py: Python<'_>, mut draft: Box<Draft>) -> Bound<'_, PyBytes> {
+    let made = &mut *draft;
+    let frame = PyBytes::new(py, if is_long(made) { py.detach(|| made.finish()) } else { made.finish() });
+    keep(draft);
+    frame
+}
+
+fn keep(mut draft: Box<Draft>) {
     draft.trim(KEPT);
     DRAFT.set(Some(draft));
-    frame
 }
 
 pub(super) struct Writer<'a, 'py> {
