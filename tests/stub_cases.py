@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VECTOR = np.array([1.0, 2.0], np.float32)
+FRAME = _core.frame_pack({"a": 1})
 BODY = b'{"model":"m","messages":[{"role":"user","content":"a"}]}'
 
 
@@ -42,6 +43,12 @@ def profile() -> _core.SemanticProfile:
 
 def verdict() -> _core.SemanticVerdict:
     return decision().judge(profile(), profile(), 1.0)
+
+
+def draft() -> _core.FrameDraft:
+    found = _core._frame_draft("x" * 300_000, max_bytes=1_000_000)
+    assert isinstance(found, _core.FrameDraft)
+    return found
 
 
 def encoding() -> _core.TokenEncoding:
@@ -76,6 +83,30 @@ GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[st
     ),
     ("digest_compare", _core.digest_compare, [((BODY, BODY), {}), ((bytearray(BODY), memoryview(b"{}")), {})]),
     ("digest_scope_of_key", _core.digest_scope_of_key, [(("key",), {})]),
+    (
+        "frame_pack",
+        _core.frame_pack,
+        [(({"a": [1, 2.5, None]},), {}), (("text",), {"max_bytes": 100})],
+    ),
+    (
+        "frame_unpack",
+        _core.frame_unpack,
+        [
+            ((FRAME,), {}),
+            ((bytearray(FRAME),), {"copy": True}),
+            ((memoryview(FRAME),), {"copy": False, "max_bytes": 100}),
+        ],
+    ),
+    ("_frame_draft", _core._frame_draft, [((1,), {"max_bytes": 100})]),
+    ("FrameDraft.seal", lambda: draft().seal(), [((), {})]),
+    ("_frame_lengths", _core._frame_lengths, [((FRAME[:16],), {"max_bytes": 100})]),
+    ("FrameReader", _core.FrameReader, [((), {}), ((), {"copy": True, "max_bytes": 100})]),
+    (
+        "FrameReader.feed",
+        lambda data: _core.FrameReader().feed(data),
+        [((FRAME,), {}), ((bytearray(FRAME[:5]),), {}), ((memoryview(FRAME),), {})],
+    ),
+    ("FrameReader.finish", lambda: _core.FrameReader().finish(), [((), {})]),
     ("tokens_count", _core.tokens_count, [(("text",), {}), (("text", "cl100k_base"), {}), (("text",), {"encoding": "o200k_base"})]),
     (
         "tokens_count_many",
@@ -265,6 +296,14 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     ],
     "digest_compare": [((BODY, "{}"), {}), ((None, BODY), {}), ((BODY,), {})],
     "digest_scope_of_key": [((b"key",), {}), ((None,), {})],
+    "frame_pack": [((), {}), ((1, 100), {}), ((1,), {"max_bytes": 1.5}), ((1,), {"max_bytes": "1"})],
+    "frame_unpack": [(("text",), {}), ((None,), {}), ((FRAME,), {"copy": 1}), ((FRAME,), {"max_bytes": 1.5})],
+    "_frame_draft": [((1,), {}), ((1,), {"max_bytes": "1"}), ((), {"max_bytes": 1})],
+    "FrameDraft.seal": [((1,), {})],
+    "_frame_lengths": [((FRAME[:16],), {}), (("text",), {"max_bytes": 1}), ((FRAME[:16],), {"max_bytes": 1.5})],
+    "FrameReader": [((1,), {}), ((), {"copy": 1}), ((), {"max_bytes": 1.5})],
+    "FrameReader.feed": [(("text",), {}), ((), {}), ((5,), {})],
+    "FrameReader.finish": [((1,), {})],
     "tokens_count": [((b"text",), {}), (("text", b"o200k_base"), {}), ((None,), {})],
     "tokens_count_many": [(("text",), {}), (([b"a"],), {}), ((5,), {}), ((["a"], 5), {})],
     "tokens_encodings": [((1,), {})],

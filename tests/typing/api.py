@@ -9,6 +9,7 @@ import sparecall
 from sparecall import digest, pipeline, tokens
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
+from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
 
@@ -17,6 +18,12 @@ assert_type(digest.inspect(b"{}", scope="").digest, bytes)
 assert_type(digest.inspect(b"{}", scope="").temperature, float | None)
 assert_type(digest.compare(b"{}", bytearray()), digest.Difference | None)
 assert_type(digest.scope_of_key("key"), str)
+assert_type(pack({"a": 1}, max_bytes=100), bytes)
+assert_type(unpack(memoryview(b""), copy=True), object)
+assert_type(FrameReader(copy=True).feed(b""), list[object])
+pack(1, 2)  # type: ignore[call-arg]
+unpack("text")  # type: ignore[arg-type]
+
 cache = BytesCache(1, policy="lru", ttl=1, clock=lambda: 0.0)
 assert_type(cache.get("key"), bytes | None)
 assert_type(cache.get(b"0123456789abcdef", 1), bytes | int)

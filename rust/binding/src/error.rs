@@ -36,8 +36,15 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Error::IndexFile { .. } => raise(py, "IndexFileError", message, None),
         Error::TokenizerFile { .. } => raise(py, "TokenizerFileError", message, None),
         Error::ModelFile { .. } => raise(py, "ModelFileError", message, None),
+        Error::Frame(_) => raise(py, "FrameError", message, None),
         _ => raise(py, "InternalError", message, None),
     }
+}
+
+/// An object that no frame can hold.
+#[cold]
+pub(crate) fn not_packed(py: Python<'_>, message: String) -> PyErr {
+    raise(py, "FrameError", message, None)
 }
 
 /// `TypeError` that names the argument, what it should be and the type it has; never its value.

@@ -7,6 +7,7 @@ mod embed;
 mod error;
 mod fastcall;
 mod file;
+mod frame;
 mod index;
 mod metrics;
 mod semantic;
@@ -29,6 +30,8 @@ mod _core {
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
     #[pymodule_export]
     use crate::embed::{MiniLMEmbedder, StaticEmbedder};
+    #[pymodule_export]
+    use crate::frame::{_frame_draft, _frame_lengths, FrameDraft, FrameReader, frame_pack, frame_unpack};
     #[pymodule_export]
     use crate::index::{Matches, VectorIndex, VectorQuery};
     #[pymodule_export]

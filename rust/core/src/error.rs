@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::frame::Refusal;
+
 /// Everything the core refuses. The binding maps each variant to one Python class.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,6 +24,8 @@ pub enum Error {
     TokenizerFile { what: String },
     /// A model's file that cannot be loaded; nothing of it was.
     ModelFile { what: String },
+    /// Bytes that are no frame, or a frame beyond a limit; nothing of it was read.
+    Frame(Refusal),
 }
 
 impl fmt::Display for Error {
@@ -39,6 +43,7 @@ impl fmt::Display for Error {
             }
             Self::TokenizerFile { what } => write!(out, "the tokenizer file cannot be loaded: {what}"),
             Self::ModelFile { what } => write!(out, "the model cannot be loaded: {what}"),
+            Self::Frame(refusal) => write!(out, "{refusal}"),
             Self::Snapshot { what } => {
                 write!(
                     out,
