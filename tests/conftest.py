@@ -13,6 +13,7 @@ import tiktoken
 import tiktoken.load
 from hypothesis import HealthCheck, settings
 
+from redis_servers import SERVER, RedisServer
 from sparecall import _core
 
 if TYPE_CHECKING:
@@ -66,3 +67,20 @@ def tiktoken_encoding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call
         patch.setenv("TIKTOKEN_CACHE_DIR", str(cache))
         patch.setattr(tiktoken.load, "read_file", refuse)
         yield tiktoken.get_encoding
+
+
+@pytest.fixture(scope="session")
+def redis_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A redis-server for the whole session; tests use `redis_server`, which empties it before each."""
+    if SERVER is None:
+        pytest.skip("redis-server is not installed")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(redis_session: RedisServer) -> RedisServer:
+    """The session's redis-server, empty, with nobody connected."""
+    redis_session.admin.flushall()
+    return redis_session

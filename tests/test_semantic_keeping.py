@@ -318,7 +318,7 @@ SAVER = """
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 async def test_a_process_killed_while_it_saves_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     for turn in range(4):
-        process = subprocess.Popen(  # noqa: ASYNC220 - what is killed is another process; nothing else runs here
+        process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(SAVER), str(tmp_path)], stdout=subprocess.PIPE
         )
         assert process.stdout is not None

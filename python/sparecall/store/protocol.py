@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One stored value and what is needed to serve it rightly. Times are seconds of the wall clock, as Unix time."""
+class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=1):
+    """One stored value and what is needed to serve it rightly. Times are seconds of the wall clock, as Unix time.
+
+    Stored as its fields in their order, behind the number of that form: a field that is added goes to the end, with a default.
+    """
 
     scope: str
     key: str
@@ -32,7 +35,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     dollars: float = 0.0
     tags: tuple[str, ...] = ()
     marks: tuple[int, ...] = ()
-    """The versions of `version_names(entry)` read *before* the value was made: a later one makes the entry a miss."""
+    """What `versions` gave for the entry's `version_names` *before* the value was made. Where one of them differs from what it
+    is now, whichever is greater, the entry is a miss: after a flush or a failover the versions are others altogether."""
     validator: str | None = None
     """An ETag or the like, handed to the factory for a conditional refresh."""
 
@@ -51,14 +55,28 @@ class Listener(Protocol):
         """Versions of these names moved: whatever was marked with an older one is a miss."""
 
     def dropped(self, scope: str, keys: Sequence[str]) -> None:
-        """These entries were written or deleted elsewhere: a copy of them may be old."""
+        """These entries were written or deleted elsewhere: a copy of them may be old. May also name some that were not."""
 
     def lost(self) -> None:
-        """Messages may have been missed (a new connection, a flush): no copy can be trusted any longer."""
+        """Messages may have been missed (a connection ended or began, a flush): no copy can be trusted, and no known version."""
 
 
 class Store(Protocol):
-    """A tier that several processes share. Every call may raise `sparecall.errors.StoreUnavailable`."""
+    """A tier that several processes share, used from one event loop.
+
+    Every coroutine may raise `sparecall.errors.StoreUnavailable`; a write that raised it, or was cancelled, may have happened.
+    """
+
+    @property
+    def coherent(self) -> bool:
+        """Whether listeners hear now, within `staleness`, what other processes change.
+
+        While they do not, copies grow old unseen: keep none for longer than one would serve a wrong answer.
+        """
+
+    @property
+    def staleness(self) -> float:
+        """Seconds after which, at the latest, a change made elsewhere was heard, or `lost` was called in its stead."""
 
     async def get_many(self, keys: Sequence[str], *, scope: str) -> list[Entry | None]:
         """The entries under `keys`, in order, None for a miss; one round trip. Junk under a key is a counted miss."""
@@ -70,10 +88,14 @@ class Store(Protocol):
         """Remove what stands under `keys` and tell the listeners of other processes."""
 
     async def versions(self, names: Sequence[str]) -> tuple[int, ...]:
-        """The current version of each name, 0 where nothing was ever invalidated; one round trip."""
+        """The current version of each name, in order; one round trip.
+
+        Names that were never invalidated share a version of the store's own, above 0. Asked anew it is the same, unless the store
+        lost its memory or may have: then it is one that nothing was ever marked with.
+        """
 
     async def bump(self, names: Sequence[str]) -> tuple[int, ...]:
-        """Give each name a new version, never one it had before, and tell every listener."""
+        """Give each name a new version, never one it had before, and tell every listener, those of this process too."""
 
     async def acquire(self, name: str, *, seconds: float) -> Lease | None:
         """The lease of `name` for `seconds`, or None while another process holds it."""
