@@ -4,6 +4,7 @@ mod builder;
 mod fault;
 mod keys;
 mod known;
+mod rarer;
 mod raw;
 mod record;
 mod writer;
