@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import itertools
 import struct
 import sys
 import threading
@@ -253,7 +254,15 @@ def test_subclasses_with_ideas_of_their_own() -> None:
     for odd in (5, [5], [(1,)], [(1, 2, 3)], [[1, 2]], None):
         unpackable({"a": Items(odd)})
     endless = iter(lambda: ("same", 1), None)
-    assert "limit" in unpackable(Items(endless))
+    with pytest.raises(FrameError, match="limit"):
+        pack(Items(endless), max_bytes=1_000)
+
+    class Endless(set[int]):
+        def __iter__(self) -> Any:
+            return itertools.count()
+
+    with pytest.raises(FrameError, match="limit"):
+        pack(Endless(), max_bytes=1_000)
 
     class Text(str):
         __slots__ = ()

@@ -144,8 +144,8 @@ class Semantic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The share of wrong answers among those served that is never knowingly exceeded."""
     audit_share: float = 0.05
     """The share of good hits that go upstream all the same, so that their answers are compared."""
-    embedder: Literal["static", "minilm"] = "static"
-    """Who makes vectors of questions: the model in the package, or the one in `folder`."""
+    embedder: Literal["static", "minilm", "cascade"] = "static"
+    """Who makes vectors of questions: the model in the package, the one in `folder`, or the first and in doubt the second."""
     folder: str | None = None
     """Of all-MiniLM-L6-v2 or another BERT-family sentence encoder."""
     min_similarity: float | None = None
@@ -326,11 +326,11 @@ def _rules_of_semantic(config: Config) -> list[tuple[bool, str, object, str]]:
             "0 or more",
         ),
         (
-            (semantic.embedder == "minilm") == (semantic.folder is not None)
+            (semantic.embedder != "static") == (semantic.folder is not None)
             and (semantic.folder is None or _plain(semantic.folder)),
             "semantic.folder",
             "none" if semantic.folder is None else repr(semantic.folder),
-            'the path of a model, with semantic.embedder = "minilm" and only there',
+            'the path of a model, with semantic.embedder = "minilm" or "cascade" and only there',
         ),
     ]
     for name, category in semantic.categories.items():

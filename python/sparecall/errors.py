@@ -115,3 +115,9 @@ class StoreUnavailable(SparecallError):
     """A shared store that could not be asked: not reachable, too slow, or left alone for a while after such failures."""
 
     __slots__ = ()
+
+
+class FactoryTimeout(SparecallError, TimeoutError):
+    """A value that was not made in the time its route allows, with no stale one to serve instead."""
+
+    __slots__ = ()

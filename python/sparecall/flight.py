@@ -19,13 +19,14 @@ V = TypeVar("V")
 class _Call(Generic[V]):
     """One piece of work under way, the callers who wait for it, and the calls it waits for itself."""
 
-    __slots__ = ("awaits", "led", "task", "waiters")
+    __slots__ = ("awaits", "kept", "led", "task", "waiters")
 
     def __init__(self) -> None:
         self.waiters: dict[asyncio.Future[V], None] = {}
         self.awaits: list[_Call[Any]] = []  # one entry for each wait: work may wait for a call more than once at a time
         self.task: asyncio.Task[None] | None = None  # None before and after: a call and its task form a circle
         self.led = False
+        self.kept = False  # whether it goes on when nobody waits for it
 
     def leads_to(self, other: _Call[Any]) -> bool:
         """Whether this call is, or waits through any chain for, `other`."""
@@ -100,16 +101,14 @@ class Flight(Generic[K, V]):
             call = self._calls[key] = _Call()
         elif current is not None and call.leads_to(current):
             return await work(), True
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[V] = loop.create_future()
+        future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         call.waiters[future] = None
         if current is not None:
             current.awaits.append(call)
         try:
             if starts:
                 # Only now, with a waiter in place: an eager task may finish before `create_task` returns.
-                task = loop.create_task(self._drive(key, call, work, landed))
-                call.task = None if task.done() else task
+                self._begin(key, call, work, landed)
             value = await future
             # Callers resume in the order they came; those cancelled meanwhile do not come here.
             led, call.led = not call.led, True
@@ -120,9 +119,42 @@ class Flight(Generic[K, V]):
             self._leave(key, call, future)
             del future  # it holds the exception, whose traceback holds this frame
 
+    def start(self, key: K, work: Callable[[], Awaitable[V]]) -> bool:
+        """Begin `work` for `key` with nobody waiting for it, and say whether it began: not where some is under way already.
+
+        It goes on whoever comes and leaves. Those who come meanwhile wait for it; an exception with nobody there is dropped.
+        """
+        if key in self._calls:
+            return False
+        call = self._calls[key] = _Call()
+        call.kept = True
+        self._begin(key, call, work, None)
+        return True
+
+    def part(self, key: K, outcome: V | Exception) -> bool:
+        """Give those who wait for `key` this outcome now, and let the work go on without them; say whether there is any.
+
+        From then on it goes on though nobody waits; whoever comes later waits for its own end.
+        """
+        call = self._calls.get(key)
+        if call is None:
+            return False
+        call.kept = True
+        if isinstance(outcome, Exception):
+            call.fail(outcome)
+        else:
+            call.succeed(outcome)
+        return True
+
+    def _begin(
+        self, key: K, call: _Call[V], work: Callable[[], Awaitable[V]], landed: Callable[[V], None] | None
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(self._drive(key, call, work, landed))
+        call.task = None if task.done() else task
+
     def _leave(self, key: K, call: _Call[V], future: asyncio.Future[V]) -> None:
         del call.waiters[future]
-        if not call.waiters:
+        if not call.waiters and not call.kept:
             self._forget(key, call)
             if call.task is not None:
                 call.task.cancel()

@@ -62,6 +62,14 @@ def test_payloads_are_those_of_msgspec(value: Any) -> None:
     assert payload_of(pack(value)) == msgspec.msgpack.encode(value)
 
 
+@given(st.lists(st.tuples(st.text(max_size=30), st.integers(1, 200)), min_size=1, max_size=20))
+def test_repetitive_texts_are_blocks_that_lz4_reads(parts: list[tuple[str, int]]) -> None:
+    value = [text * count for text, count in parts]
+    frame = pack(value)
+    assert msgpack.unpackb(payload_of(frame)) == value
+    assert unpack(frame) == value
+
+
 def reference(payload: bytes) -> Any:
     return msgpack.unpackb(payload, strict_map_key=False, timestamp=3, use_list=True)
 
@@ -113,13 +121,14 @@ def test_no_changed_frame_is_taken(changes: list[tuple[int, int]]) -> None:
 
 @given(st.lists(trees(leaves, keys), max_size=6), st.lists(st.integers(0, 10_000), max_size=10))
 def test_a_stream_in_any_pieces(values: list[Any], cuts: list[int]) -> None:
-    stream = b"".join(map(pack, values))
+    frames = [pack(value) for value in values]
+    stream = b"".join(frames)
     ends = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
     reader = FrameReader()
     found: list[Any] = []
     for start, end in itertools.pairwise(ends):
         found += reader.feed(stream[start:end])
-        assert reader.pending < max(map(len, map(pack, values)))
+        assert reader.pending < max(map(len, frames))
     reader.finish()
     assert same(found, values)
 

@@ -313,11 +313,12 @@ class Categories:
 def of_config(config: SemanticConfig, *, together: bool, version: int, settings: tuple[str, ...], max_reply_bytes: int, prices: Prices, store: Store | None = None) -> Semantic:  # fmt: skip
     """The stage of a configuration; `together`: all scopes are one tenant's. Raises `ConfigError` for a model that cannot be loaded."""
     try:
-        embedder = MiniLMEmbedder(config.folder or "") if config.embedder == "minilm" else StaticEmbedder()
+        minilm = None if config.folder is None else MiniLMEmbedder(config.folder)
     except (ModelFileError, TokenizerFileError, OSError) as error:
         raise ConfigError(f"semantic.folder is {config.folder}, which cannot be loaded: {error}") from None
     cache = SemanticCache(
-        embedder,
+        StaticEmbedder() if minilm is None or config.embedder == "cascade" else minilm,
+        refine=minilm if config.embedder == "cascade" else None,
         max_error=config.max_error,
         audit_share=config.audit_share,
         seed=config.seed,

@@ -4,13 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sparecall.store.cdn import HttpPurger, Purger, cdn_headers
+from sparecall.store.derived import DerivedCache, Key, Symbol
+from sparecall.store.fingerprints import File, Glob
+from sparecall.store.invalidation import Effect, Invalidation
+from sparecall.store.maker import Origin
+from sparecall.store.making import Making
 from sparecall.store.protocol import Entry, Lease, Listener, Store
+from sparecall.store.route import ROUTES, Route
 from sparecall.store.sqlite import SqliteStats, SqliteStore
+from sparecall.store.stats import TieredStats
+from sparecall.store.tiered import TieredCache
+from sparecall.store.warming import Warmer, WarmingReport
 
 if TYPE_CHECKING:
     from sparecall.store.redis import RedisStats, RedisStore
 
-__all__ = ["Entry", "Lease", "Listener", "RedisStats", "RedisStore", "SqliteStats", "SqliteStore", "Store"]
+__all__ = [
+    "ROUTES",
+    "DerivedCache",
+    "Effect",
+    "Entry",
+    "File",
+    "Glob",
+    "HttpPurger",
+    "Invalidation",
+    "Key",
+    "Lease",
+    "Listener",
+    "Making",
+    "Origin",
+    "Purger",
+    "RedisStats",
+    "RedisStore",
+    "Route",
+    "SqliteStats",
+    "SqliteStore",
+    "Store",
+    "Symbol",
+    "TieredCache",
+    "TieredStats",
+    "Warmer",
+    "WarmingReport",
+    "cdn_headers",
+]
 
 
 def __getattr__(name: str) -> object:

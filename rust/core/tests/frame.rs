@@ -84,6 +84,16 @@ fn accepted(payload: &[u8]) -> bool {
     true
 }
 
+fn randoms(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state >> 8
+    }
+}
+
 fn document(depth: u32) -> impl Strategy<Value = Vec<u8>> {
     let made = |write: fn(&mut Vec<u8>)| {
         let mut out = Vec::new();
@@ -147,6 +157,45 @@ proptest! {
         prop_assert!(accepted(&raw));
         prop_assert!(read(&frame[..frame.len() - 1], LIMITS()).is_err());
         prop_assert_eq!(read(&[&frame[..], b"x"].concat(), LIMITS()), Err(Refusal::Trailing { extra: 1 }));
+    }
+
+    #[test]
+    fn lz4_gives_back_any_bytes(
+        seed in any::<u64>(),
+        length in prop_oneof![256_usize..1_000, 1_000_usize..70_000, 65_520_usize..65_550],
+        repeats in 1_usize..300,
+        alphabet in 1_u64..256,
+    ) {
+        // Runs of noise of few or many letters, and earlier parts again, from near and from far.
+        let mut random = randoms(seed);
+        let mut raw = Vec::with_capacity(length);
+        while raw.len() < length {
+            let count = random() as usize % repeats + 1;
+            if random().is_multiple_of(3) || raw.is_empty() {
+                raw.extend(std::iter::repeat_with(|| (random() % alphabet) as u8).take(count));
+            } else {
+                let distance = random() as usize % raw.len() + 1;
+                for _ in 0..count {
+                    raw.push(raw[raw.len() - distance]);
+                }
+            }
+        }
+        raw.truncate(length);
+        let mut draft = Draft::default();
+        // The second is made with a table that has seen the first.
+        for raw in [&raw[..], &raw[raw.len() / 3..]] {
+            draft.begin().extend_from_slice(raw);
+            let frame = draft.finish();
+            let (header, payload) = frame::split(frame, LIMITS()).expect("just written");
+            prop_assert_eq!(header.raw, raw.len());
+            if header.lz4 {
+                let mut back = vec![0; raw.len()];
+                prop_assert_eq!(frame::open(payload, &mut back), Ok(()));
+                prop_assert!(back == raw);
+            } else {
+                prop_assert!(payload == raw);
+            }
+        }
     }
 
     #[test]
@@ -369,14 +418,8 @@ fn days_are_counted_right() {
 
 #[test]
 fn what_does_not_shrink_is_stored_as_it_is() {
-    let mut state = 1_u64;
-    let mut noise = |length| -> Vec<u8> {
-        let next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 56) as u8
-        };
-        std::iter::repeat_with(next).take(length).collect()
-    };
+    let mut random = randoms(1);
+    let mut noise = |length| -> Vec<u8> { std::iter::repeat_with(|| random() as u8).take(length).collect() };
     let text = b"a text that is said again and again; ".repeat(8_000);
     let lz4 = |raw: &[u8]| write(raw)[3] & 1 == 1;
     assert!(!lz4(&noise(5_000)));
@@ -425,13 +468,8 @@ fn ten_million_changed_payloads() {
     raw.integer(-70_000);
     raw.nil();
     assert!(accepted(&raw));
-    let mut state = 7_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as usize
-    };
+    let mut random = randoms(7);
+    let mut random = move || random() as usize;
     let mut taken = 0;
     for _ in 0..10_000_000 {
         let mut changed = raw.clone();

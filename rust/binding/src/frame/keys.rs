@@ -31,7 +31,7 @@ pub(super) fn get<'py>(py: Python<'py>, key: &[u8]) -> PyResult<Option<Bound<'py
     // SAFETY: the interpreter's lock is held (this build of the module says that it needs one), and nothing in these lines
     // runs Python code or gives up the lock: comparing bytes and counting a reference up.
     if let Some(found) = unsafe { &(*KEYS.0.get())[slot] }
-        && found.bind(py).to_str().is_ok_and(|found| found.as_bytes() == key)
+        && raw::ascii_of(found.bind(py)).is_some_and(|found| found.as_bytes() == key)
     {
         return Ok(Some(found.bind(py).clone().into_any()));
     }

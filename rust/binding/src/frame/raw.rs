@@ -89,6 +89,21 @@ pub(super) fn ascii<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, Py
     }
 }
 
+/// The text of a `str` that is of ASCII characters alone, where it stands.
+#[inline]
+pub(super) fn ascii_of<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a str> {
+    // SAFETY: `text` is a str. A compact ASCII one has its characters, of a byte each and below 128, behind its head, as
+    // many as its length says, and never changes.
+    unsafe {
+        let text = text.as_ptr();
+        if ffi::PyUnicode_IS_COMPACT_ASCII(text) == 0 {
+            return None;
+        }
+        let length = ffi::PyUnicode_GET_LENGTH(text).cast_unsigned();
+        Some(std::str::from_utf8_unchecked(std::slice::from_raw_parts(ffi::PyUnicode_1BYTE_DATA(text), length)))
+    }
+}
+
 /// The bytes behind a buffer that is C-contiguous, for a moment in which no Python code runs.
 pub(super) fn with_bytes<T>(buffer: &PyUntypedBuffer, work: impl FnOnce(&[u8]) -> T) -> Option<T> {
     if !buffer.is_c_contiguous() {

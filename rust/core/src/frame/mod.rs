@@ -17,6 +17,7 @@
 mod array;
 mod header;
 mod limits;
+mod lz4;
 mod payload;
 mod reader;
 mod refusal;
@@ -32,7 +33,7 @@ pub use reader::FrameReader;
 pub use refusal::Refusal;
 pub use timestamp::{Civil, Timestamp};
 pub use walk::{Token, Walk, validate};
-pub use write::Write;
+pub use write::{Write, utf8_len};
 
 /// `MessagePack` extension types that frames use. `-1` is `MessagePack`'s own timestamp.
 pub mod ext {

@@ -2,6 +2,7 @@
 
 use lz4_flex::block;
 
+use super::lz4::{self, Table};
 use super::{HEADER, Header, Limits, Refusal};
 
 /// Below so many bytes LZ4 saves too little to be worth a reader's time.
@@ -22,6 +23,7 @@ pub struct Draft {
     /// The same with LZ4. As long as it ever had to be: what was zeroed once is not zeroed for every frame.
     packed: Vec<u8>,
     arrays: bool,
+    table: Table,
 }
 
 impl Draft {
@@ -71,24 +73,24 @@ impl Draft {
     /// Puts the LZ4 block of the `MessagePack` behind room for a header, if that saves an eighth; how long it is.
     fn compress(&mut self) -> Option<usize> {
         let raw = &self.buffer[HEADER..];
-        if raw.len() < MIN_LZ4 || !shrinks(raw, &mut self.packed) {
+        if raw.len() < MIN_LZ4 || !shrinks(raw, &mut self.packed, &mut self.table) {
             return None;
         }
-        grow(&mut self.packed, HEADER + block::get_maximum_output_size(raw.len()));
-        let length = block::compress_into(raw, &mut self.packed[HEADER..]).ok()?;
+        grow(&mut self.packed, HEADER + lz4::room(raw.len()));
+        let length = lz4::compress(raw, &mut self.packed[HEADER..], &mut self.table);
         (length <= raw.len() - raw.len() / 8).then_some(length)
     }
 }
 
 /// Whether any of a few pieces of a long text gets shorter.
-fn shrinks(raw: &[u8], room: &mut Vec<u8>) -> bool {
+fn shrinks(raw: &[u8], room: &mut Vec<u8>, table: &mut Table) -> bool {
     if raw.len() <= SAMPLE_ABOVE {
         return true;
     }
-    grow(room, block::get_maximum_output_size(SAMPLE));
+    grow(room, lz4::room(SAMPLE));
     (0..SAMPLES).any(|piece| {
         let at = (raw.len() - SAMPLE) / (SAMPLES - 1) * piece;
-        block::compress_into(&raw[at..at + SAMPLE], room).is_ok_and(|length| length <= SAMPLE - SAMPLE / 8)
+        lz4::compress(&raw[at..at + SAMPLE], room, table) <= SAMPLE - SAMPLE / 8
     })
 }
 

@@ -11,6 +11,8 @@ pub trait Write {
     fn float(&mut self, value: f64);
     /// `value` is no longer than a `u32` says.
     fn text(&mut self, value: &str);
+    /// Text as code points, of which [`utf8_len`] says how long they get, and that there are no surrogates.
+    fn points<T: Copy + Into<u32>>(&mut self, points: &[T], length: usize);
     /// `value` is no longer than a `u32` says.
     fn binary(&mut self, value: &[u8]);
     /// The head of an array; its items follow.
@@ -20,6 +22,28 @@ pub trait Write {
     /// The head of an extension; its bytes follow.
     fn extension(&mut self, kind: i8, length: u32);
     fn timestamp(&mut self, value: Timestamp);
+}
+
+/// How many bytes code points take as UTF-8; `None` where a surrogate is among them.
+pub fn utf8_len<T: Copy + Into<u32>>(points: &[T]) -> Option<usize> {
+    let (mut length, mut surrogates) = (points.len(), false);
+    for point in points {
+        let point: u32 = (*point).into();
+        length += usize::from(point > 0x7f) + usize::from(point > 0x7ff) + usize::from(point > 0xffff);
+        surrogates |= point & !0x7ff == 0xd800;
+    }
+    (!surrogates).then_some(length)
+}
+
+#[inline]
+fn text_head(out: &mut Vec<u8>, length: usize) {
+    out.reserve(length + 5);
+    match length {
+        0..=31 => out.push(0xa0 | length as u8),
+        32..=0xff => out.extend_from_slice(&[0xd9, length as u8]),
+        0x100..=0xffff => short_head(out, 0xda, length as u16),
+        _ => head(out, 0xdb, length as u32),
+    }
 }
 
 /// A head: one byte and a big-endian length.
@@ -86,14 +110,22 @@ impl Write for Vec<u8> {
 
     #[inline]
     fn text(&mut self, value: &str) {
-        self.reserve(value.len() + 5);
-        match value.len() {
-            length @ 0..=31 => self.push(0xa0 | length as u8),
-            length @ 32..=0xff => self.extend_from_slice(&[0xd9, length as u8]),
-            length @ 0x100..=0xffff => short_head(self, 0xda, length as u16),
-            length => head(self, 0xdb, length as u32),
-        }
+        text_head(self, value.len());
         self.extend_from_slice(value.as_bytes());
+    }
+
+    fn points<T: Copy + Into<u32>>(&mut self, points: &[T], length: usize) {
+        text_head(self, length);
+        for point in points {
+            let point: u32 = (*point).into();
+            let tail = |shift: u32| 0x80 | (point >> shift & 0x3f) as u8;
+            match point {
+                0..=0x7f => self.push(point as u8),
+                0x80..=0x7ff => self.extend_from_slice(&[0xc0 | (point >> 6) as u8, tail(0)]),
+                0x800..=0xffff => self.extend_from_slice(&[0xe0 | (point >> 12) as u8, tail(6), tail(0)]),
+                _ => self.extend_from_slice(&[0xf0 | (point >> 18) as u8, tail(12), tail(6), tail(0)]),
+            }
+        }
     }
 
     #[inline]

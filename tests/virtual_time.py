@@ -1,0 +1,56 @@
+"""An event loop whose clock jumps to the next timer when there is nothing to do: hours pass in milliseconds, the same way each time."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+
+
+class _Selector(selectors.DefaultSelector):
+    loop: VirtualLoop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:  # only another thread can go on: wait for it, but not for ever
+            events = super().select(10)
+            if not events:
+                raise RuntimeError("nothing is left that could wake the loop")
+            return events
+        events = super().select(0)
+        if not events and timeout > 0:
+            self.loop.now += timeout
+        return events
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """`now`: seconds since an arbitrary beginning."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        selector = _Selector()
+        selector.loop = self
+        super().__init__(selector)
+
+    def time(self) -> float:
+        return self.now
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(work)
+
+
+def clock() -> float:
+    """The loop's seconds."""
+    return asyncio.get_running_loop().time()
+
+
+def wall_clock() -> float:
+    """Unix seconds that pass with the loop's."""
+    return 1.7e9 + asyncio.get_running_loop().time()
