@@ -55,8 +55,8 @@ class Client:
         self.memory: dict[str, tuple[int, int]] = {}
         self.versions: dict[str, int] = {}
         self.era = 0
-        self.refused = deque[float](maxlen=20_000)
-        """Seconds that each call to a store that failed took."""
+        self.refused = deque[float](maxlen=2000)
+        """Seconds that each of the last calls to a store that failed took."""
         self.unavailable = 0
         store.listen(self)
 

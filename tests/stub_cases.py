@@ -45,6 +45,12 @@ def verdict() -> _core.SemanticVerdict:
     return decision().judge(profile(), profile(), 1.0)
 
 
+def draft() -> _core.FrameDraft:
+    found = _core._frame_draft("x" * 300_000, max_bytes=1_000_000)
+    assert isinstance(found, _core.FrameDraft)
+    return found
+
+
 def encoding() -> _core.TokenEncoding:
     return _core.tokens_get_encoding("cl100k_base")
 
@@ -91,6 +97,8 @@ GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[st
             ((memoryview(FRAME),), {"copy": False, "max_bytes": 100}),
         ],
     ),
+    ("_frame_draft", _core._frame_draft, [((1,), {"max_bytes": 100})]),
+    ("FrameDraft.seal", lambda: draft().seal(), [((), {})]),
     ("_frame_lengths", _core._frame_lengths, [((FRAME[:16],), {"max_bytes": 100})]),
     ("FrameReader", _core.FrameReader, [((), {}), ((), {"copy": True, "max_bytes": 100})]),
     (
@@ -290,6 +298,8 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "digest_scope_of_key": [((b"key",), {}), ((None,), {})],
     "frame_pack": [((), {}), ((1, 100), {}), ((1,), {"max_bytes": 1.5}), ((1,), {"max_bytes": "1"})],
     "frame_unpack": [(("text",), {}), ((None,), {}), ((FRAME,), {"copy": 1}), ((FRAME,), {"max_bytes": 1.5})],
+    "_frame_draft": [((1,), {}), ((1,), {"max_bytes": "1"}), ((), {"max_bytes": 1})],
+    "FrameDraft.seal": [((1,), {})],
     "_frame_lengths": [((FRAME[:16],), {}), (("text",), {"max_bytes": 1}), ((FRAME[:16],), {"max_bytes": 1.5})],
     "FrameReader": [((1,), {}), ((), {"copy": 1}), ((), {"max_bytes": 1.5})],
     "FrameReader.feed": [(("text",), {}), ((), {}), ((5,), {})],

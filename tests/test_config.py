@@ -331,7 +331,7 @@ def documented_rows(heading: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("heading", "struct", "left_out"),
     [
-        ("Top level", config.Config, {"server", "upstream", "anthropic", "cache", "semantic", "prices"}),
+        ("Top level", config.Config, {"server", "upstream", "anthropic", "cache", "store", "semantic", "prices"}),
         ("`[server]`", config.Server, set()),
         ("`[upstream]`", config.Upstream, set()),
         (
@@ -340,6 +340,7 @@ def documented_rows(heading: str) -> dict[str, list[str]]:
             {"api_key", "api_key_env", "connect_timeout", "read_timeout", "connections"},
         ),
         ("`[cache]`", config.Cache, set()),
+        ("`[store]`", config.Store, set()),
         ("`[semantic]`", config.Semantic, {"categories"}),
         ("`[semantic.categories.NAME]`", config.SemanticCategory, set()),
         ('`[prices."model"]`', Price, set()),
@@ -366,7 +367,7 @@ def test_the_page_names_every_key_with_its_default_and_no_other(
 def test_the_page_has_a_section_for_every_table() -> None:
     headings = set(re.findall(r"^## `\[(\w+)", PAGE.read_text("utf-8"), re.MULTILINE))
     tables = {field.name for field in msgspec.structs.fields(config.Config)} - set(documented_rows("Top level"))
-    assert headings == tables == {"server", "upstream", "anthropic", "cache", "semantic", "prices"}
+    assert headings == tables == {"server", "upstream", "anthropic", "cache", "store", "semantic", "prices"}
 
 
 def test_the_whole_file_on_the_page_loads(monkeypatch: pytest.MonkeyPatch) -> None:

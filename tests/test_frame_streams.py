@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,34 @@ async def test_one_write_for_all_and_back_pressure() -> None:
     assert not writing.done()
     writer.open.set()
     await writing
+
+
+async def test_a_long_object_is_read_before_the_first_await_and_compressed_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    value = {"text": [f"{n} and some text" for n in range(30_000)]}
+    expected = pack("short") + pack(value)
+    held = threading.Event()
+    seal = asyncio.to_thread
+
+    async def slowly(call: Any) -> Any:
+        return await seal(lambda: held.wait(60) and call())
+
+    monkeypatch.setattr(frame_module.asyncio, "to_thread", slowly)
+    for cancelled in (False, True):
+        held.clear()
+        writer = Writer()
+        writer.open.set()
+        writing = asyncio.ensure_future(write_frame(writer, "short", value))  # type: ignore[arg-type]
+        await turns(3)
+        assert writer.writes == []
+        if cancelled:
+            writing.cancel()
+        else:
+            value["text"].append("too late")
+        held.set()
+        await asyncio.wait({writing})
+        assert (writing.cancelled(), writer.writes) == (cancelled, [] if cancelled else [expected])
 
 
 async def test_an_object_that_cannot_be_packed_writes_nothing() -> None:

@@ -39,16 +39,14 @@ def test_a_respelling_is_served_before_any_verdict(one: str, other: str) -> None
     assert verdict.why == "respelling"
 
 
-def test_respellings_lose_trust_by_verdicts_and_earn_it() -> None:
+def test_respellings_are_trusted_at_once_and_lose_it_by_verdicts() -> None:
     one, other = Profile("What's the capital of France?"), Profile("what is the capital of france")
-    strict = Decision(max_error=0.02, audit_share=0.0)
-    assert not strict.judge(one, other, 0.97).serve
-    for _ in range(120):
-        strict.learn(strict.judge(one, other, 0.97), correct=True)
-    assert strict.judge(one, other, 0.97).serve
-    for _ in range(8):
-        strict.learn(strict.judge(one, other, 0.97), correct=False)
-    assert not strict.judge(one, other, 0.97).serve
+    for limit in (0.01, 0.02):
+        strict = Decision(max_error=limit, audit_share=0.0)
+        assert strict.judge(one, other, 0.97).serve
+        for _ in range(20):
+            strict.learn(strict.judge(one, other, 0.97), correct=False)
+        assert not strict.judge(one, other, 0.97).serve
 
 
 @pytest.mark.parametrize(("one", "other", "why"), DIFFERENT)

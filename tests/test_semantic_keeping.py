@@ -218,7 +218,7 @@ async def test_all_of_it_is_saved_and_loaded(tmp_path: Path) -> None:
     cache = opened(clock=clock)
     await cache.store("left over", "gone", scope="t")
     assert cache.load(tmp_path / "deep" / "folder") == 2
-    assert cache._decision.to_bytes() == before._decision.to_bytes()
+    assert cache._judging.to_bytes() == before._judging.to_bytes()
     assert [(await cache.lookup(text, scope="t")).match is not None for text in ("aaa", "bbb", "ccc")] == [
         False,
         True,
@@ -247,7 +247,7 @@ async def test_a_damaged_folder_is_refused_and_nothing_has_changed(tmp_path: Pat
     await filled(tmp_path / "whole")
     cache = opened()
     await cache.store("kept", "kept", scope="t")
-    state = cache._decision.to_bytes()
+    state = cache._judging.to_bytes()
     for path in sorted((tmp_path / "whole").iterdir()):
         whole = path.read_bytes()
         for damaged in (
@@ -268,9 +268,9 @@ async def test_a_damaged_folder_is_refused_and_nothing_has_changed(tmp_path: Pat
                 FileNotFoundError if damaged is None and path.name == "semantic.json" else SnapshotError
             ):
                 cache.load(tmp_path / "bad")
-            assert cache._decision.to_bytes() == state
+            assert cache._judging.to_bytes() == state
             assert matched(await cache.lookup("kept", scope="t")).value == "kept"
-            state = cache._decision.to_bytes()
+            state = cache._judging.to_bytes()
 
 
 async def test_a_folder_of_other_vectors_is_refused(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Backing:
 async def backing(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backing]:
     if request.param == "redis":
         server = request.getfixturevalue("redis_server")
-        backing = Backing(lambda **options: RedisStore(server.url(), **options))
+        backing = Backing(lambda **options: RedisStore(server.url(), connect_timeout=5.0, **options))
     else:
         backing = Backing(lambda **options: SqliteStore(tmp_path / "store", **options))
     yield backing

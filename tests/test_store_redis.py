@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fault_proxy import FaultProxy
-from redis_servers import RedisServer
+from redis_servers import RedisServer, free_port
 from sparecall.errors import InvalidArgument, StoreUnavailable
 from sparecall.store import RedisStore
 from stores import Heard, entry, until
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.anyio
+OPENSSL = shutil.which("openssl")
 PROMPT = "my secret question about the merger " * 20
 
 
@@ -227,3 +230,49 @@ except ImportError as error:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     assert "sparecall[redis]" in output.decode()
+
+
+async def works(url: str) -> None:
+    heard = Heard()
+    async with RedisStore(url, timeout=5.0, connect_timeout=5.0) as store:
+        store.listen(heard)
+        await until(lambda: store.coherent)
+        await store.set_many([entry("key")])
+        assert await store.get_many(["key"], scope="team") != [None]
+        (version,) = await store.bump(["tag"])
+        await until(lambda: ("changed", "tag", version) in heard.all)
+        assert "key.pem" not in repr(store)
+
+
+async def test_over_a_unix_socket(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, "--unixsocket", str(tmp_path / "s"))
+    try:
+        await works(f"unix://{tmp_path / 's'}?db=1")
+    finally:
+        server.stop()
+
+
+def certified(folder: Path) -> tuple[Path, Path]:
+    """A key and a certificate of localhost that nobody vouches for."""
+    assert OPENSSL is not None
+    key, certificate = folder / "key.pem", folder / "cert.pem"
+    made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    where = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([OPENSSL, *made, *name, *where], check=True, capture_output=True)
+    return key, certificate
+
+
+@pytest.mark.skipif(OPENSSL is None, reason="openssl is not installed")
+async def test_over_tls(tmp_path: Path) -> None:
+    key, certificate = certified(tmp_path)
+    port = free_port()
+    files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate)]
+    server = RedisServer(tmp_path, "--tls-port", str(port), "--tls-auth-clients", "no", *files)
+    try:
+        await works(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}")
+        async with RedisStore(f"rediss://127.0.0.1:{port}/0", connect_timeout=5.0) as distrustful:
+            with pytest.raises(StoreUnavailable):
+                await distrustful.get_many(["key"], scope="team")
+    finally:
+        server.stop()

@@ -92,7 +92,7 @@ async def under_load(
     away, back = [sum(what in line for line in lines) for what in ("left alone", "used again")]
     assert away == back == sum(store.stats().opened for store in stores)
     deaf, hearing = [sum(what in line for line in lines) for what in ("are not heard", "are heard")]
-    assert hearing == deaf + len(stores)
+    assert deaf <= hearing <= deaf + len(stores), "the first attempt may fail, too"
     assert len(lines) == away + back + deaf + hearing
 
 
@@ -105,13 +105,13 @@ async def paused(folder: Path, log: Log, seconds: float) -> None:
             await asyncio.sleep(0.1)  # calls that were under way as it opened
             for client in clients:
                 client.refused.clear()
-            before = [client.store.stats().unavailable for client in clients]
+            before = [(client.unavailable, client.store.stats().unavailable) for client in clients]
             await asyncio.sleep(seconds - 1)
-            for client, count in zip(clients, before, strict=True):
+            for client, (refused, asked) in zip(clients, before, strict=True):
                 waits = sorted(client.refused)
-                assert len(waits) > 100 * seconds
+                assert client.unavailable - refused > 100 * seconds
                 assert waits[len(waits) * 99 // 100] <= 0.005
-                assert client.store.stats().unavailable - count <= 3 + seconds / 3, (
+                assert client.store.stats().unavailable - asked <= 3 + seconds / 3, (
                     "asked now and then whether it is back, by one call"
                 )
     finally:

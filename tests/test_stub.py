@@ -75,6 +75,7 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "Inspection",
         "Difference",
         "CacheStats",
+        "FrameDraft",
         "MetricFamily",
         "MetricCounter",
         "MetricGauge",
@@ -158,6 +159,7 @@ def test_anything_else_is_no_path(method: str, path: Any) -> None:
         "MetricCounter",
         "MetricGauge",
         "MetricHistogram",
+        "FrameDraft",
     ],
 )
 def test_what_only_the_core_makes_cannot_be_made_by_hand(name: str) -> None:

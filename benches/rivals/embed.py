@@ -52,6 +52,20 @@ def folder_of(given: Path | None) -> Path:
     return Path(spec.origin).parent / "model"
 
 
+class Rows(torch.nn.Module):
+    """The encoder with its inputs by position, as the exporter gives them, and its rows alone."""
+
+    def __init__(self, encoder: torch.nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = self.encoder(
+            input_ids=ids, attention_mask=mask, token_type_ids=types, return_dict=True
+        ).last_hidden_state
+        return rows
+
+
 class Onnx:
     """The same encoder as a graph, its pooling in numpy."""
 
@@ -65,7 +79,7 @@ class Onnx:
         with tempfile.TemporaryDirectory() as made:
             path = str(Path(made) / "model.onnx")
             torch.onnx.export(
-                model[0].auto_model, (ids, ids, ids * 0), path, input_names=names, output_names=["rows"],
+                Rows(model[0].auto_model), (ids, ids, ids * 0), path, input_names=names, output_names=["rows"],
                 dynamic_axes=axes, dynamo=False,
             )  # fmt: skip
             options = onnxruntime.SessionOptions()

@@ -926,6 +926,16 @@ def frame_unpack(data: Buffer, *, copy: bool = False, max_bytes: int = 67_108_86
     claims. Linear. The interpreter is let go while more than 1.5 MB are decompressed. Safe in any thread.
     """
 
+@final
+class FrameDraft:
+    """An object that is written and not compressed yet: that may be done in any thread."""
+
+    def seal(self) -> bytes:
+        """The frame, once; again it raises `sparecall.errors.InternalError`. The interpreter is let go meanwhile."""
+
+def _frame_draft(obj: object, *, max_bytes: int) -> bytes | FrameDraft:
+    """For ``write_frame``: the frame of an object, or what is to become one where LZ4 takes above 500 us."""
+
 def _frame_lengths(header: bytes, *, max_bytes: int) -> tuple[int, int]:
     """For ``read_frame``: the raw and the stored length in bytes that a header says, once it is within the limits."""
 

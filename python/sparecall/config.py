@@ -100,6 +100,29 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Seconds between two saves; 0 for only the one at the end."""
 
 
+class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[store]`: a tier behind the cache that processes share, and that outlives them."""
+
+    url: str | None = None
+    """``redis://``, ``rediss://`` or ``unix://`` with what they need, or ``sqlite:PATH``. None: no such tier."""
+    url_env: str | None = None
+    """Name of the environment variable that holds the URL, where it has a password."""
+    prefix: str = "sparecall:"
+    """Before all keys in Redis: gateways that differ in it share nothing."""
+    max_bytes: int = 1024 * MIB
+    """Of a SQLite file."""
+
+    def address(self) -> str | None:
+        """The URL, wherever it stands."""
+        if self.url is not None:
+            return self.url
+        return os.environ.get(self.url_env) if self.url_env is not None else None
+
+    def __repr__(self) -> str:
+        address = self.address()
+        return f"Store({None if address is None else address.partition(':')[0]!r})"
+
+
 class SemanticCategory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[semantic.categories.NAME]`: questions that have a limit, a life or a switch of their own."""
 
@@ -121,8 +144,8 @@ class Semantic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The share of wrong answers among those served that is never knowingly exceeded."""
     audit_share: float = 0.05
     """The share of good hits that go upstream all the same, so that their answers are compared."""
-    embedder: Literal["static", "minilm"] = "static"
-    """Who makes vectors of questions: the model in the package, or the one in `folder`."""
+    embedder: Literal["static", "minilm", "cascade"] = "static"
+    """Who makes vectors of questions: the model in the package, the one in `folder`, or the first and in doubt the second."""
     folder: str | None = None
     """Of all-MiniLM-L6-v2 or another BERT-family sentence encoder."""
     min_similarity: float | None = None
@@ -155,6 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     anthropic: Anthropic | None = None
     """None: calls of ``/v1/messages`` are refused."""
     cache: Cache = Cache()
+    store: Store = Store()
     semantic: Semantic = Semantic()
     prices: dict[str, Price] = {}
     """Prices of models the shipped list does not know, or other than list prices."""
@@ -236,7 +260,7 @@ def checked(config: Config) -> Config:
         for name in price.__struct_fields__:
             rate = getattr(price, name)
             rules.append((rate is None or _at_least(rate, 0), f'prices."{model}".{name}', rate, "0 or more dollars"))
-    rules += _rules_of_semantic(config)
+    rules += _rules_of_semantic(config) + _rules_of_store(config)
     for section, provider in (("upstream", config.upstream), ("anthropic", config.anthropic)):
         if provider is not None:
             rules += _rules_of(section, provider)
@@ -259,6 +283,21 @@ def _rules_of(section: str, provider: Upstream) -> list[tuple[bool, str, object,
         (_at_least(provider.connect_timeout, 1e-3), f"{section}.connect_timeout", provider.connect_timeout, _A_TIMEOUT),
         (_at_least(provider.read_timeout, 1e-3), f"{section}.read_timeout", provider.read_timeout, _A_TIMEOUT),
         (provider.connections > 0, f"{section}.connections", provider.connections, "1 or more"),
+    ]
+
+
+def _rules_of_store(config: Config) -> list[tuple[bool, str, object, str]]:
+    """Raises at once for a URL, which may hold a password."""
+    store = config.store
+    if store.url_env is not None and store.address() is None:
+        raise ConfigError(f"store.url_env names {store.url_env}, which is not set in the environment")
+    address = store.address()
+    if address is not None and not (_plain(address) and re.match(r"(redis|rediss|unix)://.|sqlite:.", address)):
+        raise ConfigError("store.url is none; allowed: redis://, rediss:// or unix://, or sqlite:PATH")
+    return [
+        (address is None or config.cache.enabled, "store.url", "given", "only with cache.enabled"),
+        (_plain(store.prefix), "store.prefix", repr(store.prefix), "printable characters"),
+        (MIB <= store.max_bytes < 2**63, "store.max_bytes", store.max_bytes, f"{MIB} to 2^63-1"),
     ]
 
 
@@ -287,11 +326,11 @@ def _rules_of_semantic(config: Config) -> list[tuple[bool, str, object, str]]:
             "0 or more",
         ),
         (
-            (semantic.embedder == "minilm") == (semantic.folder is not None)
+            (semantic.embedder != "static") == (semantic.folder is not None)
             and (semantic.folder is None or _plain(semantic.folder)),
             "semantic.folder",
             "none" if semantic.folder is None else repr(semantic.folder),
-            'the path of a model, with semantic.embedder = "minilm" and only there',
+            'the path of a model, with semantic.embedder = "minilm" or "cascade" and only there',
         ),
     ]
     for name, category in semantic.categories.items():

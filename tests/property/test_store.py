@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis_servers import RedisServer
 
 # Each example opens three stores: few by default, hundreds in the soak.
-EFFORT = settings(max_examples=10 if settings().max_examples <= 100 else 500, stateful_step_count=25)
+EFFORT = settings(max_examples=6 if settings().max_examples <= 100 else 500, stateful_step_count=25)
 CLIENTS = st.integers(0, 2)
 SCOPES = st.sampled_from(["", "a", "a/b", "a/bc"])
 KEYS = st.sampled_from(["", "k", "bk", "/bk", "é"])

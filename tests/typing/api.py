@@ -12,6 +12,7 @@ from sparecall.cached import cached
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
+from sparecall.store import RedisStore, SqliteStore, Store
 
 assert_type(sparecall.__version__, str)
 assert_type(digest.inspect(b"{}", scope="").digest, bytes)
@@ -128,3 +129,7 @@ async def cached_functions() -> None:
     Client().fetch(1)  # type: ignore[arg-type]
     assert_type(Client.fetch.cache_delete(Client(), "a"), bool)
     cached({})  # type: ignore[type-var]
+
+
+stores: list[Store] = [RedisStore("redis://host", coherence="tracking"), SqliteStore("path", max_bytes=1 << 20)]
+RedisStore("redis://host", coherence="magic")  # type: ignore[arg-type]

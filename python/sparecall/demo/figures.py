@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sparecall.demo.task import Day
     from sparecall.simulate import Latency
 
-HITS = ("exact", "coalesced", "miss", "bypass")
-_SPARED = frozenset({"exact", "coalesced"})
+HITS = ("exact", "semantic", "coalesced", "miss", "bypass")
+_SPARED = frozenset({"exact", "semantic", "coalesced"})
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -31,6 +31,7 @@ class Work(msgspec.Struct, frozen=True):
     kind: str
     calls: int
     exact: int
+    semantic: int
     coalesced: int
     miss: int
     bypass: int
@@ -38,7 +39,7 @@ class Work(msgspec.Struct, frozen=True):
     @property
     def spared(self) -> float:
         """The share of its calls that the provider did not get."""
-        return (self.exact + self.coalesced) / self.calls
+        return (self.exact + self.semantic + self.coalesced) / self.calls
 
 
 class Spending(msgspec.Struct, frozen=True):
@@ -134,7 +135,8 @@ def figures(day: Day, off: Run, on: Run, *, latency: Latency, speed: float) -> F
 
 def checks(off: Run, on: Run) -> list[Check]:
     """What must hold of the two runs."""
-    pairs = list(zip(off.outcomes, on.outcomes, strict=True))
+    pairs = [(a, b) for a, b in zip(off.outcomes, on.outcomes, strict=True) if b.hit != "semantic"]
+    retyped = [o for o in on.outcomes if o.task.kind == "retype"]
     answers = {(o.task.number, o.step): o.answer for o in on.outcomes}
     rereads = [o for o in on.outcomes if o.task.kind == "re-read"]
     texts = [o.answer for o in on.outcomes if o.answer.content]
@@ -145,6 +147,11 @@ def checks(off: Run, on: Run) -> list[Check]:
             "answers equal to those without a cache",
             sum((a.task.number, a.step, a.answer) == (b.task.number, b.step, b.answer) for a, b in pairs),
             len(pairs),
+        ),
+        Check(
+            "retyped questions got the answer to the question as it was first typed",
+            sum(o.hit == "semantic" and o.answer.content == answers[o.task.earlier or 0, 0].content for o in retyped),
+            sum(o.task.kind == "retype" or o.hit == "semantic" for o in on.outcomes),
         ),
         Check(
             "re-reads of an edited file got an answer of their own",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from random import Random
 
 SYSTEM = (
     "You are a coding agent of a small team that maintains the Python standard library. Answer in a few sentences, "
@@ -69,6 +72,14 @@ BRAINSTORM = "Think of five better names for {name}, as different from each othe
 def shown(path: str, text: str) -> str:
     """Source as it stands in a prompt."""
     return f"{path}:\n```python\n{text}\n```\n\n"
+
+
+def retyped(text: str, draw: Random) -> str:
+    """The same question below the same source, as another hand types it."""
+    source, _, question = text.rpartition("\n\n")
+    plain = question.rstrip("?. ")
+    ways = (plain.upper(), plain.lower() + " ?", "  ".join(plain.split(" ")) + "??", f" {plain.capitalize()} !")
+    return f"{source}\n\n{draw.choice(ways)}"
 
 
 def edited(text: str, number: int) -> str:

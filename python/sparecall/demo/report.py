@@ -110,10 +110,11 @@ def _caveats(figures: Figures) -> str:
     chosen = figures.chosen_shares
     points = [
         f"How much is spared is how much repeats, and that is this script's choice: {chosen['repeat']:.0%} of calls repeat an "
-        f"earlier one word for word, {chosen['together']:.0%} are begun by {TEAM} agents at once. All that was spared comes "
-        f"from these two: {_from(work['repeat'])} and {_from(work['together'])} of {_from(work['all'])} calls. Yours will differ.",
-        f"The {work['rephrase'].calls} rephrased questions count as misses: answering by meaning is off here. It compares answers, "
-        "and those of a simulated model to the same question in other words have nothing in common.",
+        f"earlier one word for word, {chosen['retype']:.0%} in other spelling, {chosen['together']:.0%} are begun by {TEAM} agents at once. "
+        f"All that was spared comes from these three: {_from(work['repeat'])}, {_from(work['retype'])} and {_from(work['together'])} of "
+        f"{_from(work['all'])} calls. Yours will differ.",
+        f"The {work['rephrase'].calls} rephrased questions count as misses: to serve those, answering by meaning has to have compared "
+        "answers first, and those of a simulated model to the same question in other words have nothing in common.",
         "Steps of one growing conversation (follow-up, tool step) are never repeats; an agent that has only those is spared little.",
         "The prices leave out what a provider's own prompt cache takes off; with it both sums are lower.",
         "Wall time falls by less than calls do: each hour of the day waits for its slowest agent.",
@@ -124,7 +125,7 @@ def _caveats(figures: Figures) -> str:
 
 
 def _from(work: Work) -> str:
-    return str(work.exact + work.coalesced)
+    return str(work.exact + work.semantic + work.coalesced)
 
 
 def _count(number: int) -> str:

@@ -40,6 +40,7 @@ async def run(day: Day, *, cache: bool, latency: simulate.Latency, on_call: Call
             server=config.Server(port=0, shutdown_grace=1.0),
             upstream=config.Upstream(url=upstream),
             cache=config.Cache(enabled=cache),
+            semantic=config.Semantic(enabled=cache, audit_share=0.0),
         )
         async with (
             serving(settings) as (_, url),

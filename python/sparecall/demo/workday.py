@@ -1,7 +1,7 @@
 """The agents' working day: a script of calls, the same for the same seed, size and standard library.
 
 Hours follow one another; within an hour all agents work at once, each through its own tasks in order. What builds on
-earlier work (repeat, rephrase, re-read, follow-up) builds on work of an earlier hour, whose answers are there.
+earlier work (repeat, retype, rephrase, re-read, follow-up) builds on work of an earlier hour, whose answers are there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TEAM = 3  # agents that begin the same task at the same moment
 
 # The share of all calls that is of each kind. A choice, not a measurement: the report prints it beside what it spares.
 # The one figure behind it: about 31 % of what users ask an assistant resembles something they asked before (MeanCache,
-# arXiv 2403.02694). `repeat` and `rephrase` make up that 31 %; how much of it is word for word is not known. `follow-up`
+# arXiv 2403.02694). `repeat`, `retype` and `rephrase` make up that 31 %; how much of it is word for word is not known. `follow-up`
 # stands for steps of long conversations: they carry all that was said before and are never repeats. Agents that live in
 # one long conversation repeat less than this; services that many ask the same repeat more.
 SHARES: Mapping[str, float] = {
@@ -33,14 +33,16 @@ SHARES: Mapping[str, float] = {
     "follow-up": 0.10,
     "tool step": 0.12,
     "together": 0.06,
-    "repeat": 0.20,
+    "repeat": 0.15,
+    "retype": 0.05,
     "rephrase": 0.11,
     "re-read": 0.04,
     "brainstorm": 0.03,
 }
 _CALLS_OF = {"tool step": 2, "together": 2 * TEAM}  # calls of one such task, its agents taken together; of others 1
-_LATER = frozenset({"follow-up", "repeat", "rephrase", "re-read"})  # not in the first hour
+_LATER = frozenset({"follow-up", "repeat", "retype", "rephrase", "re-read"})  # not in the first hour
 _BIG_MODEL, _SMALL_MODEL = "gpt-4o", "gpt-4.1-mini"  # long text goes to the cheaper one, as teams do it
+_TYPED = 8000  # characters of what is typed again: below `semantic.max_characters`
 _VARIED = 1.2  # temperature of a brainstorm: above `cache.max_temperature`, which asks for another answer each time
 
 
@@ -59,6 +61,10 @@ def amounts(calls: int) -> dict[str, int]:
     found = {kind: max(1, round(calls * share / _CALLS_OF.get(kind, 1))) for kind, share in SHARES.items()}
     found["ask"] += calls - sum(number * _CALLS_OF.get(kind, 1) for kind, number in found.items())
     return found
+
+
+def _length(task: Task) -> int:
+    return len(task.messages[-1]["content"])
 
 
 class _Planner:
@@ -85,6 +91,7 @@ class _Planner:
         self._answered: list[Task] = []  # in earlier hours, about files that have not changed since
         self._rewordings: dict[int, list[str]] = {}  # by number of task: other words for it that nobody has used
         self._followed: set[tuple[int, str]] = set()
+        self._retyped: set[int] = set()
 
     def hour(self, hour: int) -> tuple[tuple[Task, ...], ...]:
         """The tasks of every agent in one hour. Call it for one hour after the other."""
@@ -95,6 +102,7 @@ class _Planner:
             "follow-up": self._follow_up,
             "tool step": self._tool_step,
             "repeat": self._repeat,
+            "retype": self._retype,
             "rephrase": self._rephrase,
             "brainstorm": self._brainstorm,
         }
@@ -166,6 +174,17 @@ class _Planner:
         # Word for word; but a colleague's client may stream where the first did not.
         earlier = self._draw.choice(self._answered)
         return replace(earlier, number=self._next(), kind="repeat", stream=self._streams(), earlier=earlier.number)
+
+    def _retype(self) -> Task:
+        open_tasks = [
+            task
+            for task in self._answered
+            if task.kind in {"ask", "rephrase"} and task.number not in self._retyped and _length(task) <= _TYPED
+        ]
+        earlier = self._draw.choice(open_tasks)
+        self._retyped.add(earlier.number)
+        text = questions.retyped(earlier.messages[-1]["content"], self._draw)
+        return self._task("retype", earlier.path, text, earlier.model, earlier=earlier.number)
 
     def _rephrase(self) -> Task:
         earlier = self._draw.choice([task for task in self._answered if self._rewordings.get(task.number)])

@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--snapshot", metavar="PATH", help="load the cache from this file, and save it there on a timer and at the end"
     )
     parser.add_argument(
+        "--l2",
+        metavar="URL",
+        help="share answers with other gateways: redis://host:port/0 or sqlite:PATH (docs/config.md, [store])",
+    )
+    parser.add_argument(
         "--workers",
         type=int,
         metavar="N",
@@ -69,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = config.with_changes("upstream", url=arguments.upstream)
     config = config.with_changes("anthropic", url=arguments.anthropic)
     config = config.with_changes("cache", snapshot=arguments.snapshot)
+    config = config.with_changes("store", url=arguments.l2)
     config = config.with_changes("semantic", enabled=arguments.semantic, max_error=arguments.max_error)
     name = "%(name)s" if arguments.worker is None else f"%(name)s worker {arguments.worker[0]}"
     logging.basicConfig(format=f"%(asctime)s {name} %(levelname)s %(message)s", level=logging.INFO)

@@ -24,6 +24,8 @@ from sparecall.pipeline.reply import Hit, Judged, Reply
 from sparecall.pipeline.request import CacheControl, Request, WireName
 from sparecall.pipeline.scope import Scope
 from sparecall.pipeline.semantic import Semantic, of_config
+from sparecall.pipeline.shared import Shared
+from sparecall.pipeline.shared import of_config as shared_store
 from sparecall.pipeline.stage import Next, Stage
 from sparecall.pipeline.upstream import Upstream
 from sparecall.prices import Prices
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from sparecall.config import Config
 
 __all__ = ["Answer", "CacheControl", "Coalesce", "Digest", "Embeddings", "Event", "Exact", "Hit", "Judged", "Next", "Pipeline", "Reply", "Request",
-           "Scope", "Semantic", "Stage", "Upstream", "open", "stages"]  # fmt: skip
+           "Scope", "Semantic", "Shared", "Stage", "Upstream", "open", "stages"]  # fmt: skip
 
 _clock = time.perf_counter_ns
 
@@ -168,7 +170,9 @@ def stages(config: Config, *, prices: Prices | None = None) -> list[Stage]:
             second_price=config.cache.second_price,
             compress_above=config.cache.compress_above,
         )
-        chain += [Exact(memory, max_reply_bytes=limit, prices=prices), Coalesce()]
+        store = shared_store(config.store)
+        shared = None if store is None else Shared(store, memory, ttl=config.cache.ttl)
+        chain += [Exact(memory, max_reply_bytes=limit, prices=prices, shared=shared), Coalesce()]
         if config.semantic.enabled:
             chain += [
                 of_config(
@@ -178,6 +182,7 @@ def stages(config: Config, *, prices: Prices | None = None) -> list[Stage]:
                     settings=settings,
                     max_reply_bytes=limit,
                     prices=prices,
+                    store=store,
                 )
             ]
         chain += [Embeddings(memory, version=config.version, settings=settings, prices=prices)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -13,11 +13,13 @@ from sparecall.prices import Prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from sparecall.cache import BytesCache
     from sparecall.pipeline.answer import Summary
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request
+    from sparecall.pipeline.shared import Shared
     from sparecall.pipeline.stage import Next
 
 _encode_answer = msgspec.msgpack.encode
@@ -28,10 +30,11 @@ class Exact:
     """The exact cache. What is stored: status 200, complete, finished, of at most `max_reply_bytes`.
 
     `clock` gives seconds since the epoch; it dates answers, so that their age survives a restart. An answer is stored with
-    what it cost: dollars by `prices` (the shipped ones by default), and seconds.
+    what it cost: dollars by `prices` (the shipped ones by default), and seconds. What `cache` does not have `shared` is asked
+    for; such a reply's reason is `shared`.
     """
 
-    __slots__ = ("_clock", "_max_reply_bytes", "_prices", "cache")
+    __slots__ = ("_clock", "_max_reply_bytes", "_prices", "_shared", "cache")
 
     def __init__(
         self,
@@ -39,12 +42,23 @@ class Exact:
         *,
         max_reply_bytes: int = 8 * 1024 * 1024,
         prices: Prices | None = None,
+        shared: Shared | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.cache = cache
+        self._shared = shared
         self._prices = Prices() if prices is None else prices
         self._max_reply_bytes = max_reply_bytes
         self._clock = clock
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._shared is not None:
+            await self._shared.close()
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Answers from the cache, or passes the request on and stores what comes back."""
@@ -56,6 +70,10 @@ class Exact:
         reason = "no_cache"
         if not control.no_cache:
             found, reason = self._find(request)
+            if reason == "absent" and self._shared is not None and await self._fetched(request, self._shared):
+                found, reason = self._find(request)
+                if found is not None:
+                    return msgspec.structs.replace(found, reason="shared")
             if found is not None:
                 return found
         if control.only_if_cached:
@@ -68,6 +86,11 @@ class Exact:
         if reply.hit == "miss" or control.no_cache:
             self._keep(request, reply, asked_at)
         return msgspec.structs.replace(reply, reason=reason) if reply.hit == "miss" else reply
+
+    async def _fetched(self, request: Request, shared: Shared) -> bool:
+        assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
+        assert request.scope is not None  # noqa: S101
+        return await shared.fetch(request.scope, request.inspection.digest)
 
     def _find(self, request: Request) -> tuple[Reply | None, str]:
         assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
@@ -101,4 +124,7 @@ class Exact:
         now = self._clock()
         answer = Answer(digest, request.scope, now, served_by, summary, body)
         cost = (summary.cost(self._prices) or 0.0, max(0.0, now - asked_at))
-        self.cache.set(digest, _encode_answer(answer), cost=cost)
+        value = _encode_answer(answer)
+        self.cache.set(digest, value, cost=cost)
+        if self._shared is not None:
+            self._shared.keep(request.scope, digest, value, cost)

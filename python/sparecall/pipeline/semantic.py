@@ -19,6 +19,7 @@ from sparecall.embed import MiniLMEmbedder, StaticEmbedder
 from sparecall.errors import ConfigError, ModelFileError, TokenizerFileError, UnknownName
 from sparecall.pipeline.answer import Answer
 from sparecall.pipeline.digest import INLINE_BYTES, dialect_of, suffix_of
+from sparecall.pipeline.relay import Record, Relay
 from sparecall.pipeline.reply import Judged, from_memory, when_whole
 from sparecall.pipeline.request import WireName
 from sparecall.pipeline.scope import scope_of_client, tenant_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
+    from sparecall.store import Store
 
 _encode_answer = msgspec.msgpack.encode
 _decode_answer = msgspec.msgpack.Decoder(Answer).decode
@@ -53,10 +55,11 @@ class Semantic:
     `settings` and `version` are those of `Digest`. `category` names the category of a question for `SemanticCache`'s rules.
     Answers are stored that `Exact` would store, that are text and that came from the model that was asked for
     (`other_models=True`: from any). What is learnt from an answer takes place beside the request: `settled` waits for it.
+    `relay` passes what is stored on to other gateways, and theirs to this one.
     """
 
-    __slots__ = ("_category", "_clock", "_learning", "_max_reply_bytes", "_other_models", "_prices", "_suffix", "_version", "cache",
-                 "instance")  # fmt: skip
+    __slots__ = ("_category", "_clock", "_hearing", "_learning", "_max_reply_bytes", "_other_models", "_prices", "_relay", "_suffix",
+                 "_version", "cache", "instance")  # fmt: skip
 
     wires: frozenset[WireName] = frozenset({"chat", "responses", "messages"})
 
@@ -70,9 +73,12 @@ class Semantic:
         other_models: bool = False,
         max_reply_bytes: int = _MAX_REPLY_BYTES,
         prices: Prices | None = None,
+        relay: Relay | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.cache = cache
+        self._relay = relay
+        self._hearing: asyncio.Task[None] | None = None
         self.instance = secrets.token_hex(4)
         """Stands in the ids that clients get: the same numbers mean other answers in another process."""
         self._version = version
@@ -85,6 +91,9 @@ class Semantic:
         self._learning: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
+        if self._relay is not None:
+            hearing = self._relay.hear(self._told, sender=self.instance)
+            self._hearing = asyncio.get_running_loop().create_task(hearing, name="sparecall relay")
         return self
 
     async def __aexit__(
@@ -93,6 +102,9 @@ class Semantic:
         await self.settled()
         for task in self._learning:
             task.cancel()
+        if self._hearing is not None:
+            self._hearing.cancel()
+            await asyncio.wait([self._hearing])
         self.cache.close()
 
     async def settled(self, *, timeout: float = 1.0) -> None:
@@ -201,16 +213,38 @@ class Semantic:
         as_asked = self._other_models or not served or _named(served) == _named(question.model)
         if text is None or lookup.vector is None or not as_asked:
             return
-        await self.cache.store(
+        value, model = _encode_answer(answer), served or question.model
+        stored = await self.cache.store(
             question.turn.text,
-            _encode_answer(answer),
+            value,
             scope=question.scope,
             context=question.turn.context,
             cost=(dollars or 0.0, seconds),
             lookup=lookup,
             category=question.category,
             principal=question.principal,
-            model=served or question.model,
+            model=model,
+        )
+        if self._relay is not None and stored is not None:
+            record = Record(
+                sender=self.instance, text=question.turn.text, value=value, scope=question.scope, context=question.turn.context,
+                category=question.category, principal=question.principal, model=model, dollars=dollars or 0.0, seconds=seconds,
+                expires=self._relay.expires(question.category),
+            )  # fmt: skip
+            await self._relay.tell(record)
+
+    async def _told(self, record: Record, life: float | None) -> None:
+        """Stores what another gateway was given."""
+        await self.cache.store(
+            record.text,
+            record.value,
+            scope=record.scope,
+            context=record.context,
+            ttl=life,
+            cost=(record.dollars, record.seconds),
+            category=record.category,
+            principal=record.principal,
+            model=record.model,
         )
 
     def _learnt(self, task: asyncio.Task[None]) -> None:
@@ -276,14 +310,15 @@ class Categories:
         return ""
 
 
-def of_config(config: SemanticConfig, *, together: bool, version: int, settings: tuple[str, ...], max_reply_bytes: int, prices: Prices) -> Semantic:  # fmt: skip
+def of_config(config: SemanticConfig, *, together: bool, version: int, settings: tuple[str, ...], max_reply_bytes: int, prices: Prices, store: Store | None = None) -> Semantic:  # fmt: skip
     """The stage of a configuration; `together`: all scopes are one tenant's. Raises `ConfigError` for a model that cannot be loaded."""
     try:
-        embedder = MiniLMEmbedder(config.folder or "") if config.embedder == "minilm" else StaticEmbedder()
+        minilm = None if config.folder is None else MiniLMEmbedder(config.folder)
     except (ModelFileError, TokenizerFileError, OSError) as error:
         raise ConfigError(f"semantic.folder is {config.folder}, which cannot be loaded: {error}") from None
     cache = SemanticCache(
-        embedder,
+        StaticEmbedder() if minilm is None or config.embedder == "cascade" else minilm,
+        refine=minilm if config.embedder == "cascade" else None,
         max_error=config.max_error,
         audit_share=config.audit_share,
         seed=config.seed,
@@ -301,8 +336,11 @@ def of_config(config: SemanticConfig, *, together: bool, version: int, settings:
         # What one tenant teaches must not change what another is served. A configured scope is one tenant.
         pool=None if together else tenant_of,
     )
+    lives = {name: one.ttl for name, one in config.categories.items() if one.ttl is not None}
+    relay = None if store is None else Relay(store, lives=lambda category: _life(lives.get(category, config.ttl)))
     return Semantic(
         cache,
+        relay=relay,
         version=version,
         settings=(*settings, config.embedder, config.folder or ""),  # vectors of another model mean nothing
         category=Categories(config.categories, max_characters=config.max_characters) if config.categories else None,

@@ -20,8 +20,9 @@ from sparecall.semantic.answers import same_answer
 from sparecall.semantic.decisions import Decisions
 from sparecall.semantic.embedding import Embedding, NoVectorError, name_of
 from sparecall.semantic.entries import Entries, Entry, Found, digest_of, encoded, prefixes_of
+from sparecall.semantic.judging import WITHIN, Judging
 from sparecall.semantic.learning import Learning
-from sparecall.semantic.lookup import Lookup, Match, Report, Rule
+from sparecall.semantic.lookup import Lookup, Match, Report, Rule, check, check_scope
 from sparecall.semantic.quota import Quota
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from sparecall.semantic.embedding import AsyncEmbedder, Embedder
     from sparecall.semantic.learning import Judge
 
-# Entries at most so far below the best count as its neighbours, and at most so many are looked at.
-_WITHIN, _NEIGHBOURS = 0.05, 8
+# Neighbours looked at.
+_NEIGHBOURS = 8
 # Below, hardly a pair means the same (of those that do, 1.7 % with static vectors: GPTCache's), and a search reads much more.
 _LEAST_STATIC, _LEAST = 0.7, 0.6
 # A profile of so many characters takes a third of a millisecond; longer ones are made in a thread.
@@ -49,10 +50,12 @@ class SemanticCache:
 
     ``embedder``: `StaticEmbedder()`, `MiniLMEmbedder(folder)`, `RemoteEmbedder(...)`, or anything with ``embed`` (called in
     one of two threads) or ``aembed`` (awaited): texts to float rows. Static vectors are made at once, in microseconds.
+    ``refine``: a slower and better embedder, as `MiniLMEmbedder(folder)` beside static vectors, asked of what the first leaves
+    open; its vectors stand with the answers, 2 bytes a number. ``dim``, ``refine_dim``: the numbers in a vector, where an
+    embedder has no ``dim`` of its own.
     ``max_error``: the greatest share of wrong answers among those served, in (0, 1]. At 1.0 the best candidate is always served.
     ``audit_share``: the share of hits, 0 to 1, that are held back once so that a fresh answer can be compared with them.
     ``seed``: of the draw of audits; None for another each time.
-    ``dim``: the numbers in a vector, where the embedder has no ``dim`` of its own.
     ``min_similarity``: the cosine, -1 to 1, below which nothing is looked at. None: 0.7 for static vectors, else 0.6.
     ``max_bytes``: of all stored answers. Vectors come on top: ``4.5 * dim + 300`` bytes each, for up to a third more than are held.
     ``ttl``: seconds that an answer lives where `store` or a rule says nothing; None for no end.
@@ -71,18 +74,20 @@ class SemanticCache:
     """
 
     __slots__ = (
-        "_audit_cost", "_clock", "_counts", "_decision", "_embedding", "_entries", "_learning", "_max_characters",
-        "_max_error", "_min_similarity", "_promote_after", "_quota", "_rules",
+        "_audit_cost", "_clock", "_counts", "_embedding", "_entries", "_judging", "_learning", "_max_characters", "_max_error",
+        "_min_similarity", "_promote_after", "_quota", "_rules",
     )  # fmt: skip
 
     def __init__(
         self,
         embedder: Embedder | AsyncEmbedder,
         *,
+        refine: Embedder | AsyncEmbedder | None = None,
         max_error: float = 0.02,
         audit_share: float = 0.05,
         seed: int | None = None,
         dim: int | None = None,
+        refine_dim: int | None = None,
         min_similarity: float | None = None,
         max_bytes: int = 256 * 1024 * 1024,
         ttl: float | None = None,
@@ -96,27 +101,25 @@ class SemanticCache:
         quota_window: float = 3600.0,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        size = getattr(embedder, "dim", None) if dim is None else dim
-        if not isinstance(size, int):
-            raise InvalidArgument("dim is None and the embedder has none of its own; give the length of its vectors")
         if min_similarity is None:
             min_similarity = _LEAST_STATIC if isinstance(embedder, StaticEmbedder) else _LEAST
-        _check("min_similarity", min_similarity, -1 <= min_similarity <= 1, "-1 to 1")
-        _check("max_characters", max_characters, max_characters > 0, "1 or more")
-        _check("timeout", timeout, 0 < timeout < math.inf, "more than 0 seconds")
-        _check("promote_after", promote_after, 1 <= promote_after <= 64, "1 to 64 principals")
-        _check("write_quota", write_quota, write_quota is None or write_quota >= 0, "0 or more, or None")
-        _check("quota_window", quota_window, 0 < quota_window < math.inf, "more than 0 seconds")
+        check("min_similarity", min_similarity, -1 <= min_similarity <= 1, "-1 to 1")
+        check("max_characters", max_characters, max_characters > 0, "1 or more")
+        check("timeout", timeout, 0 < timeout < math.inf, "more than 0 seconds")
+        check("promote_after", promote_after, 1 <= promote_after <= 64, "1 to 64 principals")
+        check("write_quota", write_quota, write_quota is None or write_quota >= 0, "0 or more, or None")
+        check("quota_window", quota_window, 0 < quota_window < math.inf, "more than 0 seconds")
         drawn = secrets.randbits(63) if seed is None else seed
-        make = functools.partial(
-            SemanticDecision, max_error=max_error, audit_share=audit_share, seed=drawn, embedder=name_of(embedder)
-        )
+        make = functools.partial(SemanticDecision, max_error=max_error, audit_share=audit_share, seed=drawn)
         make()  # raises for what is outside, though the first may be needed later
-        self._decision = Decisions(make, pool)
-        self._embedding = Embedding(embedder, dim=size, timeout=timeout)
-        self._entries = Entries(size, max_bytes=max_bytes, ttl=ttl, clock=clock)
-        self._learning = Learning(self._decision, judge)
         self._clock = time.time if clock is None else clock
+        self._embedding = Embedding(embedder, dim=_dim(embedder, dim, "dim"), timeout=timeout)
+        self._judging = Judging(Decisions(functools.partial(make, embedder=name_of(embedder)), pool), clock=self._clock)
+        if refine is not None:
+            self._judging.slow = Embedding(refine, dim=_dim(refine, refine_dim, "refine_dim"), timeout=timeout)
+            self._judging.refined = Decisions(functools.partial(make, embedder=name_of(refine)), pool)
+        self._entries = Entries(self._embedding.dim, max_bytes=max_bytes, ttl=ttl, clock=clock)
+        self._learning = Learning(self._judging, judge)
         self._min_similarity = min_similarity
         self._max_characters = max_characters
         self._max_error = max_error
@@ -145,7 +148,7 @@ class SemanticCache:
         A text or an embedder that cannot be worked with makes a miss, which says why and is counted. A lookup that is
         cancelled is not counted. Raises `InvalidArgument` for a scope that is empty, over 1,024 characters or 32 parts.
         """
-        _check_scope(scope)
+        check_scope(scope)
         found = await self._lookup(text, scope, context, category, principal)
         if found.match is not None:
             self._counts["hits"] += 1
@@ -173,40 +176,28 @@ class SemanticCache:
         usable = [found for found in near if self._is_proven(found.entry, principal)]
         if not usable:
             return Lookup(why="unproven" if near else "nothing_near", vector=vector, profile=profile)
-        best = usable[0]
-        entry = best.entry
-        age = max(0.0, self._clock() - entry.stored_at)
-        verdict = self._decision.of(scope).judge(
-            profile,
-            SemanticProfile.from_bytes(entry.profile),
-            max(-1.0, min(1.0, best.similarity)),
-            second=usable[1].similarity if len(usable) > 1 else -2.0,
-            density=float(len(usable)),
-            age=age,
-            scope=scope,
-            category=category,
-            entry=entry.id,
-            max_error=rule.max_error,
-        )
+        judged = await self._judging.judge(text, profile, usable, rule=rule, scope=scope, category=category)
+        (entry, similarity), verdict = judged.found, judged.verdict
         match = None
         if verdict.serve:
-            self._learning.served(entry.id, verdict, scope)
-            match = Match(entry.id, _decode(entry.value), best.similarity, verdict.probability, verdict.why)
+            self._learning.served(entry.id, judged, scope)
+            match = Match(entry.id, _decode(entry.value), similarity, verdict.probability, verdict.why)
         return Lookup(
             match=match,
             audit=verdict.audit,
             why="" if verdict.serve else verdict.why,
             vector=vector,
             candidate=entry.id,
-            similarity=best.similarity,
+            similarity=similarity,
             verdict=verdict,
             max_error=self._max_error if rule.max_error is None else rule.max_error,
             profile=profile,
+            judged=judged,
         )
 
     async def _near(self, vector: NDArray[np.float32], scope: str, context: bytes) -> list[Found]:
         return await self._entries.near(
-            vector, scope=scope, context=context, min_similarity=self._min_similarity, within=_WITHIN, k=_NEIGHBOURS
+            vector, scope=scope, context=context, min_similarity=self._min_similarity, within=WITHIN, k=_NEIGHBOURS
         )
 
     def _is_proven(self, entry: Entry, principal: str) -> bool:
@@ -238,16 +229,16 @@ class SemanticCache:
         stay longest. ``tags`` and ``model`` are for `purge`. Cancelled, it has stored nothing. Raises `InvalidArgument` as
         `lookup` does, and for a value that cannot be encoded; ``TypeError`` for one that is no plain data.
         """
-        _check_scope(scope)
+        check_scope(scope)
         data = encoded(value)
         rule = self._rules.get(category, _NO_RULE)
         read = await self._read(text, lookup, principal=principal) if rule.enabled else None
         if read is not None:
-            profile, vector = read
+            profile, vector, slow = read
             near = await self._near(vector, scope, context)
             entry = Entry(
                 id=0, scope=scope, context=context, category=category, profile=profile.to_bytes(), value=data,
-                stored_at=self._clock(), principals=(digest_of(principal),),
+                stored_at=self._clock(), principals=(digest_of(principal),), refined=slow,
             )  # fmt: skip
             entry, is_new = self._entries.placed(entry, profile, near, promote_after=self._promote_after)
             marks = [*(f"tag {tag}" for tag in tags), f"model {model}", *prefixes_of(scope)]
@@ -255,26 +246,26 @@ class SemanticCache:
             life = rule.ttl if ttl is None else ttl
             if self._entries.put(entry, vector, ttl=life, cost=cost, tags=marks):
                 if is_new:
-                    self._decision.of(scope).stored(profile)
+                    self._judging.stored(profile, scope)
                 return entry.id
         self._counts["refused"] += 1
         return None
 
     async def _read(
         self, text: str, lookup: Lookup | None, *, principal: str
-    ) -> tuple[SemanticProfile, NDArray[np.float32]] | None:
-        """Profile and vector of a text that may be stored; None for any other."""
+    ) -> tuple[SemanticProfile, NDArray[np.float32], bytes] | None:
+        """Profile and vectors of a text that may be stored; None for any other."""
         if len(text) > self._max_characters:
             return None
         profile = await _profile(text)
         if profile.empty or not self._quota.take(principal):
             return None
-        if lookup is not None and lookup.vector is not None and lookup.profile == profile:
-            return profile, lookup.vector
+        known = lookup if lookup is not None and lookup.vector is not None and lookup.profile == profile else None
         try:
-            return profile, await self._embedding.of(text)
+            vector = await self._embedding.of(text) if known is None or known.vector is None else known.vector
         except NoVectorError:
             return None
+        return profile, vector, await self._judging.slow_bytes(text, known)
 
     # --- learning --------------------------------------------------------------------------------
 
@@ -291,11 +282,11 @@ class SemanticCache:
         if lookup.audit and cost is not None:
             self._audit_cost += cost
         entry = None if lookup.candidate is None else self._entries.get(lookup.candidate)
-        if entry is None or lookup.verdict is None:
+        if entry is None or lookup.judged is None:
             return None
         stored = _decode(entry.value)
         values = (stored if read is None else read(stored), fresh_value)
-        return await self._learning.compare(lookup.verdict, *values, scope=entry.scope)
+        return await self._learning.compare(lookup.judged, *values, scope=entry.scope)
 
     def feedback(self, id: int, *, correct: bool, scope: str | None = None) -> None:  # noqa: A002 - a public name of the design
         """Say whether the answer served last from that entry was right. A wrong one is evicted.
@@ -321,7 +312,8 @@ class SemanticCache:
             audit_cost=self._audit_cost,
             refused=counts["refused"],
             misses=misses,
-            decisions=self._decision.reports(),
+            decisions=self._judging.decisions.reports(),
+            refined={} if self._judging.refined is None else self._judging.refined.reports(),
         )
 
     # --- keeping house ---------------------------------------------------------------------------
@@ -345,7 +337,7 @@ class SemanticCache:
         if older_than is None and not any(value is not None for value in given.values()):
             raise InvalidArgument("purge was told nothing; give a scope, tag, writer, model or older_than")
         if older_than is not None:
-            _check("older_than", older_than, older_than >= 0, "0 seconds or more")
+            check("older_than", older_than, older_than >= 0, "0 seconds or more")
         for kind, value in given.items():
             if value is not None:
                 self._entries.cache.invalidate_tag(f"{kind} {value}")
@@ -359,7 +351,7 @@ class SemanticCache:
         their words. Synchronous, O(bytes): call it in a thread (``asyncio.to_thread``) while the loop goes on. Raises ``OSError``;
         then what was there is as it was.
         """
-        self._entries.save(Path(folder), self._decision.to_bytes(), embedder=self._embedding.identity)
+        self._entries.save(Path(folder), self._judging.to_bytes(), embedder=self._identity)
 
     def load(self, folder: str | os.PathLike[str]) -> int:
         """Take what `save` wrote in place of all that is held and was learnt; return how many answers are held.
@@ -368,27 +360,29 @@ class SemanticCache:
         `SnapshotError` where it is damaged or by another embedder; then nothing has changed.
         """
         try:
-            self._entries.load(Path(folder), self._decision.restore, embedder=self._embedding.identity)
+            self._entries.load(Path(folder), self._judging.restore, embedder=self._identity)
         except InvalidDocument as error:
             raise SnapshotError(f"{folder} holds no state of a semantic cache; remove it") from error
         self._learning.forget()
         return len(self)
 
+    @property
+    def _identity(self) -> str:
+        slow = self._judging.slow
+        return self._embedding.identity if slow is None else f"{self._embedding.identity}, {slow.identity}"
+
     def close(self) -> None:
-        """Give the embedder's threads up."""
+        """Give the embedders' threads up."""
         self._embedding.close()
+        if self._judging.slow is not None:
+            self._judging.slow.close()
 
 
-def _check(name: str, value: object, holds: bool, limit: str) -> None:
-    if not holds:
-        raise InvalidArgument(f"{name} is {value}; allowed: {limit}")
-
-
-def _check_scope(scope: str) -> None:
-    if not scope:
-        raise InvalidArgument("scope is empty; give the tenant whose answers these are, such as team/user")
-    if len(scope) > 1024 or scope.count("/") >= 32:
-        raise InvalidArgument(f"scope has {len(scope)} characters; allowed: 1,024 in 32 parts")
+def _dim(embedder: object, given: int | None, name: str) -> int:
+    size = getattr(embedder, "dim", None) if given is None else given
+    if not isinstance(size, int):
+        raise InvalidArgument(f"{name} is None and the embedder has none of its own; give the length of its vectors")
+    return size
 
 
 async def _profile(text: str) -> SemanticProfile:

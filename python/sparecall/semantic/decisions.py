@@ -51,19 +51,23 @@ class Decisions:
         return {name: made.report() for name, made in self._made.items()}
 
     def to_bytes(self) -> bytes:
-        """All that was learnt, for `restore`."""
+        """All that was learnt, for `read`."""
         return msgspec.msgpack.encode({name: made.to_bytes() for name, made in list(self._made.items())})
 
-    def restore(self, data: bytes) -> None:
-        """Take over what others had learnt. Raises `InvalidDocument`, and changes nothing, for other bytes."""
-        restored: collections.OrderedDict[str, SemanticDecision] = collections.OrderedDict()
+    def read(self, data: bytes) -> collections.OrderedDict[str, SemanticDecision]:
+        """Return what `to_bytes` wrote, for `take`. Raises `InvalidDocument` for other bytes."""
+        read: collections.OrderedDict[str, SemanticDecision] = collections.OrderedDict()
         try:
             states = _decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise InvalidDocument("the saved decisions are damaged") from None
         for name, state in states.items():
-            restored[name] = self._make()
-            restored[name].restore(state)
-        if self._pool is None and set(restored) != {""}:
+            read[name] = self._make()
+            read[name].restore(state)
+        if self._pool is None and set(read) != {""}:
             raise InvalidDocument("the saved decisions are those of several pools")
-        self._made = restored
+        return read
+
+    def take(self, read: collections.OrderedDict[str, SemanticDecision]) -> None:
+        """Go on with what others had learnt."""
+        self._made = read

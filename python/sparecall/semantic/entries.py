@@ -52,6 +52,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """Seconds since the epoch."""
     principals: tuple[bytes, ...]
     """Digests of who has stored this answer: the first few."""
+    refined: bytes = b""
+    """The question's slower vector, of unit length, as float16; nothing where there is none."""
 
 
 class Found(NamedTuple):

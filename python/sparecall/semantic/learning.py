@@ -1,4 +1,4 @@
-"""What a semantic cache learns from: the decision, the judge, and the verdicts of answers that were served lately."""
+"""What a semantic cache learns from: the decisions, the judge, and the verdicts of answers that were served lately."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from sparecall.errors import InvalidArgument, UnknownName
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from sparecall._core import SemanticVerdict
-    from sparecall.semantic.decisions import Decisions
+    from sparecall.semantic.judging import Judged, Judging
 
     Judgement = bool | tuple[bool, float] | None
     Judge = Callable[[Any, Any], Judgement | Awaitable[Judgement]]
@@ -22,28 +21,28 @@ _REMEMBERED = 10_000
 
 
 class _Served(NamedTuple):
-    verdict: SemanticVerdict
+    judged: Judged
     scope: str
 
 
 class Learning:
     """Learns from audits and feedback. Not for several threads at once."""
 
-    __slots__ = ("_decision", "_judge", "_served")
+    __slots__ = ("_judge", "_judging", "_served")
 
-    def __init__(self, decision: Decisions, judge: Judge) -> None:
-        self._decision = decision
+    def __init__(self, judging: Judging, judge: Judge) -> None:
+        self._judging = judging
         self._judge = judge
         self._served: collections.OrderedDict[int, _Served] = collections.OrderedDict()
 
-    def served(self, number: int, verdict: SemanticVerdict, scope: str) -> None:
+    def served(self, number: int, judged: Judged, scope: str) -> None:
         """Remember upon which verdict an entry was served last."""
-        self._served[number] = _Served(verdict, scope)
+        self._served[number] = _Served(judged, scope)
         self._served.move_to_end(number)
         if len(self._served) > _REMEMBERED:
             self._served.popitem(last=False)
 
-    async def compare(self, verdict: SemanticVerdict, stored: Any, fresh: Any, *, scope: str) -> bool | None:
+    async def compare(self, about: Judged, stored: Any, fresh: Any, *, scope: str) -> bool | None:
         """Let the judge compare, and learn what it says: whether the stored answer is right; None where it does not know."""
         judged: Any = self._judge(stored, fresh)
         if inspect.isawaitable(judged):
@@ -55,7 +54,7 @@ class Learning:
             raise InvalidArgument(
                 f"the judge returned {type(judged).__name__}; a judge returns a bool, a bool and a weight, or None"
             )
-        self._decision.of(scope).learn(verdict, correct=correct, weight=weight)
+        self._judging.learn(about, scope=scope, correct=correct, weight=weight)
         return correct
 
     def feedback(self, number: int, *, correct: bool, held: bool, scope: str | None) -> None:
@@ -70,7 +69,7 @@ class Learning:
             )
         if before is not None:
             del self._served[number]
-            self._decision.of(before.scope).learn(before.verdict, correct=correct)
+            self._judging.learn(before.judged, scope=before.scope, correct=correct)
 
     def forget(self) -> None:
         """Forget what was served: the entries are others now."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sparecall._core import SemanticProfile, SemanticReport, SemanticVerdict
 from sparecall.errors import InvalidArgument
+from sparecall.semantic.judging import Judged
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +59,8 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     max_error: float = 1.0
     """The limit that the verdict kept to."""
     profile: SemanticProfile | None = None
+    judged: Judged | None = None
+    """What `audit` teaches, and to whom."""
 
     @property
     def compare(self) -> bool:
@@ -79,6 +82,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Answers not stored: over a principal's quota, of a category that is off, or without room."""
     misses: dict[str, int]
     """By the words of `Lookup.why`; what the decision held back counts under ``held_back``."""
+    refined: dict[str, SemanticReport]
+    """The same as `decisions` of what the first vectors left open, where there is an embedder to refine it."""
     decisions: dict[str, SemanticReport]
     """What is known of the errors, by pool; under an empty name where all scopes are one."""
 
@@ -86,3 +91,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def decision(self) -> SemanticReport:
         """What is known of the errors where all scopes are one pool. Raises ``KeyError`` where they are not."""
         return self.decisions[""]
+
+
+def check(name: str, value: object, holds: bool, limit: str) -> None:
+    """Raise `InvalidArgument` for an argument outside its limit."""
+    if not holds:
+        raise InvalidArgument(f"{name} is {value}; allowed: {limit}")
+
+
+def check_scope(scope: str) -> None:
+    """Raise `InvalidArgument` for a scope that names no tenant, or at too great length."""
+    if not scope:
+        raise InvalidArgument("scope is empty; give the tenant whose answers these are, such as team/user")
+    if len(scope) > 1024 or scope.count("/") >= 32:
+        raise InvalidArgument(f"scope has {len(scope)} characters; allowed: 1,024 in 32 parts")

@@ -1,7 +1,11 @@
-"""When a store is left alone: a breaker that opens after failures in a row and lets one call at a time find out whether it is back."""
+"""When a store is left alone: a breaker that opens after failures in a row and lets one call at a time find out whether it is back.
+
+Writes the log's lines about it: one when the store is left alone, one when it is used again.
+"""
 
 from __future__ import annotations
 
+import logging
 import random as _random
 import time
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +15,7 @@ from sparecall.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_LOG = logging.getLogger("sparecall.store")
 State = Literal["closed", "open", "half_open"]
 
 
@@ -28,16 +33,18 @@ class Breaker:
 
     Where that one fails, the next pause is twice as long, at most `longest`; pauses are jittered by half either way, so that
     many processes do not come back at once. A probe that is not heard of for `patience` seconds is given up for lost. What
-    comes back late, from before the last change of state, counts for nothing. `on_change` is told of each change of state.
+    comes back late, from before the last change of state, counts for nothing. ``name`` stands in the log and in errors; `opened`
+    counts how often the store was left alone.
     """
 
     __slots__ = (
-        "_clock", "_era", "_failures", "_limit", "_longest", "_normal", "_on_change", "_open_for", "_patience", "_permit", "_random",
-        "_until", "state",
+        "_clock", "_era", "_failures", "_limit", "_longest", "_name", "_normal", "_open_for", "_patience", "_permit", "_random", "_until",
+        "opened", "state",
     )  # fmt: skip
 
     def __init__(
         self,
+        name: object,
         *,
         failures: int = 5,
         open_for: float = 1.0,
@@ -45,11 +52,11 @@ class Breaker:
         patience: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = _random.random,
-        on_change: Callable[[State, str], None] = lambda state, why: None,
     ) -> None:
         self.state: State = "closed"
         self._limit, self._normal, self._longest, self._patience = failures, open_for, longest, patience
-        self._clock, self._random, self._on_change = clock, random, on_change
+        self._name, self._clock, self._random = name, clock, random
+        self.opened = 0
         self._failures = 0
         self._open_for = open_for
         self._until = 0.0
@@ -61,12 +68,13 @@ class Breaker:
         if self.state == "closed":
             return self._permit
         if (now := self._clock()) < self._until:
-            raise StoreUnavailable(f"the store failed lately and is left alone for another {self._until - now:.1f} s")
+            raise StoreUnavailable(
+                f"{self._name} failed lately and is left alone for another {self._until - now:.1f} s"
+            )
         # The pause is over, or the probe before this one was lost: its permit is of an older era.
         self._era += 1
         self._until = now + self._patience
-        if self.state == "open":
-            self._become("half_open", "the next call finds out whether it is back")
+        self.state = "half_open"
         return Permit(self._era, probe=True)
 
     def succeeded(self, permit: Permit) -> None:
@@ -76,7 +84,10 @@ class Breaker:
         self._failures = 0
         if self.state != "closed":
             self._open_for = self._normal
-            self._close()
+            self._era += 1
+            self._permit = Permit(self._era, probe=False)
+            self.state = "closed"
+            _LOG.info("%s is used again", self._name)
 
     def failed(self, permit: Permit, why: str, *, at_once: bool = False) -> None:
         """The call failed; `at_once` opens the breaker, however many calls failed before."""
@@ -88,19 +99,12 @@ class Breaker:
         if permit.probe or at_once or self._failures >= self._limit:
             self._era += 1
             self._until = self._clock() + self._open_for * (0.5 + self._random())
-            self._become("open", why)
+            if self.state == "closed":
+                self.opened += 1
+                _LOG.warning("%s is left alone for a while: %s", self._name, why)
+            self.state = "open"
 
     def let_go(self, permit: Permit) -> None:
         """The call ended without saying anything about the store, such as by cancellation: the next one may probe."""
         if permit.probe and permit.era == self._era:
             self._until = self._clock()
-
-    def _close(self) -> None:
-        self._failures = 0
-        self._era += 1
-        self._permit = Permit(self._era, probe=False)
-        self._become("closed", "it answers again")
-
-    def _become(self, state: State, why: str) -> None:
-        self.state = state
-        self._on_change(state, why)

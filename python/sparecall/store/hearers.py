@@ -20,22 +20,13 @@ _RECENT = 4096
 class Hearers:
     """Passes changes on to listeners, and knows whether an entry changed while it was being read.
 
-    `seen` is the greatest version that this process was ever given. ``tracked``: from so many of the entries last read or written keys are known by digest; before one is forgotten listeners are
-    told that it was dropped. 0 where messages name keys.
+    `seen` is the greatest version that this process was ever given. ``tracked``: of so many entries, those read or written last,
+    the keys are known by digest; before one is forgotten listeners are told that it was dropped. 0 where messages name keys.
     """
 
     __slots__ = (
-        "_listeners",
-        "_lost_at",
-        "_names",
-        "_now",
-        "_recent",
-        "_sender",
-        "_tracked",
-        "junk",
-        "lost_count",
-        "seen",
-    )
+        "_listeners", "_lost_at", "_names", "_now", "_recent", "_sender", "_tracked", "junk", "lost_count", "seen",
+    )  # fmt: skip
 
     def __init__(self, *, tracked: int = 0) -> None:
         self._listeners: dict[object, Listener] = {}

@@ -1,9 +1,8 @@
-"""The way to one Redis: connections behind a breaker; every failure gets its verdict, every change of state one line in the log."""
+"""The way to one Redis: connections behind a breaker; every failure gets its verdict."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisClusterException, RedisError
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from sparecall.store.breaker import Breaker, Permit, State
 
-_LOG = logging.getLogger("sparecall.store")
 _ADVICE: dict[Verdict, str] = {
     "unavailable": "it did not answer, or cannot now",
     "credentials": "it refuses the user or the password; look at the URL and the server's ACL",
@@ -33,12 +31,11 @@ _LEFT_ALONE_AT_ONCE: set[Verdict] = {"credentials", "cluster"}
 class Link:
     """Makes calls, each bounded by `timeout`; while the breaker is open it refuses them at once and finds out by itself, once asked.
 
-    ``breaker`` makes the breaker for a function to be told of its changes; ``greeting`` is sent over each new connection, and
-    ``on_greeted`` takes the answer.
+    ``greeting`` is sent over each new connection, and ``on_greeted`` takes the answer.
     """
 
     __slots__ = (
-        "_address", "_breaker", "_closed", "_greeting", "_on_greeted", "_probe", "_timeout", "connections", "left_alone", "opened",
+        "_address", "_breaker", "_closed", "_greeting", "_on_greeted", "_probe", "_timeout", "connections", "left_alone",
         "refused", "unavailable",
     )  # fmt: skip
 
@@ -49,16 +46,21 @@ class Link:
         timeout: float,
         connect_timeout: float,
         limit: int,
-        breaker: Callable[[Callable[[State, str], None]], Breaker],
+        breaker: Breaker,
         greeting: Callable[[], Sequence[Argument]],
         on_greeted: Callable[[Any], None],
     ) -> None:
         self._address, self._timeout, self._greeting, self._on_greeted = address, timeout, greeting, on_greeted
         self.connections = Connections(address, limit=limit, connect_timeout=connect_timeout, greet=self._greet)
-        self._breaker = breaker(self._changed)
+        self._breaker = breaker
         self._probe: asyncio.Task[None] | None = None
         self._closed = False
-        self.unavailable = self.refused = self.left_alone = self.opened = 0
+        self.unavailable = self.refused = self.left_alone = 0
+
+    @property
+    def opened(self) -> int:
+        """How often the breaker opened."""
+        return self._breaker.opened
 
     @property
     def state(self) -> State:
@@ -136,12 +138,3 @@ class Link:
             self.unavailable += 1
             self._breaker.failed(permit, why, at_once=ruling in _LEFT_ALONE_AT_ONCE)
         return StoreUnavailable(f"{self._address}: {why}")
-
-    def _changed(self, state: State, why: str) -> None:
-        # A probe that fails is no news: one line says that the server is away, and one that it is back.
-        if state == "open" and self._probe is None:
-            self.opened += 1
-            _LOG.warning("%s is left alone for a while: %s", self._address, why)
-        elif state == "closed":
-            self._probe = None
-            _LOG.info("%s is used again", self._address)

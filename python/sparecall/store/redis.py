@@ -108,7 +108,7 @@ class RedisStore:
             timeout=timeout,
             connect_timeout=connect_timeout,
             limit=connections,
-            breaker=lambda on_change: Breaker(random=random, clock=monotonic, on_change=on_change),
+            breaker=Breaker(self._address, random=random, clock=monotonic),
             greeting=self._question,
             on_greeted=self._checked,
         )

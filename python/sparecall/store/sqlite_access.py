@@ -40,7 +40,7 @@ class Access:
     ) -> None:
         self._path, self._hearers, self._clock = path, hearers, clock
         self._max_bytes, self._timeout = max_bytes, timeout
-        self._breaker = Breaker(clock=monotonic, on_change=self._changed)
+        self._breaker = Breaker(path, clock=monotonic)
         self._files: dict[str, File] = {}  # each is its thread's own
         self._writer = Worker(
             "sparecall store writer", lambda jobs: self._perform("writer", jobs), stop=lambda: self._let_go("writer")
@@ -52,7 +52,7 @@ class Access:
             interval=lambda: interval if len(hearers) else None,
             stop=lambda: self._let_go("reader"),
         )
-        self._closed = self._failing = False
+        self._closed = False
         self._heard = self._data_version = -1
         self._batches = 0
         self.coherent = False
@@ -106,7 +106,7 @@ class Access:
         self._breaker.succeeded(permit)
         return result
 
-    # The rest but `_changed` runs in the threads.
+    # From here on in the threads.
 
     def _perform(self, who: str, jobs: list[Job]) -> None:
         for retry in (True, False):
@@ -154,7 +154,7 @@ class Access:
                 first = self._heard < 0
                 changes = [] if first else file.changes(self._heard)
                 last = file.last_change()
-        except (sqlite3.Error, OSError, StoreUnavailable) as error:
+        except Exception as error:  # noqa: BLE001 - SQLite's, the disk's, or a bug: nobody hears of changes until the next look
             if is_damaged(error):
                 self._set_aside("reader")
             if self.coherent or self._heard >= 0:
@@ -204,11 +204,3 @@ class Access:
             _LOG.warning("%s: changes made elsewhere are not heard (%s)", self._path, why)
         self.coherent = coherent
         self._hearers.lost()
-
-    def _changed(self, state: State, why: str) -> None:
-        if state == "open" and not self._failing:
-            _LOG.warning("%s is left alone for a while: %s", self._path, why)
-            self._failing = True
-        elif state == "closed":
-            _LOG.info("%s is used again", self._path)
-            self._failing = False

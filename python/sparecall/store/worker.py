@@ -98,7 +98,11 @@ class Worker:
             except queue.Empty:
                 pass
             if jobs:
-                self._perform(jobs)
+                try:
+                    self._perform(jobs)
+                except Exception as error:  # noqa: BLE001 - of this batch; the thread goes on for the next
+                    for job in jobs:
+                        job.error = error
                 self.tell(_settle, jobs)
             if end:
                 self._stop()

@@ -4,6 +4,7 @@ mod builder;
 mod fault;
 mod keys;
 mod known;
+mod rarer;
 mod raw;
 mod record;
 mod writer;
@@ -14,7 +15,7 @@ use pyo3::buffer::PyUntypedBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList, PyMemoryView};
 use sparecall_core::error::Error;
-use sparecall_core::frame::{self, DEFAULT_BYTES, HEADER, Header, Limits, Refusal};
+use sparecall_core::frame::{self, DEFAULT_BYTES, Draft, HEADER, Header, Limits, Refusal};
 
 use crate::error::{guard, internal, to_python, wrong_type};
 
@@ -32,7 +33,46 @@ pub(crate) fn frame_pack<'py>(
     max_bytes: Option<&Bound<'py, PyInt>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let limits = limits(py, max_bytes)?;
-    guard(py, || writer::pack(obj, limits).map_err(|fault| fault.into_error(py)))
+    guard(py, || match writer::write(obj, limits) {
+        Ok(draft) => Ok(writer::seal(py, draft)),
+        Err(fault) => Err(fault.into_error(py)),
+    })
+}
+
+/// For `write_frame`: the frame of an object, or what is to become one where that takes long.
+#[pyfunction]
+#[pyo3(signature = (obj, *, max_bytes))]
+pub(crate) fn _frame_draft<'py>(
+    py: Python<'py>,
+    obj: &Bound<'py, PyAny>,
+    max_bytes: &Bound<'py, PyInt>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let limits = limits(py, Some(max_bytes))?;
+    guard(py, || match writer::write(obj, limits) {
+        Ok(draft) if writer::is_long(&draft) => {
+            Ok(Bound::new(py, FrameDraft { draft: Mutex::new(Some(draft)) })?.into_any())
+        }
+        Ok(draft) => Ok(writer::seal(py, draft).into_any()),
+        Err(fault) => Err(fault.into_error(py)),
+    })
+}
+
+/// An object that is written and not compressed yet, which needs no object any more and so may be done in any thread.
+#[pyclass(frozen, module = "sparecall._core")]
+pub(crate) struct FrameDraft {
+    draft: Mutex<Option<Box<Draft>>>,
+}
+
+#[pymethods]
+impl FrameDraft {
+    /// The frame; once.
+    fn seal<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let draft = self.draft.lock().unwrap_or_else(PoisonError::into_inner).take();
+        guard(py, || match draft {
+            Some(draft) => Ok(writer::seal(py, draft)),
+            None => Err(internal(py)),
+        })
+    }
 }
 
 /// Read the object in a frame.

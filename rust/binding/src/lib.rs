@@ -31,7 +31,7 @@ mod _core {
     #[pymodule_export]
     use crate::embed::{MiniLMEmbedder, StaticEmbedder};
     #[pymodule_export]
-    use crate::frame::{_frame_lengths, FrameReader, frame_pack, frame_unpack};
+    use crate::frame::{_frame_draft, _frame_lengths, FrameDraft, FrameReader, frame_pack, frame_unpack};
     #[pymodule_export]
     use crate::index::{Matches, VectorIndex, VectorQuery};
     #[pymodule_export]

@@ -59,7 +59,7 @@ pub(super) struct Ground<'a, 'py> {
     pub(super) before: usize,
 }
 
-/// The object in a frame. `ground` is what the frame stands in, if that does not change.
+/// The object in a frame. `owner` is what the frame stands in, if that does not change.
 pub(super) fn unpack<'py>(
     py: Python<'py>,
     bytes: &[u8],

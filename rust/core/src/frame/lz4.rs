@@ -87,7 +87,8 @@ fn hash<P: Places>(input: &[u8], at: usize) -> usize {
 #[inline]
 fn read(input: &[u8], at: usize) -> u64 {
     debug_assert!(at + 8 <= input.len());
-    // SAFETY: `encode` reads no later than LAST_MATCH + 1 bytes before the end, or within a match that ends 8 bytes later.
+    // SAFETY: 8 bytes are left: `encode` hashes and compares up to `last`, 13 bytes before the end, literals before a match
+    // end there too and are read 7 bytes further at most, and `same` looks for itself.
     u64::from_le(unsafe { input.as_ptr().add(at).cast::<u64>().read_unaligned() })
 }
 
@@ -206,8 +207,7 @@ impl Out<'_> {
         while self.at < end {
             let wide = read(input, from).to_le_bytes();
             debug_assert!(self.at + WIDE <= self.bytes.len());
-            // SAFETY: there is room for any block and WIDE bytes more. What is read ends 8 bytes after the run at most,
-            // where the match and the last literals are.
+            // SAFETY: there is room for any block and WIDE bytes more, and the run is part of a block.
             unsafe { self.bytes.as_mut_ptr().add(self.at).cast::<[u8; WIDE]>().write_unaligned(wide) };
             from += WIDE;
             self.at += WIDE;

@@ -2,7 +2,7 @@
 
 use super::lexicon::lexicon;
 use super::profile::Profile;
-use super::words::{CODE, NAME, NEGATION, NUMBER, OPPOSED, QUESTION, STOP, UNIT, URL, Word};
+use super::words::{CODE, DENIAL, NAME, NEGATION, NUMBER, OPPOSED, QUESTION, STOP, UNIT, URL, Word};
 
 /// Features of texts alone. `Signals` adds what the index knows.
 pub const FEATURES: usize = 34;
@@ -72,7 +72,7 @@ pub struct Guards {
     /// The two opposites, as listed.
     pub opposites: Option<(&'static str, &'static str)>,
     pub swapped: bool,
-    /// Word for word the same at both ends, with other content between.
+    /// Word for word the same at both ends or in most of it, with other content in between.
     pub edited: bool,
     pub question: bool,
     pub names: bool,
@@ -113,6 +113,10 @@ impl Table {
 }
 
 const LIMIT: usize = super::words::MAX_WORDS;
+/// From which share of unmoved words on, in pairs or more, a text counts as the other one edited.
+const KEPT: f32 = 0.7;
+/// Words after a negation among which the denied one is looked for.
+const REACH: usize = 5;
 /// Unmatched words compared letter by letter on each side.
 const NEAR: usize = 24;
 
@@ -122,6 +126,24 @@ fn close(a: &Word, b: &Word) -> bool {
         && a.length.min(b.length) >= 4
         && shared * 3 >= all * 2
         && (a.flags | b.flags) & (NUMBER | CODE) == 0
+        && !contrary(a, b)
+}
+
+/// Whether one is the other with a beginning that turns it into its opposite.
+const fn contrary(a: &Word, b: &Word) -> bool {
+    (a.affirmed != 0 && a.affirmed == b.stem) || (b.affirmed != 0 && b.affirmed == a.stem)
+}
+
+/// What is denied: after each negation the next word of content, unless it is denied twice.
+fn denied(words: &[Word]) -> [bool; LIMIT] {
+    let mut denied = [false; LIMIT];
+    for at in (0..words.len()).filter(|at| words[*at].flags & NEGATION != 0) {
+        let next = words[at + 1..].iter().take(REACH).position(|word| word.flags & (STOP | NEGATION) == 0);
+        if let Some(next) = next {
+            denied[at + 1 + next] ^= true;
+        }
+    }
+    denied
 }
 
 fn ratio(part: f32, whole: f32) -> f32 {
@@ -230,8 +252,17 @@ pub fn compare(query: &Profile, candidate: &Profile, rarity: &impl Rarity) -> ([
         !query.quoted.is_empty() && !candidate.quoted.is_empty() && query.quoted != candidate.quoted,
     ));
     let negations = |words: &[Word]| words.iter().filter(|word| word.flags & NEGATION != 0).count();
-    let (negations_a, negations_b) = (negations(a), negations(b));
-    let negation = f32::from(u8::from(negations_a % 2 != negations_b % 2));
+    let lone = |words: &[Word], partner: &[u8; LIMIT]| {
+        words.iter().zip(partner).filter(|(word, partner)| word.flags & DENIAL != 0 && **partner == NONE).count()
+    };
+    let denials_a = negations(a) + lone(a, &partner_a);
+    let denials_b = negations(b) + lone(b, &partner_b);
+    let ((left_a, n_a), (left_b, n_b)) = (left(a, &partner_a), left(b, &partner_b));
+    let contrary =
+        left_a[..n_a].iter().any(|&i| left_b[..n_b].iter().any(|&j| contrary(&a[usize::from(i)], &b[usize::from(j)])));
+    let (denied_a, denied_b) = (denied(a), denied(b));
+    let elsewhere = (0..a.len()).any(|i| partner_a[i] != NONE && denied_a[i] != denied_b[usize::from(partner_a[i])]);
+    let negation = f32::from(u8::from(contrary || elsewhere || denials_a % 2 != denials_b % 2));
     let mut opposites = 0.0_f32;
     for (_, word) in a.iter().enumerate().filter(|(_, w)| w.flags & OPPOSED != 0).take(32) {
         for other in b.iter().filter(|w| w.flags & OPPOSED != 0).take(32) {
@@ -254,16 +285,13 @@ pub fn compare(query: &Profile, candidate: &Profile, rarity: &impl Rarity) -> ([
         }
         last = Some(j);
     }
-    let mut pairs = 0.0;
-    for i in 1..a.len() {
-        let (x, y) = (partner_a[i - 1], partner_a[i]);
-        if x != NONE && y != NONE && y == x + 1 {
-            pairs += 1.0;
-        }
-    }
+    let follows = |i: usize| partner_a[i - 1] != NONE && partner_a[i] != NONE && partner_a[i] == partner_a[i - 1] + 1;
+    let pairs = (1..a.len()).filter(|i| follows(*i)).count() as f32;
+    // Words that stand beside a neighbour they have on the other side, too.
+    let kept = (0..a.len()).filter(|&i| (i > 0 && follows(i)) || (i + 1 < a.len() && follows(i + 1))).count() as f32;
+    let traded = traded(a, b, &partner_a);
     let same_words = missing_a + missing_b == 0.0 && !equal;
-    let swapped =
-        f32::from(u8::from(same_words && falling > 0.0 && rising + falling >= 1.0 && pivoted(a, b, &partner_a)));
+    let swapped = f32::from(u8::from(traded || (same_words && falling > 0.0 && pivoted(a, b, &partner_a))));
     let order = ratio(falling, rising + falling) * f32::from(u8::from(rising + falling > 0.0));
     let question = |words: &[Word]| -> (u8, u32) {
         let mut kind = 0;
@@ -320,7 +348,8 @@ pub fn compare(query: &Profile, candidate: &Profile, rarity: &impl Rarity) -> ([
     guards.names = names >= 0.5;
     let short = len_a.min(len_b).max(1.0);
     // Who words all else the same means what differs: people who ask the same again seldom do.
-    guards.edited = missing_a + missing_b > 0.0 && prefix + suffix >= 0.5 * short;
+    guards.edited =
+        missing_a + missing_b > 0.0 && (prefix + suffix >= 0.5 * short || (falling == 0.0 && kept >= KEPT * short));
     let features = [
         f32::from(u8::from(equal)),
         ratio(len_a.min(len_b), len_a.max(len_b)),
@@ -372,6 +401,26 @@ fn mismatch(a: impl Iterator<Item = u32> + Clone, b: impl Iterator<Item = u32> +
     }
     let lone = a.clone().any(|x| !b.clone().any(|y| x == y)) || b.into_iter().any(|y| !a.clone().any(|x| x == y));
     if lone { 1.0 } else { 0.25 }
+}
+
+/// Whether two words changed places while what stands around them stayed: `A is hot and B is cold`, `A is cold and B is hot`; or
+/// two opposites did.
+fn traded(a: &[Word], b: &[Word], partner: &[u8; LIMIT]) -> bool {
+    let content = |word: &Word| word.flags & (STOP | NEGATION | UNIT) == 0;
+    // Both at the end of their text stand alike.
+    let same = |x: Option<&Word>, y: Option<&Word>| x.map(|word| word.stem) == y.map(|word| word.stem);
+    let before = |i: usize, j: usize| same(i.checked_sub(1).map(|i| &a[i]), j.checked_sub(1).map(|j| &b[j]));
+    let behind = |i: usize, j: usize| same(a.get(i + 1), b.get(j + 1));
+    let kept: Vec<usize> = (0..a.len()).filter(|i| partner[*i] != NONE && content(&a[*i])).take(2 * NEAR).collect();
+    kept.iter().enumerate().any(|(at, &i)| {
+        kept[at + 1..].iter().any(|&k| {
+            let (j, l) = (usize::from(partner[i]), usize::from(partner[k]));
+            j > l
+                && (lexicon().opposite(a[i].whole, a[k].whole)
+                    || (before(i, l) && before(k, j) && !before(i, j) && !before(k, l))
+                    || (behind(i, l) && behind(k, j) && !behind(i, j) && !behind(k, l)))
+        })
+    })
 }
 
 /// Whether two content words around a word of direction changed places: `from A to B`, `A before B`, `A than B`.

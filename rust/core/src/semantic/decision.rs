@@ -1,6 +1,6 @@
 //! The decision: whether one candidate's answer serves a query, under a limit on the share of wrong hits.
 //!
-//! The prior and the online model give a probability; the curve of its kind (respelt, plain, guarded) says which
+//! The online model gives a probability, before any verdict by the shipped prior; the curve of its kind (respelt, plain, guarded) says which
 //! probabilities may be served; the tally keeps the running share under the limit; alarms notice a world that changed.
 
 use std::collections::HashMap;
@@ -9,13 +9,13 @@ use super::compare::{FEATURES, Guards, compare};
 use super::counts::Counts;
 use super::curve::{Curve, wilson_lower, wilson_upper};
 use super::online::{Group, Online, Signals, Vector, averaged, sigmoid, vector};
-use super::prior::{INPUTS, prior};
+use super::prior::prior;
 use super::profile::Profile;
 use super::reader::Reader;
 use crate::error::{Error, Result};
 
 const MAGIC: u32 = 0x5344_4543; // "SDEC"
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Standard errors of an upper limit: 97.5 % to one side.
 const Z: f64 = 1.96;
 /// Share of the limit that verdicts have to show for what is no respelling. The rest covers what they cannot: that the lowest
@@ -27,8 +27,8 @@ const WORTH_COMPARING: f64 = -2.0;
 const CATEGORIES: usize = 1024;
 /// Log-odds that an answer serves the same words again.
 const RESPELT: f64 = 6.0;
-/// What those are worth, in verdicts: enough for a limit of 0.05 before any verdict, not for 0.02.
-const RESPELT_TRUST: f64 = 150.0;
+/// What those are worth, in verdicts: enough for a limit of 0.01 before any verdict.
+const RESPELT_TRUST: f64 = 1000.0;
 /// Hits remembered by a tally, about.
 const TALLY: f64 = 20_000.0;
 
@@ -249,10 +249,7 @@ impl Decision {
         }
         let (features, guards) = compare(query, candidate, &self.counts);
         let cosine = prior().calibrate(self.embedder, signals.cosine);
-        let mut inputs = [0.0; INPUTS];
-        inputs[0] = cosine;
-        inputs[1..].copy_from_slice(&features);
-        let vector = vector(prior().log_odds(&inputs), cosine, &signals, &features);
+        let vector = vector(cosine, &signals, &features);
         let kind = if query.same(candidate) && !query.is_empty() {
             Kind::Respelt
         } else if guards.any() || query.is_empty() || candidate.is_empty() {

@@ -42,6 +42,17 @@ const QUESTION: [(&str, u8); 22] = [
 const NEGATION: &str = "not no never none nobody nothing nowhere neither nor without cannot hardly barely \
 scarcely nicht kein keine nie pas jamais non sin nunca nem não nao 不 没 無 无 未 非 别 勿 ない нет не";
 
+/// Words that say no without a `not`: what one side denies the other claims.
+const DENIAL: &str = "fail fails failed failing refuse refuses refused refusing deny denies denied denying unable incapable \
+impossible lack lacks lacked lacking devoid absent missing prevent prevents prevented preventing prohibit prohibits prohibited \
+forbid forbids forbidden ban bans banned neglect neglects neglected exclude excludes excluded excluding omit omits \
+omitted except excepting instead unlikely rarely seldom false untrue cease ceases ceased ceasing skip skips skipped skipping \
+avoid avoids avoided avoiding refrain refrains refrained decline declines declined reject rejects rejected rejecting \
+unsuccessful unsuccessfully";
+
+/// Beginnings that turn a word into its opposite.
+const CONTRARY: [&str; 8] = ["un", "in", "im", "ir", "il", "dis", "non", "mis"];
+
 /// Words that ask for another part of the same thing: `how many`, `how long` are other questions than `how`.
 const MEASURE: &str = "many much long far often old tall big deep fast soon high heavy wide";
 
@@ -76,7 +87,8 @@ freeze/thaw melt/freeze inhale/exhale dominant/recessive acute/chronic benign/ma
 parent/child ancestor/descendant host/guest sender/recipient sender/receiver producer/consumer source/destination \
 source/target prefix/suffix serial/parallel major/minor senior/junior superior/inferior frequent/rare common/rare \
 often/rarely partly/fully partially/completely nearly/fully brief/long visible/invisible known/unknown fixed/variable \
-liquid/solid north/southern add/deduct \
+liquid/solid north/southern northern/southern eastern/western add/deduct optional/mandatory optional/required \
+hotter/colder warmer/cooler warmer/colder continue/discontinue sparse/dense sparsely/densely ancient/recent temporary/permanent \
 开/关 上/下 前/后 增/减 大/小 多/少 左/右 内/外 入/出 早/晚 高/低 长/短 快/慢 新/旧 买/卖 男/女 開/閉 増/減 \
 an/aus mit/ohne vor/nach con/sin avec/sans";
 
@@ -129,11 +141,18 @@ whens=when,is whys=why,is thats=that,is theres=there,is heres=here,is im=i,am iv
 theyre=they,are theyve=they,have weve=we,have youll=you,will theyll=they,will itll=it,will gonna=going,to wanna=want,to \
 dunno=do,not,know lemme=let,me";
 
+/// The word without a beginning that turns it into its opposite.
+pub(super) fn affirmed(word: &str) -> Option<&str> {
+    CONTRARY.iter().find_map(|beginning| word.strip_prefix(beginning)).filter(|rest| rest.len() >= 4 && rest.is_ascii())
+}
+
 /// What a word is, as far as a list knows it.
 #[derive(Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools)] // lists it may stand in, each on its own
 pub(super) struct Known {
     pub(super) stop: bool,
     pub(super) negation: bool,
+    pub(super) denial: bool,
     pub(super) measure: bool,
     /// 1 what, 2 how, 3 why, 4 who, 5 where, 6 when, 7 yes or no; 0 none.
     pub(super) question: u8,
@@ -195,6 +214,9 @@ impl Lexicon {
             let entry = known.entry(hash(word)).or_default();
             entry.negation = true;
             entry.stop = true;
+        }
+        for word in DENIAL.split_whitespace() {
+            known.entry(hash(word)).or_default().denial = true;
         }
         for word in MEASURE.split_whitespace() {
             known.entry(hash(word)).or_default().measure = true;

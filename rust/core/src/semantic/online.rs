@@ -1,8 +1,9 @@
-//! The model that learns from verdicts: logistic over the prior's log-odds and the signals, with offsets per scope, category
-//! and entry that share strength with the whole.
+//! The model that learns from verdicts: logistic over the signals, with offsets per scope, category and entry that share
+//! strength with the whole.
 //!
-//! A Gaussian over the weights, moved by one step of an extended Kalman filter per verdict (`MacKay` 1992 for the averaged
-//! probability; Glickman 1999 for the step). Each verdict also widens the Gaussian a little, so that old ones fade.
+//! A Gaussian over the weights, at first the shipped prior's, moved by one step of an extended Kalman filter per verdict
+//! (`MacKay` 1992 for the averaged probability; Glickman 1999 for the step). Each verdict also widens the Gaussian a little, so
+//! that old ones fade.
 
 use std::collections::HashMap;
 
@@ -10,14 +11,12 @@ use super::compare::FEATURES;
 use super::prior::prior;
 use super::reader::Reader;
 
-/// What the model sees: one, the prior's log-odds, the cosine and its bends, margins, density, age, products, then
-/// the features.
-pub const SIGNALS: usize = OWN + FEATURES;
+/// What the model sees: one, the cosine and its bends, margins, density, age, products, then the features, then each feature
+/// times the cosine: what a difference weighs depends on how close the texts are.
+pub const SIGNALS: usize = OWN + 2 * FEATURES;
 /// Those before the features.
-const OWN: usize = 14;
+const OWN: usize = 11;
 const TRIANGLE: usize = SIGNALS * (SIGNALS + 1) / 2;
-/// Spread of a weight before any verdict: of the bias, of the prior's share, of a signal's.
-const SPREAD: [f64; 3] = [0.6, 0.4, 0.5];
 /// Share of the first variance that returns with each verdict.
 const FADE: f64 = 1.0 / 20_000.0;
 /// Spread of the offset of a scope, a category, an entry.
@@ -78,52 +77,41 @@ const fn at(row: usize, column: usize) -> usize {
     if row >= column { row * (row + 1) / 2 + column } else { column * (column + 1) / 2 + row }
 }
 
-const fn first_spread(signal: usize) -> f64 {
-    match signal {
-        0 => SPREAD[0],
-        1 => SPREAD[1],
-        _ => SPREAD[2],
-    }
-}
-
 /// The signals as the model sees them: centred, of about unit spread, bounded.
-pub(super) fn vector(log_odds: f32, cosine: f32, signals: &Signals, features: &[f32; FEATURES]) -> Vector {
+pub(super) fn vector(cosine: f32, signals: &Signals, features: &[f32; FEATURES]) -> Vector {
     let mut out = [0.0; SIGNALS];
-    out[0] = 1.0;
-    out[1] = log_odds.clamp(-8.0, 8.0);
     let scale = &prior().scale;
     let standard = |input: usize, value: f32| ((value - scale[input].0) / scale[input].1).clamp(-4.0, 4.0);
     let near = standard(0, cosine);
-    out[2] = near;
-    out[3] = (cosine - 0.9).max(0.0) * 20.0;
-    out[4] = (cosine - 0.8).max(0.0) * 10.0;
     let margin = if signals.second >= -1.0 { signals.cosine - signals.second } else { 0.2 };
-    out[5] = margin.clamp(0.0, 0.4) * 8.0;
-    out[6] = (-margin).clamp(0.0, 0.2) * 10.0;
-    out[7] = (signals.density.max(0.0) + 1.0).ln().min(6.0) - 1.0;
-    out[8] = (signals.age.max(0.0) / 3600.0 + 1.0).ln().min(8.0) * 0.2;
-    let overlap = standard(14, features[13]);
-    out[9] = near * overlap * 0.5;
-    out[10] = near * standard(6, features[5]) * 0.5;
-    out[11] = overlap.abs();
-    out[12] = out[7] * near * 0.5;
-    out[13] = (margin.clamp(0.0, 0.1) * 20.0) * near * 0.5;
+    let density = (signals.density.max(0.0) + 1.0).ln().min(6.0) - 1.0;
+    out[0] = 1.0;
+    out[1] = near;
+    out[2] = (cosine - 0.8).max(0.0) * 10.0;
+    out[3] = (cosine - 0.9).max(0.0) * 20.0;
+    out[4] = margin.clamp(0.0, 0.4) * 8.0;
+    out[5] = (-margin).clamp(0.0, 0.2) * 10.0;
+    out[6] = density;
+    out[7] = (signals.age.max(0.0) / 3600.0 + 1.0).ln().min(8.0) * 0.2;
+    out[8] = standard(14, features[13]).abs();
+    out[9] = density * near * 0.5;
+    out[10] = margin.clamp(0.0, 0.1) * 20.0 * near * 0.5;
     for (i, value) in features.iter().enumerate() {
-        out[OWN + i] = standard(i + 1, *value);
+        let value = standard(i + 1, *value);
+        out[OWN + i] = value;
+        out[OWN + FEATURES + i] = value * near * 0.5;
     }
     out
 }
 
 impl Online {
     pub(super) fn new() -> Self {
-        let mut mean = [0.0; SIGNALS];
-        (mean[0], mean[1]) = (-f64::from(prior().discount), 1.0);
         let mut covariance: Box<[f64; TRIANGLE]> =
             vec![0.0; TRIANGLE].into_boxed_slice().try_into().expect("as long as that");
-        for i in 0..SIGNALS {
-            covariance[at(i, i)] = first_spread(i).powi(2);
+        for (i, (_, spread)) in prior().weights.iter().enumerate() {
+            covariance[at(i, i)] = spread.powi(2);
         }
-        Self { mean, covariance, offsets: Default::default(), verdicts: 0 }
+        Self { mean: prior().weights.map(|(mean, _)| mean), covariance, offsets: Default::default(), verdicts: 0 }
     }
 
     pub(super) const fn verdicts(&self) -> u64 {
@@ -231,7 +219,7 @@ impl Online {
     /// Adds a share of the first variance back, as the world may have moved; never beyond the first.
     pub(super) fn widen(&mut self, share: f64) {
         for i in 0..SIGNALS {
-            let (cell, first) = (at(i, i), first_spread(i).powi(2));
+            let (cell, first) = (at(i, i), prior().weights[i].1.powi(2));
             self.covariance[cell] =
                 (self.covariance[cell].max(1e-9) + share * first).min(first.max(self.covariance[cell]));
         }

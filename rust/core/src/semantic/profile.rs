@@ -3,7 +3,7 @@
 use super::words::{MAX_WORDS, Split, Word};
 use crate::error::{Error, Result};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HEAD: usize = 1 + 8 + 8 + 4 + 1 + 1 + 1;
 const WORD: usize = 4 + 4 + 8 + 2 + 1;
 const MAX_NUMBERS: usize = 32;
@@ -59,6 +59,7 @@ impl Profile {
         for word in &self.words {
             out.extend_from_slice(&word.whole.to_le_bytes());
             out.extend_from_slice(&word.stem.to_le_bytes());
+            out.extend_from_slice(&word.affirmed.to_le_bytes());
             out.extend_from_slice(&word.letters.to_le_bytes());
             out.extend_from_slice(&word.flags.to_le_bytes());
             out.push(word.length);
@@ -92,6 +93,7 @@ impl Profile {
                     Some(Word {
                         whole: reader.u32()?,
                         stem: reader.u32()?,
+                        affirmed: reader.u32()?,
                         letters: reader.u64()?,
                         flags: reader.u16()?,
                         length: reader.u8()?,

@@ -24,10 +24,6 @@ impl<'a> Reader<'a> {
         self.take().map(u16::from_le_bytes)
     }
 
-    pub(super) fn i16(&mut self) -> Option<i16> {
-        self.take().map(i16::from_le_bytes)
-    }
-
     /// A finite number.
     pub(super) fn f32(&mut self) -> Option<f32> {
         self.take().map(f32::from_le_bytes).filter(|value| value.is_finite())

@@ -5,7 +5,7 @@
 
 use unicode_normalization_alignments::UnicodeNormalization as _;
 
-use super::lexicon::lexicon;
+use super::lexicon::{affirmed, lexicon};
 
 /// Words kept of one text; what follows is only in the digest of the rest.
 pub(super) const MAX_WORDS: usize = 192;
@@ -17,6 +17,12 @@ const SYMBOLS: [char; 21] =
 /// What is content between two words also without spaces around it.
 const OPERATORS: [char; 8] = ['+', '*', '=', '<', '>', '^', '~', '%'];
 
+/// What is content inside of a chunk, and changes nothing at its ends.
+const MARKS: [char; 16] = ['!', '~', '&', '|', '/', '\\', ':', ';', '?', '(', ')', '[', ']', '{', '}', '@'];
+/// What prose puts at the ends of a chunk.
+const ENDS: [char; 20] =
+    ['.', ',', ';', ':', '!', '?', '"', '\'', '`', '(', ')', '[', ']', '{', '}', '-', '*', '_', '。', '、'];
+
 pub(super) const STOP: u16 = 1;
 pub(super) const NUMBER: u16 = 1 << 1;
 pub(super) const CODE: u16 = 1 << 2;
@@ -26,6 +32,7 @@ pub(super) const NAME: u16 = 1 << 5;
 pub(super) const UNIT: u16 = 1 << 6;
 pub(super) const QUESTION: u16 = 1 << 7;
 pub(super) const OPPOSED: u16 = 1 << 8;
+pub(super) const DENIAL: u16 = 1 << 9;
 
 /// One word of a text.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -34,6 +41,8 @@ pub(super) struct Word {
     pub(super) whole: u32,
     /// Of its stem.
     pub(super) stem: u32,
+    /// Of the stem of the word that this one may be the contrary of, as `unable` of `able`; 0 without.
+    pub(super) affirmed: u32,
     /// Letters and pairs of letters, one bit each: close words share most bits.
     pub(super) letters: u64,
     pub(super) flags: u16,
@@ -169,11 +178,16 @@ impl Split {
 
     fn chunk(&mut self, chunk: &str) {
         let ends_sentence = chunk.ends_with(['.', '?', '!', ':', ';', '。', '？', '！']);
+        let ends_clause = ends_sentence || chunk.ends_with(',');
         if self.words.len() >= MAX_WORDS {
             self.beyond(chunk);
         } else {
             let end = if chunk.len() <= MAX_CHUNK { chunk.len() } else { floor(chunk, MAX_CHUNK) };
+            let first = self.words.is_empty();
             self.parse(&chunk[..end]);
+            if let (true, [answer]) = (first && ends_clause, self.words.as_mut_slice()) {
+                answer.flags &= !NEGATION; // "No, ..." answers; what follows says whether it denies
+            }
             if end < chunk.len() {
                 self.beyond(&chunk[end..]);
             }
@@ -183,10 +197,11 @@ impl Split {
 
     /// What is not kept still counts for equality.
     fn beyond(&mut self, chunk: &str) {
-        for c in chunk.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase) {
+        let core = chunk.trim_start_matches(['"', '\'', '`', '(', '[', '{']).trim_end_matches(ENDS);
+        for c in core.chars().filter(|c| !matches!(c, ',' | '.' | '\'' | '-')).flat_map(char::to_lowercase) {
             self.rest = (self.rest ^ u64::from(c as u32)).wrapping_mul(0x0000_0100_0000_01b3).wrapping_add(1);
         }
-        self.total += 1;
+        self.total += u32::from(!core.is_empty());
     }
 
     fn parse(&mut self, chunk: &str) {
@@ -208,6 +223,10 @@ impl Split {
         if !bare.chars().any(char::is_alphanumeric) {
             return self.symbols(bare);
         }
+        // `!ready` is code, `ready!` is prose.
+        if let Some(mark @ ('!' | '~')) = chunk.chars().next() {
+            self.mark(mark);
+        }
         // Words between punctuation; an apostrophe joins.
         let mut start = None;
         for (at, c) in bare.char_indices() {
@@ -226,13 +245,22 @@ impl Split {
                     self.word(&bare[from..at]);
                     if OPERATORS.contains(&c) {
                         self.push(c.encode_utf8(&mut [0; 4]), CODE, false);
+                    } else if MARKS.contains(&c) {
+                        self.mark(c);
                     }
                 }
+            } else if MARKS.contains(&c) {
+                self.mark(c);
             }
         }
         if let Some(from) = start {
             self.word(&bare[from..]);
         }
+    }
+
+    /// Counts for equality alone.
+    fn mark(&mut self, c: char) {
+        self.digest = (self.digest.rotate_left(7) ^ u64::from(c as u32)).wrapping_mul(0x9fb2_1c65_1e98_df25);
     }
 
     /// Symbols that stand alone, with the punctuation among them: `+`, `##`, `(,)`.
@@ -300,7 +328,8 @@ impl Split {
     }
 
     fn unit_word(&mut self, unit: u32) {
-        let word = Word { whole: unit, stem: unit, letters: u64::from(unit), flags: UNIT | STOP, length: 2 };
+        let word =
+            Word { whole: unit, stem: unit, affirmed: 0, letters: u64::from(unit), flags: UNIT | STOP, length: 2 };
         self.keep(word);
     }
 
@@ -423,10 +452,12 @@ impl Split {
         let word = Word {
             whole,
             stem: if flags == 0 { hash(root) } else { whole },
+            affirmed: if flags == 0 { affirmed(word).map_or(0, |rest| hash(stem(rest))) } else { 0 },
             letters: letters(word),
             flags: flags
                 | set(known.stop, STOP)
                 | set(known.negation, NEGATION)
+                | set(known.denial, DENIAL)
                 | set(known.question != 0 && known.question != 7, QUESTION)
                 | set(lexicon.has_opposite(whole), OPPOSED)
                 | set(name && !known.stop, NAME),
