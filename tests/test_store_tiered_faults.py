@@ -213,3 +213,35 @@ def test_a_closed_cache_leaves_nothing_behind_and_tells_who_waits() -> None:
             await turns(1)
 
     run(scenario())
+
+
+def test_whoever_looks_together_is_told_of_the_close() -> None:
+    async def scenario() -> None:
+        connection = Shared().connect(delay=0.1)
+        async with no_complaints():
+            cache = tiered(connection)
+            looks = [asyncio.ensure_future(cache.get("key", scope=SCOPE)) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            await cache.close()
+            outcomes = await asyncio.gather(*looks, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [type(None), StoreUnavailable, StoreUnavailable]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("who", [0, 1, 2])
+def test_whoever_looks_together_can_leave_alone(who: int) -> None:
+    async def scenario() -> None:
+        shared = Shared()
+        connection = shared.connect(delay=0.1)
+        async with tiered(connection) as cache, tiered(shared.connect()) as other:
+            await other.set("key", "value", scope=SCOPE)
+            looks = [asyncio.ensure_future(cache.get("key", scope=SCOPE)) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            looks[who].cancel()
+            outcomes = await asyncio.gather(*looks, return_exceptions=True)
+            assert isinstance(outcomes.pop(who), asyncio.CancelledError)
+            assert outcomes == ["value", "value"]
+            assert connection.calls.count("get_many") <= 2
+
+    run(scenario())

@@ -34,7 +34,7 @@ class Asks:
         self._flight: Flight[Ask, Made] = Flight()
         self._asks: dict[Place, Ask] = {}
         self._looks: dict[Place, Ask] = {}  # those without a factory, only the first of each place
-        self._running: dict[Ask, asyncio.Task[Any]] = {}  # those that were overtaken included
+        self._running: dict[Ask, tuple[Ask, asyncio.Task[Any]]] = {}  # by which ask others wait for it, and its task
         self._at: dict[Place, set[Ask]] = {}  # the same by their places
         self._recent: dict[Place, int] = {}
         self._forgotten = 0
@@ -49,9 +49,9 @@ class Asks:
             if there is None or self._is_overtaken(there):
                 there = self._asks[place] = new_ask()
                 there.began = self._versions.now
-                work = functools.partial(self._run, there)
+                work = functools.partial(self._run, there, there)
             else:  # where the factory asks for its own key, the flight runs this; else nobody does
-                work = functools.partial(self._run_beside, new_ask)
+                work = functools.partial(self._run_beside, new_ask, there)
             made, led = await self._flight.run(there, work)
             self._counts["merged"] += not led
             # Who joined late must not get what was made before an invalidation that came before the question.
@@ -73,7 +73,7 @@ class Asks:
                 del self._looks[place]
         else:
             asked = self._versions.now
-            made, led = await self._flight.run(there, functools.partial(self._run_beside, new_ask))
+            made, led = await self._flight.run(there, functools.partial(self._run_beside, new_ask, there))
             self._counts["merged"] += not led
             if made.began < asked and (
                 self.touched_since(place, made.began) or self._versions.moved(made.names, made.began)
@@ -86,7 +86,7 @@ class Asks:
         if ask.place in self._asks:
             return False
         self._asks[ask.place] = ask
-        return self._flight.start(ask, functools.partial(self._run, ask))
+        return self._flight.start(ask, functools.partial(self._run, ask, ask))
 
     def part(self, ask: Ask, outcome: Made | Exception) -> None:
         """Send those who wait for an ask away with an outcome; it goes on without them."""
@@ -109,11 +109,15 @@ class Asks:
 
     async def close(self) -> None:
         """Cancel what is being made, and let what is made reach L2; whoever waits gets `StoreUnavailable`."""
-        for ask, task in self._running.items():
-            self._flight.part(ask, StoreUnavailable("the cache was closed while a value was made; ask before close()"))
+        for there, task in self._running.values():
+            self._flight.part(
+                there, StoreUnavailable("the cache was closed while a value was made; ask before close()")
+            )
             task.cancel()
         here = asyncio.current_task()
-        while rest := {task for task in (*self._running.values(), *self._tasks) if task is not here}:
+        while rest := {
+            task for task in (*(task for _, task in self._running.values()), *self._tasks) if task is not here
+        }:
             await asyncio.wait(rest)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -126,15 +130,16 @@ class Asks:
     def _is_overtaken(self, ask: Ask) -> bool:
         return ask.touched > ask.began or self._versions.moved(ask.names, ask.began)
 
-    async def _run_beside(self, new_ask: Callable[[], Ask]) -> Made:
+    async def _run_beside(self, new_ask: Callable[[], Ask], there: Ask) -> Made:
         ask = new_ask()
         ask.began = self._versions.now
-        return await self._run(ask)
+        return await self._run(ask, there)
 
-    async def _run(self, ask: Ask) -> Made:
+    async def _run(self, ask: Ask, there: Ask) -> Made:
+        """Answer an ask for those who wait for `there`."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a flight's work is in one
-        self._running[ask] = task
+        self._running[ask] = there, task
         here = self._at.setdefault(ask.place, set())
         here.add(ask)
         try:
