@@ -236,6 +236,7 @@ def test_whoever_looks_together_can_leave_alone(who: int) -> None:
         connection = shared.connect(delay=0.1)
         async with tiered(connection) as cache, tiered(shared.connect()) as other:
             await other.set("key", "value", scope=SCOPE)
+            await asyncio.sleep(0.1)
             looks = [asyncio.ensure_future(cache.get("key", scope=SCOPE)) for _ in range(3)]
             await asyncio.sleep(0.05)
             looks[who].cancel()
