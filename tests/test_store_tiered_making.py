@@ -299,6 +299,32 @@ def test_a_refresh_may_say_that_nothing_was_modified_and_lives_grow() -> None:
     run(scenario())
 
 
+def test_what_was_not_modified_keeps_the_tags_it_was_given() -> None:
+    async def scenario() -> None:
+        shared = Shared()
+        route = Route(ttl=10, stale=100)
+
+        async def conditional(making: Making) -> Any:
+            if making.previous is not None:
+                return making.not_modified()
+            making.tags.append("doc:7")
+            return "value"
+
+        async with tiered(shared.connect()) as cache, tiered(shared.connect()) as other:
+            for _ in range(2):
+                assert await get(cache, conditional, route, tags=["t"]) == "value"
+                await asyncio.sleep(11)
+            assert await get(cache, conditional, route, tags=["t"]) == "value"
+            await asyncio.sleep(1)
+            assert shared.entries[SCOPE, "key"].tags == ("t", "doc:7")
+            assert await other.get("key", scope=SCOPE) == "value"
+            await other.invalidate(tag="doc:7")
+            await asyncio.sleep(1)
+            assert await cache.get("key", scope=SCOPE) is None
+
+    run(scenario())
+
+
 def test_an_origin_below_l2_is_read_and_may_fail() -> None:
     class Archive:
         def __init__(self) -> None:

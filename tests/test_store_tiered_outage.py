@@ -61,7 +61,7 @@ class History:
 def test_no_call_fails_and_no_value_is_wrong(own_server: RedisServer, outage: str) -> None:
     async def scenario() -> None:
         chance = random.Random(1)
-        stores = [RedisStore(own_server.url()) for _ in range(2)]
+        stores = [RedisStore(own_server.url(), random=lambda: 0.05) for _ in range(2)]  # no long pauses
         caches = [TieredCache(l1=20, l2=store, l2_timeout=0.2, l2_pause=0.05, max_staleness=0.5) for store in stores]
         heard = [[0] * TAGS for _ in caches]
         history = History()

@@ -28,7 +28,10 @@ _FIRST_LOOK, _LAST_LOOK = 0.01, 0.25
 
 
 class Origin(Protocol):
-    """A tier below the shared store that can be read, such as an object store: an L3."""
+    """A tier below the shared store that can be read, such as an object store: an L3.
+
+    It answers for what it gives: one that keeps copies should have ``purge(names)`` too, by which it is told of what is invalidated.
+    """
 
     async def fetch(self, key: str, *, scope: str) -> Entry | None:
         """The entry under `key`, or None."""
@@ -38,17 +41,8 @@ class Maker:
     """Answers the asks of one `TieredCache`."""
 
     __slots__ = (
-        "_asks",
-        "_clock",
-        "_counts",
-        "_longest",
-        "_lower",
-        "_memory",
-        "_origin",
-        "_random",
-        "_versions",
-        "_wall",
-    )
+        "_asks", "_clock", "_counts", "_longest", "_lower", "_memory", "_origin", "_random", "_versions", "_wall",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -222,6 +216,8 @@ class Maker:
         seconds = self._clock() - starts
         if callable(ask.tags):
             making.tags.extend(check_tags(ask.tags(value)))
+        if making.previous is not None and not making.modified:
+            making.tags.extend(making.previous.tags)  # those that were named with the value
         tags = check_tags(making.tags)
         names = names_of(ask.place[0], tags)
         life = ask.life(value, making) * (1.0 - ask.route.jitter * self._random())
