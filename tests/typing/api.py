@@ -12,7 +12,7 @@ from sparecall.cached import cached
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
-from sparecall.store import RedisStore, SqliteStore, Store
+from sparecall.store import DerivedCache, Entry, Making, RedisStore, SqliteStore, Store, TieredCache, TieredStats
 
 assert_type(sparecall.__version__, str)
 assert_type(digest.inspect(b"{}", scope="").digest, bytes)
@@ -133,3 +133,28 @@ async def cached_functions() -> None:
 
 stores: list[Store] = [RedisStore("redis://host", coherence="tracking"), SqliteStore("path", max_bytes=1 << 20)]
 RedisStore("redis://host", coherence="magic")  # type: ignore[arg-type]
+
+
+async def answer() -> str:
+    return ""
+
+
+async def answer_of(making: Making) -> int:
+    return int(making.dollars)
+
+
+def plain() -> float:
+    return 1.0
+
+
+async def tiers(tiered: TieredCache, derived: DerivedCache) -> None:
+    assert_type(await tiered.get_or_set("key", answer, scope="team"), str)
+    assert_type(await tiered.get_or_set("key", answer_of, scope="team", ttl=lambda value: value * 2.0), int)
+    assert_type(await tiered.get_or_set("key", plain, scope="team", tags=lambda value: [str(value)]), float)
+    assert_type(await tiered.refresh("key", lambda: answer(), scope="team"), str)
+    assert_type(tiered.entry("key", scope="team"), Entry | None)
+    assert_type(tiered.stats(), TieredStats)
+    assert_type(await derived.get_or_compute("operation", 1, answer), str)
+    assert_type(await derived.fragment("name", 1, plain), float)
+    await tiered.get_or_set("key", answer)  # type: ignore[call-overload]
+    await tiered.get("key")  # type: ignore[call-arg]

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from sparecall.errors import InvalidArgument
 from sparecall.store.fingerprints import File, Fingerprints, Glob, digest_of
@@ -16,9 +16,9 @@ from sparecall.store.route import check_scope
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
 
-    from sparecall.store.making import Making
+    from sparecall.store.making import AsyncFactory, Making, PlainFactory
     from sparecall.store.route import Route
     from sparecall.store.tiered import TieredCache
 
@@ -39,6 +39,9 @@ class Key:
     name: str
 
 
+Dependency: TypeAlias = PurePath | File | Glob | Symbol | Key
+
+
 class DerivedCache:
     """Remembers what operations made of their inputs and dependencies, in a `TieredCache`.
 
@@ -56,18 +59,20 @@ class DerivedCache:
         self._cache, self._scope, self._route = cache, scope, route
         self._prints = Fingerprints(root)
 
+    @overload
     async def get_or_compute(
-        self,
-        operation: str,
-        inputs: object,
-        fn: Callable[[], Awaitable[T] | T] | Callable[[Making], Awaitable[T] | T],
-        *,
-        depends_on: Iterable[PurePath | File | Glob | Symbol | Key] = (),
-        scope: str | None = None,
-        ttl: float | None = None,
-        route: str | Route | None = None,
-        lease: bool | float | None = None,
-    ) -> T:
+        self, operation: str, inputs: object, fn: AsyncFactory[T], *, depends_on: Iterable[Dependency] = (), scope: str | None = None,
+        ttl: float | None = None, route: str | Route | None = None, lease: bool | float | None = None,
+    ) -> T: ...  # fmt: skip
+    @overload
+    async def get_or_compute(
+        self, operation: str, inputs: object, fn: PlainFactory[T], *, depends_on: Iterable[Dependency] = (), scope: str | None = None,
+        ttl: float | None = None, route: str | Route | None = None, lease: bool | float | None = None,
+    ) -> T: ...  # fmt: skip
+    async def get_or_compute(
+        self, operation: str, inputs: object, fn: Callable[..., Any], *, depends_on: Iterable[Dependency] = (),
+        scope: str | None = None, ttl: float | None = None, route: str | Route | None = None, lease: bool | float | None = None,
+    ) -> Any:  # fmt: skip
         """Return what `fn` made, or makes now, of these inputs and of files as they are now.
 
         `operation`: names what is done and its version: ``"outline/2"``. `inputs`: plain data. `fn`: a coroutine function, or a
@@ -81,8 +86,8 @@ class DerivedCache:
         before = await self._fingerprint(files)
         key = f"{operation}:{digest_of([digest_of(inputs), before])}"
 
-        async def factory(making: Making) -> T:
-            value: T = await _called(fn, making)
+        async def factory(making: Making) -> Any:
+            value = await _called(fn, making)
             if files and await self._fingerprint(files) != before:
                 making.store = False
             return value
@@ -97,17 +102,20 @@ class DerivedCache:
             lease=lease,
         )
 
+    @overload
     async def fragment(
-        self,
-        name: str,
-        context: object,
-        fn: Callable[[], Awaitable[T] | T] | Callable[[Making], Awaitable[T] | T],
-        *,
-        depends_on: Iterable[PurePath | File | Glob | Symbol | Key] = (),
-        scope: str | None = None,
-        ttl: float | None = None,
-        route: str | Route | None = None,
-    ) -> T:
+        self, name: str, context: object, fn: AsyncFactory[T], *, depends_on: Iterable[Dependency] = (), scope: str | None = None,
+        ttl: float | None = None, route: str | Route | None = None,
+    ) -> T: ...  # fmt: skip
+    @overload
+    async def fragment(
+        self, name: str, context: object, fn: PlainFactory[T], *, depends_on: Iterable[Dependency] = (), scope: str | None = None,
+        ttl: float | None = None, route: str | Route | None = None,
+    ) -> T: ...  # fmt: skip
+    async def fragment(
+        self, name: str, context: object, fn: Callable[..., Any], *, depends_on: Iterable[Dependency] = (),
+        scope: str | None = None, ttl: float | None = None, route: str | Route | None = None,
+    ) -> Any:  # fmt: skip
         """Return a part of an answer that is the same in the same context: what is computed under the name and the context's digest."""
         return await self.get_or_compute(
             f"fragment/{name}", context, fn, depends_on=depends_on, scope=scope, ttl=ttl, route=route

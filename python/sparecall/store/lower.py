@@ -259,3 +259,11 @@ class Lower:
             await self._guard.call(self._store.delete_many, below, scope=scope)
         for place in places:  # whoever reads it now may have found what was there before
             self.touched(place)
+
+
+async def whatever_happens(*tasks: asyncio.Future[bool] | None) -> bool:
+    """Whether all tasks succeed. They go on if the caller is cancelled."""
+    begun = [task for task in tasks if task is not None]
+    if begun:
+        await asyncio.wait(begun)
+    return all(task.result() for task in begun)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from sparecall.errors import InvalidArgument
 from sparecall.store.route import check_seconds
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 
 MISSING: Final[Any] = object()
+T = TypeVar("T")
+AsyncFactory: TypeAlias = "Callable[[], Awaitable[T]] | Callable[[Making], Awaitable[T]]"
+"""A coroutine function that makes a value, with or without its `Making`."""
+PlainFactory: TypeAlias = "Callable[[], T] | Callable[[Making], T]"
+"""A function that does so, and does not block."""
+Life: TypeAlias = "float | Callable[[T], float] | None"
+Tags: TypeAlias = "Iterable[str] | Callable[[T], Iterable[str]]"
 
 
 class Making:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -125,3 +126,9 @@ class Memory:
         """Forget whatever depends on one of these names."""
         for name in names:
             self._cache.invalidate_tag(name)
+
+
+def frames() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+    """What packs and unpacks values by default: `sparecall.frame`."""
+    frame: Any = importlib.import_module("sparecall.frame")  # only for those who ask for copies
+    return frame.pack, frame.unpack

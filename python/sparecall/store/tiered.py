@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import math
 import random as _random
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from sparecall.cache import Cache
 from sparecall.errors import InvalidArgument, UnknownName
@@ -16,22 +15,22 @@ from sparecall.store.asks import Asks
 from sparecall.store.guard import Guard
 from sparecall.store.invalidation import Subscribers
 from sparecall.store.listening import Listening
-from sparecall.store.lower import Lower
+from sparecall.store.lower import Lower, whatever_happens
 from sparecall.store.maker import Maker
 from sparecall.store.making import MISSING, Ask, check_tags
-from sparecall.store.memory import Memory
+from sparecall.store.memory import Memory, frames
 from sparecall.store.protocol import Entry
 from sparecall.store.route import ROUTES, Route, check_scope, check_seconds
 from sparecall.store.stats import TieredStats
 from sparecall.store.versions import Versions, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sparecall.store.cdn import Purger
     from sparecall.store.invalidation import Effect, Invalidation
     from sparecall.store.maker import Origin
-    from sparecall.store.making import Making
+    from sparecall.store.making import AsyncFactory, Life, PlainFactory, Tags
     from sparecall.store.protocol import Store
 
 T = TypeVar("T")
@@ -91,7 +90,7 @@ class TieredCache:
         self._counts: Counter[str] = Counter()
         self._memory = Memory(
             Cache(l1) if isinstance(l1, int) else l1,
-            codec=(codec or _frames()) if copy else None, weigher=weigher, clock=clock, wall=wall_clock,
+            codec=(codec or frames()) if copy else None, weigher=weigher, clock=clock, wall=wall_clock,
         )  # fmt: skip
         self._look = self._memory.look
         self._l2 = l2
@@ -169,17 +168,20 @@ class TieredCache:
                 found[entry.key] = self._memory.open(held)
         return [None if found[key] is MISSING else found[key] for key in keys]
 
+    @overload
     async def get_or_set(
-        self,
-        key: str,
-        factory: Callable[[], Awaitable[T] | T] | Callable[[Making], Awaitable[T] | T],
-        *,
-        scope: str,
-        ttl: float | Callable[[T], float] | None = None,
-        tags: Iterable[str] | Callable[[T], Iterable[str]] = (),
-        route: str | Route | None = None,
-        lease: bool | float | None = None,
-    ) -> T:
+        self, key: str, factory: AsyncFactory[T], *, scope: str, ttl: Life[T] = None, tags: Tags[T] = (),
+        route: str | Route | None = None, lease: bool | float | None = None,
+    ) -> T: ...  # fmt: skip
+    @overload
+    async def get_or_set(
+        self, key: str, factory: PlainFactory[T], *, scope: str, ttl: Life[T] = None, tags: Tags[T] = (),
+        route: str | Route | None = None, lease: bool | float | None = None,
+    ) -> T: ...  # fmt: skip
+    async def get_or_set(
+        self, key: str, factory: Callable[..., Any], *, scope: str, ttl: Life[Any] = None, tags: Tags[Any] = (),
+        route: str | Route | None = None, lease: bool | float | None = None,
+    ) -> Any:  # fmt: skip
         """Return the value under `key`, made by `factory` where no tier has it: once, for all who ask in this process at a time.
 
         `factory`: a function or coroutine function; one that takes an argument gets a `Making`, through which it may set life, tags
@@ -193,29 +195,30 @@ class TieredCache:
         """
         held = self._look((scope, key))
         if held is not None and self._clock() < held.calm:
-            return held.value  # type: ignore[no-any-return]
+            return held.value
         rules = self._rules(route)
         if held is not None and self._clock() < held.until:
             if self._memory.is_due(held, rules, self._random):
                 held.calm = min(held.until, self._clock() + rules.throttle)
                 early = self._ask(key, factory, scope, rules, ttl, tags, lease, early=held.entry)
                 self._counts["early"] += self._asks.refresh(early)
-            return self._memory.open(held.value)  # type: ignore[no-any-return]
-        return await self._asks.answer(  # type: ignore[no-any-return]
-            (scope, key), lambda: self._ask(key, factory, scope, rules, ttl, tags, lease)
-        )
+            return self._memory.open(held.value)
+        return await self._asks.answer((scope, key), lambda: self._ask(key, factory, scope, rules, ttl, tags, lease))
 
+    @overload
     async def refresh(
-        self,
-        key: str,
-        factory: Callable[[], Awaitable[T] | T] | Callable[[Making], Awaitable[T] | T],
-        *,
-        scope: str,
-        ttl: float | Callable[[T], float] | None = None,
-        tags: Iterable[str] | Callable[[T], Iterable[str]] = (),
-        route: str | Route | None = None,
-        lease: bool | float | None = None,
-    ) -> T:
+        self, key: str, factory: AsyncFactory[T], *, scope: str, ttl: Life[T] = None, tags: Tags[T] = (),
+        route: str | Route | None = None, lease: bool | float | None = None,
+    ) -> T: ...  # fmt: skip
+    @overload
+    async def refresh(
+        self, key: str, factory: PlainFactory[T], *, scope: str, ttl: Life[T] = None, tags: Tags[T] = (),
+        route: str | Route | None = None, lease: bool | float | None = None,
+    ) -> T: ...  # fmt: skip
+    async def refresh(
+        self, key: str, factory: Callable[..., Any], *, scope: str, ttl: Life[Any] = None, tags: Tags[Any] = (),
+        route: str | Route | None = None, lease: bool | float | None = None,
+    ) -> Any:  # fmt: skip
         """Make the value anew though one may stand, or get the one that is being made, here or under another process's lease.
 
         Calls of `get_or_set` are served what stands meanwhile. Options and errors as there.
@@ -223,7 +226,7 @@ class TieredCache:
         held = self._look((scope, key))
         early = None if held is None or self._wall() >= held.entry.expires else held.entry
         rules = self._rules(route)
-        return await self._asks.answer(  # type: ignore[no-any-return]
+        return await self._asks.answer(
             (scope, key), lambda: self._ask(key, factory, scope, rules, ttl, tags, lease, early=early)
         )
 
@@ -269,14 +272,14 @@ class TieredCache:
         self._memory.put(entry, held, longest=self._listening.longest())
         if self._lower is None:
             return True
-        return await _whatever_happens(self._lower.write(entry, replaces=True))
+        return await whatever_happens(self._lower.write(entry, replaces=True))
 
     async def delete(self, key: str, *, scope: str) -> bool:
         """Remove a key from every tier and say whether L2, if there is one, was told; if not, it will be. Cancelled, it goes on.
 
         A value that another process is making right now may still come to stand in L2: where that matters, invalidate a tag.
         """
-        return await _whatever_happens(self._remove(self._place(key, scope)))
+        return await whatever_happens(self._remove(self._place(key, scope)))
 
     async def invalidate(
         self,
@@ -303,18 +306,18 @@ class TieredCache:
         if key is None and not names:
             raise InvalidArgument("invalidate was told nothing; give a tag, tags, a prefix, or a key and its scope")
         tasks = [self._remove(self._place(key, scope))] if key is not None and scope is not None else []
-        return await _whatever_happens(*tasks, *([self._invalidate(names)] if names else []))
+        return await whatever_happens(*tasks, *([self._invalidate(names)] if names else []))
 
     async def clear(self) -> bool:
         """Invalidate everything, in every tier and every scope."""
-        return await _whatever_happens(self._invalidate(["all"]))
+        return await whatever_happens(self._invalidate(["all"]))
 
     async def on(self, event: str, /, *args: object, **named: object) -> bool:
         """Invalidate what the event rules say: ``on("knowledge_updated", 7)`` with ``Effect(tags=("doc:{0}",))`` the tag ``doc:7``."""
         effect = self._events.get(event)
         if effect is None:
             raise UnknownName(f"no rule for the event {event!r}; there are {', '.join(sorted(self._events)) or 'none'}")
-        return await _whatever_happens(self._invalidate(effect.names(*args, **named)))
+        return await whatever_happens(self._invalidate(effect.names(*args, **named)))
 
     def on_invalidate(self, callback: Callable[[Invalidation], None]) -> Callable[[], None]:
         """Call `callback` of what is invalidated, here or elsewhere, until the returned function is called. It must not block."""
@@ -383,16 +386,3 @@ class TieredCache:
         if not isinstance(key, str) or not key:
             raise InvalidArgument(f"key is {'empty' if key == '' else f'a {type(key).__name__}'}; give a text")
         return scope, key
-
-
-async def _whatever_happens(*tasks: asyncio.Future[bool] | None) -> bool:
-    """Whether all tasks succeed. They go on if the caller is cancelled."""
-    begun = [task for task in tasks if task is not None]
-    if begun:
-        await asyncio.wait(begun)
-    return all(task.result() for task in begun)
-
-
-def _frames() -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
-    frame: Any = importlib.import_module("sparecall.frame")  # only for those who ask for copies
-    return frame.pack, frame.unpack
