@@ -348,3 +348,58 @@ def test_events_subscribers_and_their_rules() -> None:
             assert len(gone) == count
 
     run(scenario())
+
+
+def test_many_sets_of_one_key_are_few_writes_and_the_last_one_stands() -> None:
+    async def scenario(last: str) -> None:
+        shared = Shared()
+        connection = shared.connect(delay=0.1)
+        async with tiered(connection) as cache, tiered(shared.connect()) as other:
+            await cache.set("key", "old", scope=SCOPE)
+            writes = len(connection.calls)
+            sets = [asyncio.ensure_future(cache.set("key", number, scope=SCOPE)) for number in range(1000)]
+            if last == "delete":
+                sets.append(asyncio.ensure_future(cache.delete("key", scope=SCOPE)))
+            elif last == "a value that is not kept":
+                connection.fails = lambda method: method == "set_many"
+            await asyncio.gather(*sets)
+            assert len(connection.calls) - writes <= 4
+            connection.fails = lambda _method: False
+            await asyncio.sleep(5)
+            assert await other.get("key", scope=SCOPE) == (999 if last == "set" else None)
+
+    for last in ("set", "delete", "a value that is not kept"):
+        run(scenario(last))
+
+
+def test_who_joins_late_gets_nothing_older_than_his_question() -> None:
+    async def scenario() -> None:
+        shared, factory = Shared(), Factory(seconds=2)
+        async with tiered(shared.connect()) as cache, tiered(shared.connect()) as other:
+            early = asyncio.ensure_future(get(cache, factory, tags=lambda _: ["late"]))
+            await asyncio.sleep(1)
+            before = asyncio.ensure_future(get(cache, factory, tags=lambda _: ["late"]))
+            await asyncio.sleep(0.1)
+            await other.invalidate(tag="late")
+            await asyncio.sleep(0.1)
+            after = asyncio.ensure_future(get(cache, factory, tags=lambda _: ["late"]))
+            assert [await early, await after] == ["value 1", "value 2"]
+            assert await before in ("value 1", "value 2")
+
+    run(scenario())
+
+
+def test_while_nothing_is_heard_versions_are_asked_for_each_time() -> None:
+    async def scenario() -> None:
+        shared, factory = Shared(), Factory()
+        connection = shared.connect()
+        async with tiered(connection, l1=0) as cache, tiered(shared.connect()) as other:
+            await get(other, factory)
+            await asyncio.sleep(0.1)
+            connection.deaf, connection.coherent = True, False
+            connection.listeners[0].lost()
+            assert await cache.get("key", scope=SCOPE) == "value 1"
+            await other.invalidate(tag="t")
+            assert await cache.get("key", scope=SCOPE) is None
+
+    run(scenario())

@@ -244,7 +244,7 @@ class Tiered(RuleBasedStateMachine):
     @rule(
         makes=processes, hits=processes, reads=processes, place=places, route=st.sampled_from(ROUTES),
         seconds=st.sampled_from([0.0, 0.3]), tag=st.sampled_from(TAGS), late=st.booleans(),
-        gaps=st.tuples(*[st.sampled_from([0.0, 0.0005, 0.0015, 0.01, 0.1, 0.6])] * 2),
+        gaps=st.tuples(*[st.sampled_from([0.0, 0.0005, 0.0015, 0.01, 0.1, 0.6, 4.0])] * 2),
         hit=st.sampled_from(["tag", "tag", "prefix", "set", "delete"]),
         fails=st.one_of(st.none(), st.sampled_from(METHODS)), deaf=st.sampled_from([0.0, 0.0, 0.5, 30.0]),
     )  # fmt: skip
@@ -270,8 +270,8 @@ class Tiered(RuleBasedStateMachine):
             case _:
                 self.delete(hits, place)
         self.pass_time(gaps[1])
-        self.get(reads, place)
-        self.get(hits, place)
+        for process in {reads, hits, makes}:
+            self.get(process, place)
 
     def write(self, call: Coroutine[Any, Any, Any]) -> None:
         self.running[self.loop.create_task(call)] = False

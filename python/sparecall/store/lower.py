@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sparecall.errors import FrameError, StoreUnavailable
-from sparecall.store.protocol import Entry, version_names
 from sparecall.store.recovery import Recovery
+from sparecall.store.versions import names_of
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 
     from sparecall.store.guard import Guard
-    from sparecall.store.protocol import Lease, Store
+    from sparecall.store.protocol import Entry, Lease, Store
     from sparecall.store.recovery import Place
     from sparecall.store.versions import Versions
 
@@ -30,7 +30,7 @@ class Lower:
     `untold` is called with names that turn out to have moved without a message. Counts go into `counts`.
     """
 
-    __slots__ = ("_counts", "_guard", "_store", "_untold", "_versions", "_wall", "_writing", "recovery", "touched", "touched_since")  # fmt: skip
+    __slots__ = ("_counts", "_guard", "_owed", "_store", "_turns", "_untold", "_versions", "_wall", "_writing", "recovery", "touched", "touched_since")  # fmt: skip
 
     def __init__(
         self,
@@ -45,7 +45,9 @@ class Lower:
     ) -> None:
         self._store, self._guard, self._versions = store, guard, versions
         self._counts, self._untold, self._wall = counts, untold, wall
-        self._writing: dict[Place, asyncio.Task[bool]] = {}
+        self._writing: dict[Place, asyncio.Task[bool]] = {}  # the last write of each key,
+        self._turns: dict[Place, object] = {}  # and what stands for it
+        self._owed: set[Place] = set()  # what stands there is wrong, and who was to replace it left that to the next
         self.recovery = Recovery(self._push, random=random)
         self.touched: Callable[[Place], None] = lambda _place: None
         """Called with a key whose entry was removed late."""
@@ -92,7 +94,7 @@ class Lower:
             return None
 
     def write(self, entry: Entry, *, began: int | None = None, replaces: bool = False) -> asyncio.Task[bool]:
-        """Write an entry once earlier writes of its key are done; the task says whether it was written.
+        """Write an entry once earlier writes of its key are done; the task says whether it was written, or overtaken by another.
 
         Not where anything it depends on has moved after event `began`, by default the last one. An entry without marks gets those
         of now. `replaces`: what stood there is wrong from now on; where the write fails, it is
@@ -101,12 +103,13 @@ class Lower:
         """
         since = self._versions.now if began is None else began
         return self._chain(
-            (entry.scope, entry.key), lambda before: self._write(entry, before, began=since, replaces=replaces)
+            (entry.scope, entry.key),
+            lambda before, turn: self._write(entry, before, turn, began=since, replaces=replaces),
         )
 
     def remove(self, place: Place) -> asyncio.Task[bool]:
         """Delete a key's entry once earlier writes of the key are done, now or when the store answers again."""
-        return self._chain(place, lambda before: self._remove(place, before))
+        return self._chain(place, lambda before, turn: self._remove(place, before, turn))
 
     async def acquire(self, name: str, *, seconds: float) -> Lease | bool:
         """The lease, False while another has it, True where the store cannot be asked: then everybody may go on."""
@@ -131,13 +134,17 @@ class Lower:
     # --- reading ---------------------------------------------------------------------------------
 
     async def _read(self, keys: Sequence[str], scope: str) -> list[Entry | None]:
+        agree = self._versions.agree
         try:
             found = await self._guard.call(self._store.get_many, keys, scope=scope)
             entries = [self._own(entry, scope, key) for entry, key in zip(found, keys, strict=True)]
+            present = [entry for entry in entries if entry is not None]
+            if all(agree(names_of(scope, entry.tags), entry.marks) for entry in present):
+                return entries  # as most do: nothing is to be asked for
             age = self._versions.age
-            current = await self._current(entries)
+            current = await self._current(present)
             if age != self._versions.age:  # what was known before the loss counts no longer
-                current = await self._current(entries)
+                current = await self._current(present)
         except StoreUnavailable:
             return [None] * len(keys)
         return [entry if entry is not None and self._is_current(entry, current) else None for entry in entries]
@@ -145,7 +152,7 @@ class Lower:
     def _own(self, entry: Entry | None, scope: str, key: str) -> Entry | None:
         if entry is None:
             return None
-        names = version_names(scope, entry.tags)
+        names = names_of(scope, tuple(entry.tags))
         if entry.scope != scope or entry.key != key or len(entry.marks) != len(names):
             self._counts["foreign"] += 1
             return None
@@ -153,14 +160,12 @@ class Lower:
             return None
         return entry
 
-    async def _current(self, entries: Iterable[Entry | None]) -> dict[str, int]:
+    async def _current(self, entries: Iterable[Entry]) -> dict[str, int]:
         """The current versions of all that the entries depend on; those that are asked for in one round trip."""
         current: dict[str, int] = {}
         ask: dict[str, None] = {}
         for entry in entries:
-            if entry is None:
-                continue
-            for name, mark in zip(version_names(entry.scope, entry.tags), entry.marks, strict=True):
+            for name, mark in zip(names_of(entry.scope, entry.tags), entry.marks, strict=True):
                 version = self._versions.known(name)
                 if version is None or mark > version:  # the writer may have heard earlier of an invalidation
                     ask[name] = None
@@ -169,7 +174,7 @@ class Lower:
         return current | await self._ask(list(ask))
 
     def _is_current(self, entry: Entry, current: Mapping[str, int]) -> bool:
-        names = version_names(entry.scope, entry.tags)
+        names = names_of(entry.scope, entry.tags)
         newest = self._versions.newest
         if any(newest(name, current[name]) != mark for name, mark in zip(names, entry.marks, strict=True)):
             self._counts["invalidated"] += 1
@@ -188,22 +193,23 @@ class Lower:
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def _chain(
-        self, place: Place, work: Callable[[asyncio.Task[bool] | None], Coroutine[Any, Any, bool]]
-    ) -> asyncio.Task[bool]:
-        task = asyncio.get_running_loop().create_task(work(self._writing.get(place)))
+    def _chain(self, place: Place, work: Callable[[asyncio.Task[bool] | None, object], Coroutine[Any, Any, bool]]) -> asyncio.Task[bool]:  # fmt: skip
+        turn = self._turns[place] = object()
+        task = asyncio.get_running_loop().create_task(work(self._writing.get(place), turn))
         self._writing[place] = task
-        task.add_done_callback(lambda done: self._wrote(place, done))
+        task.add_done_callback(lambda done: self._wrote(place, done, turn))
         return task
 
-    def _wrote(self, place: Place, task: asyncio.Task[bool]) -> None:
-        if self._writing.get(place) is task:
-            del self._writing[place]
+    def _wrote(self, place: Place, task: asyncio.Task[bool], turn: object) -> None:
+        if self._turns.get(place) is turn:
+            del self._turns[place], self._writing[place]
         if not task.cancelled() and task.exception() is not None:  # looked at, or the loop complains that nobody did
             self._counts["unpackable"] += 1
 
-    async def _write(self, entry: Entry, before: asyncio.Task[bool] | None, *, began: int, replaces: bool) -> bool:
-        place, names = (entry.scope, entry.key), version_names(entry.scope, entry.tags)
+    async def _write(
+        self, entry: Entry, before: asyncio.Task[bool] | None, turn: object, *, began: int, replaces: bool
+    ) -> bool:
+        place, names = (entry.scope, entry.key), names_of(entry.scope, entry.tags)
         written = False
         try:
             if not entry.marks:  # now, not when it is this write's turn: what is invalidated meanwhile must count
@@ -212,6 +218,8 @@ class Lower:
                     entry = msgspec.structs.replace(entry, marks=tuple(marks[name] for name in names))
             if before is not None:
                 await asyncio.wait({before})
+            if self._turns.get(place) is not turn:
+                return True  # a newer one comes after it, and owes what this one does
             if entry.marks and not self._versions.moved(names, began, surely=True):
                 await self._guard.call(self._store.set_many, [entry])
                 written = True
@@ -221,13 +229,23 @@ class Lower:
                 raise error.__cause__ from None
             self._counts["unwritten"] += 1
         finally:
-            if replaces and not written:
-                await self.recovery.send(places=[place])
+            if written:
+                self._owed.discard(place)
+            elif replaces or place in self._owed:
+                self._owed.add(place)
+                if self._turns.get(place) is turn:
+                    await self._settle(place)
         return written
 
-    async def _remove(self, place: Place, before: asyncio.Task[bool] | None) -> bool:
+    async def _remove(self, place: Place, before: asyncio.Task[bool] | None, turn: object) -> bool:
+        self._owed.add(place)
         if before is not None:
             await asyncio.wait({before})
+        return True if self._turns.get(place) is not turn else await self._settle(place)
+
+    async def _settle(self, place: Place) -> bool:
+        """Remove what stands under a key and is wrong; say whether the store was told."""
+        self._owed.discard(place)
         return await self.recovery.send(places=[place])
 
     async def _push(self, names: list[str], places: list[Place]) -> None:

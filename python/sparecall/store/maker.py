@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from sparecall.errors import FactoryTimeout, StoreUnavailable
-from sparecall.flight import Flight
+from sparecall.errors import FactoryTimeout
 from sparecall.store.lower import NEVER, Lower
-from sparecall.store.making import MISSING, Ask, Made, Making, Stale, call, check_tags
-from sparecall.store.protocol import Entry, Lease, version_names
+from sparecall.store.making import MISSING, Made, Making, Stale, call, check_tags
+from sparecall.store.protocol import Entry, Lease
+from sparecall.store.versions import names_of
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
+    from sparecall.store.asks import Asks
+    from sparecall.store.making import Ask
     from sparecall.store.memory import Memory
-    from sparecall.store.recovery import Place
     from sparecall.store.versions import Versions
 
 # Between looks for a value that another process makes, where no message comes: from a hundredth of a second to a quarter.
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.25
-# So many keys that were written lately are remembered one by one.
-_RECENT = 4096
 
 
 class Origin(Protocol):
@@ -37,12 +35,20 @@ class Origin(Protocol):
 
 
 class Maker:
-    """Runs the asks of one `TieredCache`: each key's is one run for all who ask, on `Flight`."""
+    """Answers the asks of one `TieredCache`."""
 
     __slots__ = (
-        "_asks", "_at", "_clock", "_counts", "_flight", "_forgotten", "_longest", "_looks", "_lower", "_memory", "_origin", "_random",
-        "_recent", "_running", "_tasks", "_versions", "_wall",
-    )  # fmt: skip
+        "_asks",
+        "_clock",
+        "_counts",
+        "_longest",
+        "_lower",
+        "_memory",
+        "_origin",
+        "_random",
+        "_versions",
+        "_wall",
+    )
 
     def __init__(
         self,
@@ -50,6 +56,7 @@ class Maker:
         lower: Lower | None,
         origin: Origin | None,
         versions: Versions,
+        asks: Asks,
         *,
         counts: Counter[str],
         longest: Callable[[], float],
@@ -57,103 +64,11 @@ class Maker:
         wall: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
-        self._memory, self._lower, self._origin, self._versions = memory, lower, origin, versions
+        self._memory, self._lower, self._origin, self._versions, self._asks = memory, lower, origin, versions, asks
         self._counts, self._longest, self._clock, self._wall, self._random = counts, longest, clock, wall, random
-        self._flight: Flight[Ask, Made] = Flight()
-        self._asks: dict[Place, Ask] = {}
-        self._looks: dict[Place, Ask] = {}  # those without a factory
-        self._running: dict[Ask, asyncio.Task[Any]] = {}  # those that were overtaken included
-        self._at: dict[Place, set[Ask]] = {}  # the same by their places
-        self._recent: dict[Place, int] = {}
-        self._forgotten = 0
-        self._tasks: set[asyncio.Task[Any]] = set()
-        if lower is not None:
-            lower.touched, lower.touched_since = self.touched, self.touched_since
 
-    @property
-    def has_origin(self) -> bool:
-        """Whether there is an L3 to read."""
-        return self._origin is not None
-
-    async def answer(self, ask: Ask) -> Any:
-        """The value that L1 does not have: that of the ask under way for this key, or of this one. `MISSING` if there is none."""
-        asked = self._versions.now
-        table = self._looks if ask.factory is None else self._asks
-        while True:
-            there = table.get(ask.place)
-            if there is None or self._is_overtaken(there):
-                there = table[ask.place] = ask
-                ask.began = asked
-            # Where the factory asks for its own key, the flight runs this caller's own ask, and not the one under way once more.
-            made, led = await self._flight.run(there, functools.partial(self._run, ask))
-            self._counts["merged"] += not led
-            # Who joined late must not get what was made before an invalidation that came before the question.
-            if made.began >= asked or not (there.touched > made.began or self._versions.moved(made.names, made.began)):
-                return made.held if made.held is MISSING else self._memory.open(made.held)
-
-    def refresh(self, ask: Ask) -> bool:
-        """Ask in the background, where nobody asks for this key already; say whether it began."""
-        if ask.place in self._asks:
-            return False
-        self._asks[ask.place] = ask
-        return self._flight.start(ask, functools.partial(self._run, ask))
-
-    def touched(self, place: Place) -> None:
-        """The key was written or deleted."""
-        now = self._versions.now = self._versions.now + 1
-        if len(self._recent) >= _RECENT:
-            self._recent.clear()
-            self._forgotten = now
-        self._recent[place] = now
-        for ask in (self._asks.get(place), self._looks.get(place), *self._at.get(place, ())):
-            if ask is not None:
-                ask.touch(now)
-
-    def touched_since(self, place: Place, event: int) -> bool:
-        """Whether the key was written or deleted after event `event`, or may have been. For reads, which are short."""
-        return event < self._forgotten or self._recent.get(place, 0) > event
-
-    async def close(self) -> None:
-        """Cancel what is being made, and let what is made reach L2; whoever waits gets `StoreUnavailable`."""
-        for ask, task in self._running.items():
-            self._flight.part(ask, StoreUnavailable("the cache was closed while a value was made; ask before close()"))
-            task.cancel()
-        here = asyncio.current_task()
-        while rest := {task for task in (*self._running.values(), *self._tasks) if task is not here}:
-            await asyncio.wait(rest)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run work in the background; `close` waits for it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    def _is_overtaken(self, ask: Ask) -> bool:
-        return ask.touched > ask.began or self._versions.moved(ask.names, ask.began)
-
-    # --- one ask ---------------------------------------------------------------------------------
-
-    async def _run(self, ask: Ask) -> Made:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a flight's work is in one
-        self._running[ask] = task
-        here = self._at.setdefault(ask.place, set())
-        here.add(ask)
-        try:
-            return await self._find(ask)
-        finally:
-            del self._running[ask]
-            here.discard(ask)
-            if not here:
-                self._at.pop(ask.place, None)
-            if ask.timer is not None:
-                ask.timer.cancel()
-            table = self._looks if ask.factory is None else self._asks
-            if table.get(ask.place) is ask:
-                del table[ask.place]
-
-    async def _find(self, ask: Ask) -> Made:
+    async def find(self, ask: Ask) -> Made:
+        """The value of a lower tier, or else of the factory, if there is one."""
         stale = self._stale_copy(ask)
         entry = await self._below(ask)
         if entry is not None:
@@ -196,7 +111,7 @@ class Maker:
 
     def _keep(self, ask: Ask, entry: Entry, held: Any, began: int) -> Made:
         """Fill L1, unless the entry was overtaken since event `began`."""
-        names = version_names(entry.scope, entry.tags)
+        names = names_of(entry.scope, entry.tags)
         if ask.touched > began or self._versions.moved(names, began):
             self._counts["late"] += 1
         else:
@@ -228,7 +143,7 @@ class Maker:
             raise
         finally:
             if ask.held_lease is not None and self._lower is not None:
-                self.spawn(_release(self._lower, ask.held_lease, ask.sharing))
+                self._asks.spawn(_release(self._lower, ask.held_lease, ask.sharing))
 
     def _watch(self, ask: Ask, stale: Stale | None, begins: float) -> None:
         """Look again when the callers have waited for as long as they may."""
@@ -254,7 +169,7 @@ class Maker:
             outcome = _timeout(ask)
         if limit.when() is None:
             limit.reschedule(loop.time() + route.background_timeout)
-        self._flight.part(ask, outcome)
+        self._asks.part(ask, outcome)
         self._watch(ask, stale, begins)  # for those who come now
 
     def _serve(self, ask: Ask, stale: Stale | None) -> Made | None:
@@ -308,7 +223,7 @@ class Maker:
         if callable(ask.tags):
             making.tags.extend(check_tags(ask.tags(value)))
         tags = check_tags(making.tags)
-        names = version_names(ask.place[0], tags)
+        names = names_of(ask.place[0], tags)
         life = ask.life(value, making) * (1.0 - ask.route.jitter * self._random())
         held = self._memory.packed(value)
         if not making.store or life <= 0.0:
@@ -322,7 +237,7 @@ class Maker:
         )  # fmt: skip
         made = self._keep(ask, entry, held, began)
         if self._lower is not None and marks is not None and not ask.touched > began:
-            ask.sharing = self.spawn(self._share(self._lower, entry, names, marks, began))
+            ask.sharing = self._asks.spawn(self._share(self._lower, entry, names, marks, began))
         return made
 
     async def _share(

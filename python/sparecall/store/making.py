@@ -6,14 +6,14 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final
 
 from sparecall.errors import InvalidArgument
-from sparecall.store.protocol import Entry, version_names
 from sparecall.store.route import check_seconds
+from sparecall.store.versions import names_of
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Iterable
 
-    from sparecall.store.protocol import Lease
+    from sparecall.store.protocol import Entry, Lease
     from sparecall.store.recovery import Place
     from sparecall.store.route import Route
 
@@ -59,7 +59,7 @@ class Stale:
 
     def __init__(self, entry: Entry, held: Any, since: int) -> None:
         self.entry, self.held, self.since = entry, held, since
-        self.names = version_names(entry.scope, entry.tags)
+        self.names = names_of(entry.scope, entry.tags)
 
 
 class Made:
@@ -97,7 +97,7 @@ class Ask:
         self.factory = factory
         """None: it only looks into the tiers."""
         self.known_tags = () if callable(tags) else check_tags(tags)
-        self.names = version_names(place[0], self.known_tags)
+        self.names = names_of(place[0], self.known_tags)
         """What the value is known to depend on before it is there."""
         self.began, self.touched = 0, -1
         """The last event before the value was made or read, and the one that wrote or deleted its key."""
@@ -131,6 +131,8 @@ class Ask:
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """The tags, each once. Raises `TypeError` for one text instead of several, `InvalidArgument` for what is no tag."""
+    if tags == ():
+        return ()
     if isinstance(tags, str):
         raise TypeError("tags must be several texts, not one str: write tags=(tag,)")
     several = tuple(dict.fromkeys(tags))

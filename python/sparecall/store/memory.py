@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sparecall.store.protocol import version_names
+from sparecall.store.versions import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -92,7 +92,7 @@ class Memory:
             ttl=max(0.0, entry.dead - wall),
             weight=None if self._weigher is None else self._weigher(held),
             cost=(entry.dollars, entry.seconds),
-            tags=version_names(entry.scope, entry.tags),
+            tags=names_of(entry.scope, entry.tags),
         )
 
     def calm(self, copy: Held, route: Route) -> None:
@@ -104,6 +104,18 @@ class Memory:
         copy.calm = min(copy.until, ends - route.beta * entry.seconds * _RARELY)
         if route.eager is not None:
             copy.calm = min(copy.calm, ends - (1.0 - route.eager) * (entry.expires - entry.created))
+
+    def is_due(self, copy: Held, route: Route, random: Callable[[], float]) -> bool:
+        """Whether a fresh copy is to be refreshed now: past its eager share, or by the draw of XFetch (Vattani et al., VLDB 2015)."""
+        if copy.calm == -math.inf:
+            self.calm(copy, route)
+        if self._clock() < copy.calm:
+            return False
+        entry, wall = copy.entry, self._wall()
+        if route.eager is not None and wall >= entry.expires - (1.0 - route.eager) * (entry.expires - entry.created):
+            return True
+        gap = route.beta * entry.seconds
+        return gap > 0.0 and wall - gap * math.log(1.0 - random()) >= entry.expires
 
     def drop(self, scope: str, keys: Iterable[str]) -> None:
         """Forget these keys."""

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from sparecall.cache import Cache
 from sparecall.errors import InvalidArgument, UnknownName
+from sparecall.store.asks import Asks
 from sparecall.store.guard import Guard
 from sparecall.store.invalidation import Subscribers
 from sparecall.store.listening import Listening
 from sparecall.store.lower import Lower
 from sparecall.store.maker import Maker
 from sparecall.store.making import MISSING, Ask, check_tags
-from sparecall.store.memory import Held, Memory
-from sparecall.store.protocol import Entry, version_names
+from sparecall.store.memory import Memory
+from sparecall.store.protocol import Entry
 from sparecall.store.route import ROUTES, Route, check_scope, check_seconds
 from sparecall.store.stats import TieredStats
-from sparecall.store.versions import Versions
+from sparecall.store.versions import Versions, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -58,7 +59,7 @@ class TieredCache:
     """
 
     __slots__ = (
-        "_clock", "_counts", "_events", "_l2", "_listening", "_look", "_lower", "_maker", "_memory", "_random", "_route", "_routes",
+        "_asks", "_clock", "_counts", "_events", "_has_origin", "_l2", "_listening", "_look", "_lower", "_memory", "_random", "_route", "_routes",
         "_stop_listening", "_subscribers", "_versions", "_wall", "closed",
     )  # fmt: skip
 
@@ -109,11 +110,16 @@ class TieredCache:
                 l2, guard, self._versions,
                 counts=self._counts, untold=self._listening.untold, random=random, wall=wall_clock,
             )  # fmt: skip
-        self._maker = Maker(
-            self._memory, self._lower, origin, self._versions,
+        self._has_origin = origin is not None
+        self._asks = Asks(self._memory, self._versions, counts=self._counts)
+        maker = Maker(
+            self._memory, self._lower, origin, self._versions, self._asks,
             counts=self._counts, longest=self._listening.longest, clock=clock, wall=wall_clock, random=random,
         )  # fmt: skip
-        self._listening.touched = self._maker.touched
+        self._asks.find = maker.find
+        self._listening.touched = self._asks.touched
+        if self._lower is not None:
+            self._lower.touched, self._lower.touched_since = self._asks.touched, self._asks.touched_since
         self._route = self._rules(route)
         self._stop_listening = None if l2 is None else l2.listen(self._listening)
         self.closed = False
@@ -142,9 +148,9 @@ class TieredCache:
         if held is not None and self._clock() < held.until:
             return self._memory.open(held.value)
         place = self._place(key, scope)
-        if self._lower is None and not self._maker.has_origin:
+        if self._lower is None and not self._has_origin:
             return default
-        value = await self._maker.answer(Ask(place, None, route=self._route))
+        value = await self._asks.look(place, lambda: Ask(place, None, route=self._route))
         return default if value is MISSING else value
 
     async def get_many(self, keys: Sequence[str], *, scope: str) -> list[Any]:
@@ -157,8 +163,8 @@ class TieredCache:
                 if entry is None or self._wall() >= entry.expires:
                     continue
                 held = self._memory.packed(entry.value)
-                moved = self._versions.moved(version_names(scope, entry.tags), began)
-                if not moved and not self._maker.touched_since((scope, entry.key), began):
+                moved = self._versions.moved(names_of(scope, entry.tags), began)
+                if not moved and not self._asks.touched_since((scope, entry.key), began):
                     self._memory.put(entry, held, longest=self._listening.longest())
                 found[entry.key] = self._memory.open(held)
         return [None if found[key] is MISSING else found[key] for key in keys]
@@ -190,12 +196,14 @@ class TieredCache:
             return held.value  # type: ignore[no-any-return]
         rules = self._rules(route)
         if held is not None and self._clock() < held.until:
-            if self._is_due(held, rules):
+            if self._memory.is_due(held, rules, self._random):
                 held.calm = min(held.until, self._clock() + rules.throttle)
                 early = self._ask(key, factory, scope, rules, ttl, tags, lease, early=held.entry)
-                self._counts["early"] += self._maker.refresh(early)
+                self._counts["early"] += self._asks.refresh(early)
             return self._memory.open(held.value)  # type: ignore[no-any-return]
-        return await self._maker.answer(self._ask(key, factory, scope, rules, ttl, tags, lease))  # type: ignore[no-any-return]
+        return await self._asks.answer(  # type: ignore[no-any-return]
+            (scope, key), lambda: self._ask(key, factory, scope, rules, ttl, tags, lease)
+        )
 
     async def refresh(
         self,
@@ -215,7 +223,9 @@ class TieredCache:
         held = self._look((scope, key))
         early = None if held is None or self._wall() >= held.entry.expires else held.entry
         rules = self._rules(route)
-        return await self._maker.answer(self._ask(key, factory, scope, rules, ttl, tags, lease, early=early))  # type: ignore[no-any-return]
+        return await self._asks.answer(  # type: ignore[no-any-return]
+            (scope, key), lambda: self._ask(key, factory, scope, rules, ttl, tags, lease, early=early)
+        )
 
     def entry(self, key: str, *, scope: str) -> Entry | None:
         """Return what L1 holds under `key`, fresh or stale: its life, cost, tags. With ``copy`` its value is None."""
@@ -255,7 +265,7 @@ class TieredCache:
             validator=validator,
         )  # fmt: skip
         held = self._memory.packed(value)
-        self._maker.touched(place)
+        self._asks.touched(place)
         self._memory.put(entry, held, longest=self._listening.longest())
         if self._lower is None:
             return True
@@ -326,7 +336,7 @@ class TieredCache:
         if self._stop_listening is not None:
             self._stop_listening()
         self._listening.close()
-        await self._maker.close()
+        await self._asks.close()
         if self._lower is not None:
             await self._lower.close()
         await self._subscribers.close()
@@ -338,18 +348,6 @@ class TieredCache:
     def _remove(self, place: tuple[str, str]) -> asyncio.Future[bool] | None:
         self._listening.removed(place)
         return None if self._lower is None else self._lower.remove(place)
-
-    def _is_due(self, held: Held, rules: Route) -> bool:
-        """Whether a fresh value is refreshed early: past its eager share, or by XFetch's draw."""
-        if held.calm == -math.inf:
-            self._memory.calm(held, rules)
-        if self._clock() < held.calm:
-            return False
-        entry, wall = held.entry, self._wall()
-        if rules.eager is not None and wall >= entry.expires - (1.0 - rules.eager) * (entry.expires - entry.created):
-            return True
-        gap = rules.beta * entry.seconds
-        return gap > 0.0 and wall - gap * math.log(1.0 - self._random()) >= entry.expires
 
     def _ask(
         self,

@@ -6,10 +6,19 @@ since. Names are those of `version_names`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from sparecall.store.protocol import version_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+
+@lru_cache(maxsize=8192)
+def names_of(scope: str, tags: tuple[str, ...]) -> tuple[str, ...]:
+    """What `version_names` says, remembered: a read asks several times over, and scopes and tags are few."""
+    return version_names(scope, tags)
 
 
 class _Known:
@@ -117,6 +126,17 @@ class Versions:
         """The version of `name`, or None where the store has to be asked."""
         known = self._known.get(name)
         return None if known is None or known.age != self._age or not self._coherent() else known.version
+
+    def agree(self, names: Sequence[str], marks: Sequence[int]) -> bool:
+        """Whether all these versions are known, and are these marks."""
+        if not self._coherent():
+            return False
+        age, get = self._age, self._known.get
+        for name, mark in zip(names, marks, strict=True):
+            known = get(name)
+            if known is None or known.version != mark or known.age != age:
+                return False
+        return True
 
     def newest(self, name: str, version: int) -> int:
         """The version of `name` that the store gave, or the one heard of meanwhile that has overtaken it."""
