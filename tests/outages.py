@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sparecall.errors import StoreUnavailable
+from sparecall.store import TieredCache
 from stores import entry
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class History:
 
 class Client:
     """One process's cache over `store`."""
+
+    sources = ("memory", "store")
+    """Where its reads are answered from, once all is well."""
+    connections = 5
+    """The most that three readers and who updates need, and the one that listens."""
 
     def __init__(self, store: Any, history: History) -> None:
         self.store, self.history = store, history
@@ -114,17 +120,55 @@ class Client:
             return
         self.history.invalidated(key, value)
 
+    async def close(self) -> None:
+        await self.store.close()
 
-async def load(clients: Sequence[Client], stop: asyncio.Event, *, readers: int = 3) -> None:
+
+class Tiered:
+    """One process's `TieredCache` over `store`: the same reads and updates."""
+
+    sources = ("memory",)
+    connections = 16  # it writes beside its callers
+    _MAX_STALENESS = 0.5
+
+    def __init__(self, store: Any, history: History) -> None:
+        self.store, self.history = store, history
+        self.cache = TieredCache(l2=store, max_staleness=self._MAX_STALENESS)
+
+    async def read(self, key: str) -> None:
+        history, made = self.history, False
+        least = history.since(key, time.monotonic() - self.store.staleness - self._MAX_STALENESS - _SLACK)
+
+        async def factory() -> int:
+            nonlocal made
+            made = True
+            value = history.value[key]
+            await asyncio.sleep(random.random() * 0.003)  # it may be invalidated meanwhile
+            return value
+
+        value = await self.cache.get_or_set(key, factory, scope="team", ttl=30.0, tags=[key])
+        history.read(key, value, "made" if made else "memory", least)
+
+    async def update(self, key: str) -> None:
+        value = self.history.value[key] = self.history.value[key] + 1
+        if await self.cache.invalidate(tag=key):
+            self.history.invalidated(key, value)
+
+    async def close(self) -> None:
+        await self.cache.close()
+        await self.store.close()
+
+
+async def load(clients: Sequence[Client | Tiered], stop: asyncio.Event, *, readers: int = 3) -> None:
     """Reads and updates from all clients until `stop`."""
     dice = random.Random(7)
 
-    async def reading(client: Client) -> None:
+    async def reading(client: Client | Tiered) -> None:
         while not stop.is_set():
             await client.read(dice.choice(KEYS))
             await asyncio.sleep(0.002)
 
-    async def updating(client: Client) -> None:
+    async def updating(client: Client | Tiered) -> None:
         while not stop.is_set():
             await client.update(dice.choice(KEYS))
             await asyncio.sleep(0.02)

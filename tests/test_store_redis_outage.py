@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fault_proxy import FaultProxy
-from outages import Client, History, load
+from outages import Client, History, Tiered, load
 from redis_servers import SERVER, RedisServer
 from sparecall.store import RedisStore
 from stores import until
@@ -59,34 +59,33 @@ def resident() -> int:
 
 @contextlib.asynccontextmanager
 async def under_load(
-    url: str, log: Log, modes: tuple[str, ...] = ("pubsub", "pubsub", "tracking")
-) -> AsyncIterator[tuple[list[Client], History]]:
+    url: str, log: Log, kind: type[Any], modes: tuple[str, ...] = ("pubsub", "pubsub", "tracking")
+) -> AsyncIterator[list[Any]]:
     """Processes on one server, each with its store, working until the end; then there is no wrong value among all reads."""
     history, stop = History(), asyncio.Event()
     stores: list[Any] = [RedisStore(url, coherence=mode, interval=0.25) for mode in modes]  # type: ignore[arg-type]
-    clients = [Client(store, history) for store in stores]
+    clients = [kind(store, history) for store in stores]
     task = asyncio.create_task(load(clients, stop))
     try:
         await until(
-            lambda: all(store.coherent for store in stores) and history.reads["memory"] and history.reads["store"]
+            lambda: all(store.coherent for store in stores) and all(history.reads[source] for source in kind.sources)
         )
-        yield clients, history
+        yield clients
         before = dict(history.reads)
         await until(
             lambda: (
                 all(store.coherent and store.state == "closed" for store in stores)
-                and history.reads["memory"] > before["memory"] + 10
-                and history.reads["store"] > before["store"] + 10
+                and all(history.reads[source] > before[source] + 10 for source in kind.sources)
             ),
             seconds=30,
         )
         for store in stores:
-            assert len(store._link.connections) <= 5, "three readers, one updater"
+            assert len(store._link.connections) <= kind.connections
     finally:
         stop.set()
         await task
-        for store in stores:
-            await store.close()
+        for client in clients:
+            await client.close()
     assert history.wrong == []
     lines = [line for line in log.lines if urlsplit(url).netloc in line]
     away, back = [sum(what in line for line in lines) for what in ("left alone", "used again")]
@@ -96,10 +95,10 @@ async def under_load(
     assert len(lines) == away + back + deaf + hearing
 
 
-async def paused(folder: Path, log: Log, seconds: float) -> None:
+async def paused(folder: Path, log: Log, kind: type[Any], seconds: float) -> None:
     server = RedisServer(folder)
     try:
-        async with under_load(server.url(), log) as (clients, _):
+        async with under_load(server.url(), log, kind) as clients:
             await asyncio.to_thread(server.admin.execute_command, "CLIENT", "PAUSE", int(seconds * 1000), "ALL")
             await until(lambda: all(client.store.state == "open" for client in clients))
             await asyncio.sleep(0.1)  # calls that were under way as it opened
@@ -118,10 +117,10 @@ async def paused(folder: Path, log: Log, seconds: float) -> None:
         server.stop()
 
 
-async def killed(folder: Path, log: Log, times: int) -> None:
+async def killed(folder: Path, log: Log, kind: type[Any], times: int) -> None:
     server = RedisServer(folder)
     try:
-        async with under_load(server.url(), log) as (clients, _):
+        async with under_load(server.url(), log, kind) as clients:
             for _ in range(times):
                 server.admin.save()
                 await asyncio.sleep(0.3)  # what is invalidated from here on the restarted server does not know
@@ -133,10 +132,10 @@ async def killed(folder: Path, log: Log, times: int) -> None:
         server.stop()
 
 
-async def flushed(folder: Path, log: Log, times: int) -> None:
+async def flushed(folder: Path, log: Log, kind: type[Any], times: int) -> None:
     server = RedisServer(folder)
     try:
-        async with under_load(server.url(), log):
+        async with under_load(server.url(), log, kind):
             for _ in range(times):
                 server.admin.flushall()
                 await asyncio.sleep(random.random() * 0.05)
@@ -144,10 +143,10 @@ async def flushed(folder: Path, log: Log, times: int) -> None:
         server.stop()
 
 
-async def reset(folder: Path, log: Log, times: int) -> None:
+async def reset(folder: Path, log: Log, kind: type[Any], times: int) -> None:
     server = RedisServer(folder)
     try:
-        async with FaultProxy(server.port) as proxy, under_load(f"redis://127.0.0.1:{proxy.port}/0", log):
+        async with FaultProxy(server.port) as proxy, under_load(f"redis://127.0.0.1:{proxy.port}/0", log, kind):
             for n in range(times):
                 await asyncio.sleep(random.random() * 0.1)
                 proxy.delay = random.choice([0.0, 0.001, 0.03])
@@ -161,7 +160,7 @@ async def reset(folder: Path, log: Log, times: int) -> None:
         server.stop()
 
 
-async def failed_over(folder: Path, log: Log, times: int) -> None:
+async def failed_over(folder: Path, log: Log, kind: type[Any], times: int) -> None:
     """To a replica that is older than what its primary had acknowledged, and back to where that was."""
     folders = [folder / "one", folder / "other"]
     for each in folders:
@@ -170,7 +169,7 @@ async def failed_over(folder: Path, log: Log, times: int) -> None:
     try:
         async with (
             FaultProxy(servers[0].port) as proxy,
-            under_load(f"redis://127.0.0.1:{proxy.port}/0", log) as (clients, _),
+            under_load(f"redis://127.0.0.1:{proxy.port}/0", log, kind) as clients,
         ):
             for n in range(times):
                 primary, replica = servers[n % 2], servers[(n + 1) % 2]
@@ -189,11 +188,11 @@ async def failed_over(folder: Path, log: Log, times: int) -> None:
 
 
 async def prove(tmp_path: Path, log: Log, scale: float, seconds: float) -> None:
-    scenarios: list[tuple[Callable[[Path, Log, Any], Coroutine[Any, Any, None]], float]] = [
+    scenarios: list[tuple[Callable[[Path, Log, type[Any], Any], Coroutine[Any, Any, None]], float]] = [
         (paused, seconds), (killed, round(2 * scale)), (flushed, round(40 * scale)), (reset, round(40 * scale)), (failed_over, round(2 * scale)),
     ]  # fmt: skip
     (tmp_path / "warm").mkdir()
-    await flushed(tmp_path / "warm", log, 5)
+    await flushed(tmp_path / "warm", log, Client, 5)
     sizes = [resident()]
 
     async def watch() -> None:
@@ -209,7 +208,7 @@ async def prove(tmp_path: Path, log: Log, scale: float, seconds: float) -> None:
             for scenario, amount in scenarios:
                 folder = tmp_path / scenario.__name__
                 folder.mkdir()
-                group.create_task(scenario(folder, log, amount))
+                group.create_task(scenario(folder, log, Client, amount))
     finally:
         watching.cancel()
     assert max(sizes) <= 1.1 * sizes[0], [size >> 20 for size in sizes[:: len(sizes) // 20 + 1]]
@@ -218,6 +217,14 @@ async def prove(tmp_path: Path, log: Log, scale: float, seconds: float) -> None:
 @pytest.mark.timeout(100)
 async def test_no_outage_gives_a_wrong_value_or_keeps_anyone_waiting(tmp_path: Path, log: Log) -> None:
     await prove(tmp_path, log, 1.0, 10.0)
+
+
+async def test_a_tiered_cache_over_a_failing_redis_gives_no_wrong_value(tmp_path: Path, log: Log) -> None:
+    async with asyncio.TaskGroup() as group:
+        for scenario, times in ((killed, 2), (flushed, 20), (reset, 20), (failed_over, 2)):
+            folder = tmp_path / scenario.__name__
+            folder.mkdir()
+            group.create_task(scenario(folder, log, Tiered, times))
 
 
 @pytest.mark.soak
