@@ -85,6 +85,7 @@ class Asks:
         """Ask in the background, where nobody asks for this key already; say whether it began."""
         if ask.place in self._asks:
             return False
+        ask.began = self._versions.now
         self._asks[ask.place] = ask
         return self._flight.start(ask, functools.partial(self._run, ask, ask))
 

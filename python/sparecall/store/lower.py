@@ -56,11 +56,6 @@ class Lower:
         guard.recovered = self.recovery.wake
 
     @property
-    def coherent(self) -> bool:
-        """Whether the store tells of changes now."""
-        return self._store.coherent
-
-    @property
     def faults(self) -> int:
         """Calls that failed or ran out of time."""
         return self._guard.faults

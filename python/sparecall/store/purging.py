@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Purging:
             self._task = None
 
     async def _send(self) -> bool:
-        batch = list(self._waiting)[:BATCH]
+        batch = list(itertools.islice(self._waiting, BATCH))
         for name in batch:
             del self._waiting[name]
         sent = False
