@@ -60,6 +60,9 @@ fn a_symbol_that_stands_for_something_is_no_punctuation() {
         ("x&&y", "x||y"),
         ("if !ready", "if ready"),
         ("f(x)", "f[x]"),
+        ("what is `Foo`", "what is `foo`"),
+        ("why?\n```\nif a:\n  b\nc\n```", "why?\n```\nif a:\n  b\n  c\n```"),
+        ("why does this fail\nif a:\n    b\nc", "why does this fail\nif a:\n    b\n    c"),
         ("a ? b : c?d:e", "a b c d e"),
     ] {
         assert!(!Profile::of(a).same(&Profile::of(b)), "{a:?} {b:?}");
@@ -68,6 +71,8 @@ fn a_symbol_that_stands_for_something_is_no_punctuation() {
         Profile::of("if a > b").same(&Profile::of("if a>b?"))
             && Profile::of("(well) so").same(&Profile::of("Well - so ..."))
     );
+    let shown = "```\nFoo(a,  b)\n```\nwhat is that?";
+    assert!(Profile::of(shown).same(&Profile::of(&shown.replace("what is that?", "What IS  that"))));
     // Behind the words that are kept, too.
     let long = "word ".repeat(300);
     let behind = |end: &str| Profile::of(&format!("{long}{end}"));
@@ -262,7 +267,7 @@ proptest! {
     }
 
     #[test]
-    fn case_spacing_and_final_punctuation_change_nothing(words in prop::collection::vec("[a-z]{2,9}", 1..12), gap in "[ \t\n]{1,3}", end in "[.?!]{0,2}") {
+    fn case_spacing_and_final_punctuation_change_nothing(words in prop::collection::vec("[a-z]{2,9}", 1..12), gap in "[ \t]{1,3}|\n[ \n]?", end in "[.?!]{0,2}") {
         let (plain, other) = (words.join(" "), format!("{}{end}", words.join(&gap).to_uppercase()));
         prop_assert!(Profile::of(&plain).same(&Profile::of(&other)));
     }

@@ -6,6 +6,7 @@
 use unicode_normalization_alignments::UnicodeNormalization as _;
 
 use super::lexicon::{affirmed, lexicon};
+use super::stem::{letters, stem};
 
 /// Words kept of one text; what follows is only in the digest of the rest.
 pub(super) const MAX_WORDS: usize = 192;
@@ -61,52 +62,6 @@ pub(super) fn hash(text: &str) -> u32 {
     value ^ (value >> 12)
 }
 
-/// A short stem by the commonest endings; English only, others pass through.
-fn stem(word: &str) -> &str {
-    let n = word.len();
-    if !word.is_ascii() || n <= 3 {
-        return word;
-    }
-    let cut = |ending: &str, left: usize| word.strip_suffix(ending).filter(|head| head.len() >= left);
-    let doubled = |head: &'_ str| -> usize {
-        let b = head.as_bytes();
-        let k = b.len();
-        if k > 3 && b[k - 1] == b[k - 2] && !b"aeiouls".contains(&b[k - 1]) { k - 1 } else { k }
-    };
-    let silent =
-        |head: &'_ str| -> usize { if head.len() > 3 && head.ends_with('e') { head.len() - 1 } else { head.len() } };
-    if let Some(head) = cut("ies", 3) {
-        return head;
-    }
-    if word.ends_with("ss") || word.ends_with("us") || word.ends_with("is") {
-        return word;
-    }
-    if let Some(head) = cut("ing", 3).or_else(|| cut("ed", 3)) {
-        return &head[..doubled(head)];
-    }
-    if let Some(head) = cut("y", 3) {
-        return head;
-    }
-    if let Some(head) = cut("es", 3) {
-        return head;
-    }
-    let word = cut("s", 3).unwrap_or(word);
-    &word[..silent(word)]
-}
-
-fn letters(word: &str) -> u64 {
-    let (mut bits, mut last) = (0_u64, 0_u32);
-    for c in word.chars() {
-        let c = c as u32;
-        bits |= 1 << (c.wrapping_mul(0x9e37_79b9) >> 26);
-        if last != 0 {
-            bits |= 1 << ((last.wrapping_mul(31) ^ c).wrapping_mul(0x85eb_ca6b) >> 26);
-        }
-        last = c;
-    }
-    bits
-}
-
 /// Scripts that write no spaces between words.
 const fn unspaced(c: char) -> bool {
     matches!(c as u32, 0x0e00..=0x0eff | 0x1000..=0x109f | 0x1780..=0x17ff | 0x3041..=0x30ff | 0x3400..=0x4dbf
@@ -148,6 +103,7 @@ impl Split {
                 .collect();
             split.read(&folded);
         }
+        split.layout(text);
         split.finish();
         split
     }
@@ -157,6 +113,30 @@ impl Split {
         for chunk in text.split(char::is_whitespace).filter(|chunk| !chunk.is_empty()) {
             self.chunk(chunk);
         }
+    }
+
+    /// Where text is code, case and spacing are content: what stands between backticks, and how lines are indented.
+    fn layout(&mut self, text: &str) {
+        if let (Some(first), Some(last)) = (text.find('`'), text.rfind('`'))
+            && first < last
+        {
+            for piece in text.as_bytes()[first..last].chunks(8) {
+                let mut bytes = [0; 8];
+                bytes[..piece.len()].copy_from_slice(piece);
+                self.exact(u64::from_le_bytes(bytes));
+            }
+        }
+        for (number, line) in text.split('\n').enumerate().skip(1) {
+            let indented = line.len() - line.trim_start_matches([' ', '\t']).len();
+            if (indented > 1 || line.starts_with('\t')) && !line.trim().is_empty() {
+                self.exact(((number as u64) << 32) ^ indented as u64);
+            }
+        }
+    }
+
+    /// Counts for equality alone.
+    const fn exact(&mut self, value: u64) {
+        self.digest = (self.digest.rotate_left(7) ^ value).wrapping_mul(0x9fb2_1c65_1e98_df25);
     }
 
     /// Strings between double quotes or backticks, compared without case and spacing.
@@ -225,7 +205,7 @@ impl Split {
         }
         // `!ready` is code, `ready!` is prose.
         if let Some(mark @ ('!' | '~')) = chunk.chars().next() {
-            self.mark(mark);
+            self.exact(mark.into());
         }
         // Words between punctuation; an apostrophe joins.
         let mut start = None;
@@ -246,21 +226,16 @@ impl Split {
                     if OPERATORS.contains(&c) {
                         self.push(c.encode_utf8(&mut [0; 4]), CODE, false);
                     } else if MARKS.contains(&c) {
-                        self.mark(c);
+                        self.exact(c.into());
                     }
                 }
             } else if MARKS.contains(&c) {
-                self.mark(c);
+                self.exact(c.into());
             }
         }
         if let Some(from) = start {
             self.word(&bare[from..]);
         }
-    }
-
-    /// Counts for equality alone.
-    fn mark(&mut self, c: char) {
-        self.digest = (self.digest.rotate_left(7) ^ u64::from(c as u32)).wrapping_mul(0x9fb2_1c65_1e98_df25);
     }
 
     /// Symbols that stand alone, with the punctuation among them: `+`, `##`, `(,)`.
