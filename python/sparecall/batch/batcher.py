@@ -9,27 +9,25 @@ from asyncio import _get_running_loop as _running_loop
 from collections import deque
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast
 
+from sparecall.batch.admission import Admission, check
 from sparecall.batch.events import BatcherStats, BatchEvent
 from sparecall.batch.policy import Policy
 from sparecall.batch.running import Running, Waiter, is_item_fault
-from sparecall.batch.waiting import PRIORITIES
-from sparecall.errors import BatchError, InternalError, InvalidArgument, Overloaded, UnknownName
+from sparecall.errors import BatchError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
     from types import TracebackType
 
     from sparecall.batch.policy import Closed, Reason
-    from sparecall.batch.waiting import Lane
 
 __all__ = ["Batcher", "Priority"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 Priority = Literal["critical", "high", "normal", "low"]
-_INDEX = {name: index for index, name in enumerate(PRIORITIES)}
 
 
 class Batcher(Generic[T, R]):
@@ -52,6 +50,7 @@ class Batcher(Generic[T, R]):
     """
 
     __slots__ = (
+        "_admission",
         "_batches", "_clock", "_closing", "_context", "_create_future", "_drained", "_failed", "_fn", "_hook", "_item_fault",
         "_items", "_key_of", "_lane", "_left", "_loop", "_max_waiting", "_overflow", "_permits", "_policy", "_pumping", "_ready",
         "_refused", "_running", "_size_of", "_timeout", "_timer", "_timer_at", "_waiting",
@@ -74,12 +73,11 @@ class Batcher(Generic[T, R]):
         on_event: Callable[[BatchEvent], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        _check(fn, max_items, max_tokens, max_concurrent, max_waiting, overflow, timeout)
-        if max_tokens is not None and size_of is None:
-            raise InvalidArgument("max_tokens needs size_of, which says how many tokens an item has")
+        check(fn, max_items, max_tokens, size_of, max_concurrent, max_waiting, overflow, timeout)
         self._fn = fn
         self._policy = Policy(max_items=max_items, max_tokens=max_tokens, hold=hold)
         self._size_of, self._key_of = size_of, key_of
+        self._admission = Admission(self._policy, size_of, key_of, overflow)
         self._permits = max_concurrent
         self._max_waiting, self._overflow = max_waiting, overflow
         self._timeout, self._item_fault = timeout, item_fault
@@ -121,14 +119,16 @@ class Batcher(Generic[T, R]):
         """
         if _running_loop() is not self._loop or self._closing:
             self._enter()
-        tokens = 1 if self._size_of is None else self._sized(item)
-        lane = self._lane if priority == "normal" and self._key_of is None else self._lane_of(item, priority)
+        tokens = 1 if self._size_of is None else self._admission.tokens(item)
+        lane = self._lane if priority == "normal" and self._key_of is None else self._admission.lane(item, priority)
         now = self._clock()
         waiting = self._waiting
         if deadline is not None:
-            self._admit(lane, tokens, now, deadline)
+            self._admission.in_time(lane, tokens, now, deadline, self._running, self._permits)
         if waiting.items >= self._max_waiting and self._overflow != "wait":
-            self._make_room(lane)
+            victim = self._admission.victim(lane, self._concurrent())
+            self._policy.cancel(victim)
+            self._refuse(victim, "dropped", "it was dropped for another, as the queue is full")
         future = self._create_future()
         waiting.add(Waiter(item, tokens, now, deadline, future, self), lane)
         if not self._pumping and (self._permits or deadline is not None):
@@ -205,7 +205,7 @@ class Batcher(Generic[T, R]):
             items=self._items,
             failed=self._failed,
             left=self._left,
-            refused=self._refused,
+            refused=self._refused + self._admission.refused,
             waiting=self._waiting.items,
             running=len(self._running),
             rate=self._policy.rate,
@@ -269,11 +269,11 @@ class Batcher(Generic[T, R]):
         self._pump()
 
     def _start(self, closed: Closed, now: float) -> None:
-        waiters = [waiter for waiter in cast("list[Waiter]", closed.items) if not waiter.future.done()]
-        self._left += len(closed.items) - len(waiters)  # they left in this very turn of the loop
-        if not waiters or self._loop is None:
+        if self._loop is None:
             return
+        waiters = cast("list[Waiter]", closed.items)
         self._permits -= 1
+        self._batches[closed.reason] = self._batches.get(closed.reason, 0) + 1
         running = Running(self._fn, closed.reason, waiters, now, self._item_fault)
         self._running.add(running)
         running.task = task = self._loop.create_task(running.drive())
@@ -300,8 +300,7 @@ class Batcher(Generic[T, R]):
         tokens = sum([waiter.tokens for waiter in waiters])
         if clean:
             self._policy.ran(len(waiters), tokens, now - running.started)
-        self._batches[running.reason] = self._batches.get(running.reason, 0) + 1
-        self._items += running.alive
+        self._items += running.answered
         self._failed += running.failed
         if self._hook is not None:
             self._tell(running, tokens, now)
@@ -361,7 +360,7 @@ class Batcher(Generic[T, R]):
             raise BatchError("the batcher is closed; make a new one", code="closed")
         loop = _running_loop()
         if loop is None:
-            raise BatchError("no event loop runs here; submit from a coroutine", code="loop")
+            _no_loop()
         if self._loop is not None:
             if not self._loop.is_closed():
                 raise BatchError("the batcher belongs to another event loop; make one for each", code="loop")
@@ -387,89 +386,12 @@ class Batcher(Generic[T, R]):
         self._drained = self._timer = self._timer_at = None
         self._pumping = False
 
-    def _sized(self, item: T) -> int:
-        assert self._size_of is not None  # noqa: S101 - for the type checker
-        tokens = self._size_of(item)
-        if not isinstance(tokens, int):
-            raise TypeError(f"size_of returned {type(tokens).__name__}; return the item's tokens, an int")
-        most = self._policy.max_tokens
-        if tokens < 0 or (most is not None and tokens > most):
-            raise InvalidArgument(
-                f"the item has {tokens} tokens; a batch takes 0 to {most}: shorten it, or raise max_tokens"
-            )
-        return max(tokens, 1)
-
-    def _lane_of(self, item: T, priority: str) -> Lane:
-        index = _INDEX.get(priority)
-        if index is None:
-            raise UnknownName(f"priority is {priority!r}; give one of {', '.join(PRIORITIES)}")
-        return self._waiting.lane(index, None if self._key_of is None else self._key_of(item))
-
-    def _admit(self, lane: Lane, tokens: int, now: float, deadline: float) -> None:
-        """Refuses what could not be done in time."""
-        free = 0.0
-        cost = self._policy.cost.cost
-        if not self._permits and self._running and cost is not None:
-            free = min(running.started + running.seconds(cost) for running in self._running) - now
-        late = (
-            now
-            + max(free, 0.0)
-            + self._policy.finish_after(lane, tokens, self._permits + len(self._running))
-            - deadline
-        )
-        if late > 0:
-            self._refused += 1
-            retry_after = max(late, self._policy.resolution)
-            raise Overloaded(
-                f"the item would be done {late:.3f} s after its deadline; retry after {retry_after:.3f} s, or allow more time",
-                code="deadline",
-                retry_after=retry_after,
-            )
-
-    def _make_room(self, lane: Lane) -> None:
-        """Refuses the item that is to wait in `lane`, or drops another for it."""
-        own = lane.group.lanes.index(lane)
-        victim = self._waiting.oldest_of_lowest() if self._overflow == "drop" else None
-        if victim is not None and victim[1] >= own:
-            self._policy.cancel(victim[0])
-            self._refuse(cast("Waiter", victim[0]), "dropped", "it was dropped for another, as the queue is full")
-            return
-        self._refused += 1
-        raise self._overloaded("full", f"{self._waiting.items} items wait, the most that may")
+    def _concurrent(self) -> int:
+        return self._permits + len(self._running)
 
     def _refuse(self, waiter: Waiter, code: str, why: str) -> None:
-        self._refused += waiter.fail(self._overloaded(code, why))
-
-    def _overloaded(self, code: str, why: str) -> Overloaded:
-        retry_after = self._policy.room_after(self._permits + len(self._running))
-        return Overloaded(f"{why}; retry after {retry_after:.3f} s", code=code, retry_after=retry_after)
+        self._refused += waiter.fail(self._admission.overloaded(code, why, self._concurrent()))
 
 
-def _no_loop() -> asyncio.Future[Any]:
-    raise InternalError("a batcher without an event loop was used")
-
-
-def _check(
-    fn: object,
-    max_items: int,
-    max_tokens: int | None,
-    max_concurrent: int,
-    max_waiting: int,
-    overflow: str,
-    timeout: float | None,
-) -> None:
-    if not callable(fn):
-        raise TypeError(f"fn must be a function over a list of items, not {type(fn).__name__}")
-    limits = {
-        "max_items": max_items,
-        "max_tokens": max_tokens,
-        "max_concurrent": max_concurrent,
-        "max_waiting": max_waiting,
-    }
-    for name, value in limits.items():
-        if value is not None and value < 1:
-            raise InvalidArgument(f"{name} is {value}; give 1 or more")
-    if overflow not in {"wait", "reject", "drop"}:
-        raise InvalidArgument(f"overflow is {overflow!r}; give wait, reject or drop")
-    if timeout is not None and not 0 < timeout < float("inf"):
-        raise InvalidArgument(f"timeout is {timeout}; give seconds above 0, or None")
+def _no_loop() -> NoReturn:
+    raise BatchError("no event loop runs here; submit from a coroutine", code="loop")

@@ -42,6 +42,7 @@ class Policy:
 
     __slots__ = (
         "_held_since",
+        "_limit",
         "_rate",
         "_seen",
         "_since",
@@ -73,6 +74,7 @@ class Policy:
         self.closed_items = self.cancelled = 0
         self._held_since: float | None = None
         self._rate = 0.0
+        self._limit = 0.0  # so many waiting items are held
         self._seen = 0
         self._since: float | None = None
 
@@ -85,14 +87,14 @@ class Policy:
     def wait_until(self, now: float) -> float | None:
         """With a permit free and work waiting: until when to hold the batch that could close now, or None to close it."""
         waiting = self.waiting
-        if not self.hold or waiting.items >= self.max_items or (self.max_tokens or math.inf) <= waiting.tokens:
-            return None
-        cost = self.cost.cost
-        rate = self._rate
-        if cost is None or waiting.items > rate * cost.fixed / 2:
+        if (
+            waiting.items > self._limit
+            or waiting.items >= self.max_items
+            or (self.max_tokens or math.inf) <= waiting.tokens
+        ):
             return None
         since = now if self._held_since is None else self._held_since
-        until = since + _GAPS / rate
+        until = since + _GAPS / self._rate
         deadline = waiting.earliest()
         if deadline is not None:
             until = min(until, deadline - self._late(waiting.items, waiting.tokens))
@@ -106,8 +108,9 @@ class Policy:
         waiting = self.waiting
         held, self._held_since = self._held_since, None
         deadline = waiting.earliest() if held is not None else None
+        before = waiting.tokens
         items, full = waiting.take(self.max_items, self.max_tokens)
-        tokens = sum([item.tokens for item in items])
+        tokens = before - waiting.tokens
         self.closed_items += len(items)
         self._learn_rate(now, len(items), tokens)
         reason: Reason = "permit"
@@ -157,7 +160,7 @@ class Policy:
     def _late(self, items: int, tokens: int) -> float:
         """The seconds within which nearly every such batch ends."""
         cost = self.cost.cost
-        return 0.0 if cost is None else cost.seconds(items, tokens) + _LATE * self.cost.spread
+        return 0.0 if cost is None else cost.seconds(items, tokens) * (1 + _LATE * self.cost.spread)
 
     def _learn_rate(self, now: float, items: int, tokens: int) -> None:
         seen = self.closed_items + self.cancelled + self.waiting.items
@@ -173,3 +176,5 @@ class Policy:
             share = 1.0 if self._rate == 0.0 else -math.expm1(-elapsed / span) if span > 0 else 1.0
             self._rate += share * ((seen - self._seen) / elapsed - self._rate)
             self._since, self._seen = now, seen
+            if self.hold:
+                self._limit = self._rate * cost.fixed / 2

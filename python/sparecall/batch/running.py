@@ -56,13 +56,6 @@ class Waiter(Item):
         """The future's done callback."""
         self.owner.leave(self)
 
-    def succeed(self, value: Any) -> None:
-        """Answers the caller, if it still waits."""
-        future = self.future
-        if not future.done():
-            future.remove_done_callback(self)
-            future.set_result(value)
-
     def fail(self, error: BaseException) -> bool:
         """Fails the caller, if it still waits."""
         future = self.future
@@ -80,7 +73,19 @@ class Waiter(Item):
 class Running:
     """A batch from its closing to its end."""
 
-    __slots__ = ("alive", "calls", "failed", "function", "item_fault", "reason", "started", "task", "timer", "waiters")
+    __slots__ = (
+        "alive",
+        "answered",
+        "calls",
+        "failed",
+        "function",
+        "item_fault",
+        "reason",
+        "started",
+        "task",
+        "timer",
+        "waiters",
+    )
 
     def __init__(
         self,
@@ -96,7 +101,7 @@ class Running:
         self.started = started
         self.item_fault = item_fault
         self.alive = len(waiters)
-        self.calls = self.failed = 0
+        self.answered = self.calls = self.failed = 0
         self.task: asyncio.Task[bool] | None = None
         self.timer: asyncio.TimerHandle | None = None
         for waiter in waiters:
@@ -121,12 +126,15 @@ class Running:
     def fail(self, waiters: Sequence[Waiter], error: BaseException) -> None:
         """Gives the same error to all of `waiters` who are still there."""
         for waiter in waiters:
-            self.failed += waiter.fail(error)
+            if waiter.fail(error):
+                self.answered += 1
+                self.failed += 1
 
     async def drive(self) -> bool:
         """Runs the batch to its end, whatever that is; True if the function came to its own end in one call."""
         try:
-            error = await self._call(self.waiters)
+            asked = self._waiting(self.waiters)  # some may have left since the batch was closed
+            error = await self._call(asked) if asked else None
             if error is not None:
                 await self._isolate(error)
                 return False
@@ -170,14 +178,14 @@ class Running:
                 code="result",
             )
         for waiter, result in zip(waiters, results, strict=True):
-            # As in `Waiter.succeed`, which would be a call an item.
+            # Not a method of the waiter: this runs once an item.
             future = waiter.future
-            if not future.done():
-                if isinstance(result, BaseException):
-                    self.failed += waiter.fail(result)
-                else:
-                    future.remove_done_callback(waiter)
-                    future.set_result(result)
+            if isinstance(result, BaseException):
+                self.fail((waiter,), result)
+            elif not future.done():
+                future.remove_done_callback(waiter)
+                future.set_result(result)
+                self.answered += 1
 
     async def _stream(self, results: Any, waiters: list[Waiter]) -> None:
         """Answers each waiter as soon as its result comes."""
@@ -189,12 +197,8 @@ class Running:
                         f"the batch function gave more than {len(waiters)} results for {len(waiters)} items",
                         code="result",
                     )
-                waiter = waiters[answered]
+                self._answer([result], waiters[answered : answered + 1])
                 answered += 1
-                if isinstance(result, BaseException):
-                    self.failed += waiter.fail(result)
-                else:
-                    waiter.succeed(result)
         if answered < len(waiters):
             raise BatchError(
                 f"the batch function gave {answered} results for {len(waiters)} items; give one each", code="result"

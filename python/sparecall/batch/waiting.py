@@ -39,9 +39,8 @@ class Item:
 
     @property
     def due(self) -> float:
-        """What orders items inside a class: the deadline, or a patience after the arrival where that is sooner."""
-        patient = self.arrived + PATIENCE
-        return patient if self.deadline is None else min(self.deadline, patient)
+        """What orders items inside a class: the deadline, or without one a patience after the arrival."""
+        return self.arrived + PATIENCE if self.deadline is None else self.deadline
 
 
 class _Class:
