@@ -335,30 +335,31 @@ def test_close_with_a_grace_fails_who_still_waits() -> None:
     virtual_time.run(main())
 
 
-def test_a_hold_that_pays_closes_by_the_control_limit_and_a_deadline_ends_it() -> None:
+def test_bursts_are_waited_for_once_they_are_known_and_a_deadline_ends_the_hold() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         server = Server(1.0)
         batcher = Batcher(server, max_items=64, clock=loop.time)
 
-        async def arrivals(count: int) -> None:
+        async def burst() -> None:
             futures = []
-            for number in range(count):
+            for number in range(5):
                 futures.append(batcher.submit(number))
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.02)
             await asyncio.gather(*futures)
+            await asyncio.sleep(3.0)
 
-        await arrivals(100)  # ten a second, a second a batch: four or five are worth waiting for
-        await asyncio.sleep(0.05)
+        for _ in range(40):
+            await burst()
+        assert server.asked[:2] == [[0], [1, 2, 3, 4]], "at first the server is asked at once"
+        assert server.asked[-1] == [0, 1, 2, 3, 4]
+        assert batcher.stats().batches["control_limit"] >= 15
         start = loop.time()
-        alone = batcher.submit("alone")
-        await alone
-        held = loop.time() - start - 1.0
-        assert 0.1 < held < 0.4, "for two gaps"
-        assert batcher.stats().batches["control_limit"] >= 1
+        await batcher.submit("alone")
+        assert loop.time() - start == pytest.approx(1.125), "an eighth of the fixed cost: four more would have come"
         start = loop.time()
-        await batcher.submit("hurried", deadline=start + 1.1)
-        assert loop.time() - start < 1.1
+        await batcher.submit("hurried", deadline=start + 1.05)
+        assert loop.time() - start == pytest.approx(1.05)
         assert batcher.stats().batches["deadline"] == 1
         await batcher.close()
 

@@ -183,39 +183,57 @@ def test_groups_of_one_class_take_turns_by_age_and_are_forgotten_when_empty() ->
 # When
 
 
-def test_the_control_limit_holds_while_it_pays_and_no_longer() -> None:
-    policy = Policy(max_items=64)
-    rng = random.Random(5)
+def after_decisions(policy: Policy, came: list[float], *, service: float = 1.0, count: int = 60) -> float:
+    """Lets a lone item come again and again, others `came` so much later; returns the time after that."""
     now = 0.0
-    for _ in range(200):
-        count = max(1, round(rng.gauss(10, 2)))
-        for _ in range(count):
-            policy.waiting.add(Item(0, 1, now), policy.waiting.plain)
-        policy.close(now)
-        policy.ran(count, count, 0.9 + 0.01 * count)
-        now += 1.0
-    assert policy.rate == pytest.approx(10.0, rel=0.2)
-    limit = 10.0 * 0.9 / 2
-    for waiting in range(1, 9):
+    for _ in range(count):
         policy.waiting.add(Item(0, 1, now), policy.waiting.plain)
-        until = policy.wait_until(now)
-        if waiting <= limit - 1.5:
-            assert until == pytest.approx(now + 0.2, rel=0.3)
-        if waiting >= limit + 1.5:
-            assert until is None
-    assert policy.close(now).reason == "control_limit"
+        later = sorted(came)
+        while (until := policy.wait_until(now)) is not None:
+            now = until
+            while later and later[0] <= now:
+                policy.waiting.add(Item(0, 1, later.pop(0)), policy.waiting.plain)
+        for _ in range(2 if later else 1):
+            size = len(policy.close(now).items)
+            policy.ran(size, size, service)
+            for late in later:
+                policy.waiting.add(Item(0, 1, late), policy.waiting.plain)
+            later.clear()
+            now += service
+        came = [time + 10.0 for time in came]
+        now = came[0] - 0.01 if came else now + 10.0
+    return now
 
 
-def test_a_coarse_timer_or_an_idle_service_holds_nothing() -> None:
-    for policy in (Policy(max_items=64, resolution=10.0), Policy(max_items=64, hold=False), Policy(max_items=64)):
-        gap = 1.0 if policy.resolution == 10.0 or not policy.hold else 50.0
-        now = 0.0
-        for _ in range(100):
-            policy.waiting.add(Item(0, 1, now), policy.waiting.plain)
-            assert policy.wait_until(now) is None
-            policy.close(now)
-            policy.ran(1, 1, gap * 3 if gap == 1.0 else 1.0)
-            now += gap
+def test_a_hold_lasts_as_long_as_others_are_likely_to_come_and_ends_when_it_costs_more_than_it_saves() -> None:
+    policy = Policy(max_items=64)
+    now = after_decisions(policy, [0.01, 0.03])
+    policy.waiting.add(Item(0, 1, now), policy.waiting.plain)
+    until = policy.wait_until(now)
+    assert until == pytest.approx(now + 1 / 16), "both come within that"
+    for _ in range(15):
+        policy.waiting.add(Item(0, 1, now + 0.01), policy.waiting.plain)
+    assert policy.wait_until(now + 0.01) == until, "16 wait: 2 * 1 / 2 is as much as 16 / 16"
+    policy.waiting.add(Item(0, 1, now + 0.01), policy.waiting.plain)
+    assert policy.wait_until(now + 0.01) is None
+    assert policy.close(now + 0.01).reason == "control_limit"
+
+
+@pytest.mark.parametrize(
+    ("policy", "came"),
+    [
+        (Policy(max_items=64), []),
+        (Policy(max_items=64), [0.9, 0.95]),
+        (Policy(max_items=64, hold=False), [0.01, 0.03]),
+        (Policy(max_items=64, resolution=1.0), [0.01, 0.03]),
+        (Policy(max_items=1), [0.01, 0.03]),
+    ],
+    ids=["nobody comes", "too late", "not wanted", "a timer too coarse", "no batches"],
+)
+def test_nothing_is_held_where_it_does_not_pay(policy: Policy, came: list[float]) -> None:
+    now = after_decisions(policy, came)
+    policy.waiting.add(Item(0, 1, now), policy.waiting.plain)
+    assert policy.wait_until(now) is None
 
 
 def test_the_predicted_finish_counts_full_batches_ahead_and_shares_of_other_classes() -> None:

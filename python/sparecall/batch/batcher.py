@@ -346,7 +346,10 @@ class Batcher(Generic[T, R]):
         late = BatchError("the batcher was closed before the item's batch ended; submit it to another", code="closed")
         for waiter in cast("list[Waiter]", list(self._waiting)):
             self._policy.cancel(waiter)
-            self._refused += waiter.fail(late)
+            if waiter.fail(late):
+                self._refused += 1
+            else:
+                self._left += 1
         for running in self._running:
             running.give_up(late)
         if self._drained is not None and not self._drained.done():
@@ -390,7 +393,10 @@ class Batcher(Generic[T, R]):
         return self._permits + len(self._running)
 
     def _refuse(self, waiter: Waiter, code: str, why: str) -> None:
-        self._refused += waiter.fail(self._admission.overloaded(code, why, self._concurrent()))
+        if waiter.fail(self._admission.overloaded(code, why, self._concurrent())):
+            self._refused += 1
+        else:
+            self._left += 1  # in this very turn of the loop
 
 
 def _no_loop() -> NoReturn:

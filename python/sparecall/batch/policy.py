@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sparecall.batch.cost import CostModel
+from sparecall.batch.hold import Hold
 from sparecall.batch.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ __all__ = ["Closed", "Policy", "Reason"]
 Reason = Literal["permit", "full", "control_limit", "deadline", "flush"]
 
 _LATE = 1.645  # standard deviations: nineteen of twenty batches end sooner
-_GAPS = 2.0  # a batch is held for so many mean gaps at most: an arrival that is later than that is not coming
 _RATE_BATCHES = 8.0  # over how many services the rate of arrivals is averaged
 
 
@@ -31,25 +31,21 @@ class Closed(NamedTuple):
 class Policy:
     """Closes a batch when a permit is free and work waits; waits a little longer only while that pays.
 
-    **Control limit.** Holding n items for the next arrival delays them by n gaps of 1/rate, and saves the arrival a batch of its own.
-    Value iteration over this decision (Poisson arrivals, service ``a * tokens + b * items + c``) gives a limit close to ``rate * c / 2`` whatever the
-    per-item cost and the load: that many items are held, more are not. The gain is small: closing at once is within 0.6 % of the optimum.
-    A hold ends after two mean gaps, when it could end by nothing but a timer that is coarser than itself (`resolution`, seconds), and as
-    soon as the earliest deadline leaves no more time than a batch takes.
+    What is gained by holding is what `Hold` has learnt; a hold ends at once when the batch is full, and as soon as the earliest deadline
+    leaves no more time than a batch takes. Nothing is held for less than a timer can tell (`resolution`, seconds).
 
     Not thread-safe. `now` is in seconds of any clock that never goes back.
     """
 
     __slots__ = (
-        "_held_since",
-        "_limit",
+        "_held",
+        "_hold",
         "_rate",
         "_seen",
         "_since",
         "cancelled",
         "closed_items",
         "cost",
-        "hold",
         "max_items",
         "max_tokens",
         "resolution",
@@ -67,14 +63,13 @@ class Policy:
     ) -> None:
         self.max_items = max_items
         self.max_tokens = max_tokens
-        self.hold = hold
         self.resolution = resolution
         self.waiting = Waiting(weights)
         self.cost = CostModel()
         self.closed_items = self.cancelled = 0
-        self._held_since: float | None = None
+        self._hold = Hold() if hold else None
+        self._held = False
         self._rate = 0.0
-        self._limit = 0.0  # so many waiting items are held
         self._seen = 0
         self._since: float | None = None
 
@@ -86,39 +81,40 @@ class Policy:
 
     def wait_until(self, now: float) -> float | None:
         """With a permit free and work waiting: until when to hold the batch that could close now, or None to close it."""
-        waiting = self.waiting
-        if (
-            waiting.items > self._limit
-            or waiting.items >= self.max_items
-            or (self.max_tokens or math.inf) <= waiting.tokens
-        ):
+        waiting, hold = self.waiting, self._hold
+        if hold is None or waiting.items >= self.max_items or (self.max_tokens or math.inf) <= waiting.tokens:
             return None
-        since = now if self._held_since is None else self._held_since
-        until = since + _GAPS / self._rate
+        until = hold.until(now, waiting.items, waiting.next_arrival(), self.resolution)
+        if until is None:
+            return None
         deadline = waiting.earliest()
         if deadline is not None:
             until = min(until, deadline - self._late(waiting.items, waiting.tokens))
-        if until - since < self.resolution or until <= now:
-            return None
-        self._held_since = since
+            if until <= now:
+                return None
+        self._held = True
         return until
 
     def close(self, now: float, *, flush: bool = False) -> Closed:
         """Closes the next batch. Call it only when something waits."""
         waiting = self.waiting
-        held, self._held_since = self._held_since, None
-        deadline = waiting.earliest() if held is not None else None
+        held, self._held = self._held, False
+        deadline = waiting.earliest() if held else None
         before = waiting.tokens
         items, full = waiting.take(self.max_items, self.max_tokens)
         tokens = before - waiting.tokens
         self.closed_items += len(items)
-        self._learn_rate(now, len(items), tokens)
+        cost = self.cost.cost
+        if cost is not None:
+            self._learn_rate(now, cost.seconds(len(items), tokens))
+            if self._hold is not None:
+                self._hold.closed(now, items, cost.fixed)
         reason: Reason = "permit"
         if full:
             reason = "full"
         elif flush:
             reason = "flush"
-        elif held is not None:
+        elif held:
             due = deadline is not None and deadline - self._late(len(items), tokens) <= now
             reason = "deadline" if due else "control_limit"
         return Closed(items, tokens, reason)
@@ -162,19 +158,12 @@ class Policy:
         cost = self.cost.cost
         return 0.0 if cost is None else cost.seconds(items, tokens) * (1 + _LATE * self.cost.spread)
 
-    def _learn_rate(self, now: float, items: int, tokens: int) -> None:
+    def _learn_rate(self, now: float, seconds: float) -> None:
         seen = self.closed_items + self.cancelled + self.waiting.items
         if self._since is None:
             self._since, self._seen = now, seen
-            return
         elapsed = now - self._since
-        cost = self.cost.cost
-        if cost is None or elapsed <= 0:
-            return
-        span = _RATE_BATCHES * cost.seconds(items, tokens)
-        if elapsed * _RATE_BATCHES >= span:  # a service long: shorter windows say little
-            share = 1.0 if self._rate == 0.0 else -math.expm1(-elapsed / span) if span > 0 else 1.0
+        if elapsed > seconds / _RATE_BATCHES:  # shorter windows say little
+            share = 1.0 if self._rate == 0.0 else -math.expm1(-elapsed / (_RATE_BATCHES * max(seconds, elapsed / 100)))
             self._rate += share * ((seen - self._seen) / elapsed - self._rate)
             self._since, self._seen = now, seen
-            if self.hold:
-                self._limit = self._rate * cost.fixed / 2

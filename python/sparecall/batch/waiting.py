@@ -262,6 +262,11 @@ class Waiting:
                 lane = min(lanes, key=_start)
         return taken
 
+    def next_arrival(self) -> float:
+        """When the item that is served next came. Call it only when something waits."""
+        head = self._next().head()
+        return 0.0 if head is None else head.arrived
+
     def earliest(self) -> float | None:
         """The first deadline of all that waits, or None."""
         deadlines = self._deadlines
