@@ -183,25 +183,23 @@ def test_groups_of_one_class_take_turns_by_age_and_are_forgotten_when_empty() ->
 # When
 
 
-def after_decisions(policy: Policy, came: list[float], *, service: float = 1.0, count: int = 60) -> float:
-    """Lets a lone item come again and again, others `came` so much later; returns the time after that."""
+def after_decisions(policy: Policy, delays: list[float], *, count: int = 60) -> float:
+    """Lets an item come every ten seconds, others so much later, to a server that takes one; returns the time after that."""
     now = 0.0
     for _ in range(count):
         policy.waiting.add(Item(0, 1, now), policy.waiting.plain)
-        later = sorted(came)
-        while (until := policy.wait_until(now)) is not None:
-            now = until
-            while later and later[0] <= now:
+        later = [now + delay for delay in delays]
+        free = now
+        while policy.waiting.items or later:
+            until = policy.wait_until(free) if policy.waiting.items else later[0]
+            if until is None:
+                size = len(policy.close(free).items)
+                policy.ran(size, size, 1.0)
+                until = free + 1.0
+            while later and later[0] <= until:
                 policy.waiting.add(Item(0, 1, later.pop(0)), policy.waiting.plain)
-        for _ in range(2 if later else 1):
-            size = len(policy.close(now).items)
-            policy.ran(size, size, service)
-            for late in later:
-                policy.waiting.add(Item(0, 1, late), policy.waiting.plain)
-            later.clear()
-            now += service
-        came = [time + 10.0 for time in came]
-        now = came[0] - 0.01 if came else now + 10.0
+            free = until
+        now += 10.0
     return now
 
 
@@ -211,10 +209,11 @@ def test_a_hold_lasts_as_long_as_others_are_likely_to_come_and_ends_when_it_cost
     policy.waiting.add(Item(0, 1, now), policy.waiting.plain)
     until = policy.wait_until(now)
     assert until == pytest.approx(now + 1 / 16), "both come within that"
-    for _ in range(15):
+    for _ in range(13):
         policy.waiting.add(Item(0, 1, now + 0.01), policy.waiting.plain)
-    assert policy.wait_until(now + 0.01) == until, "16 wait: 2 * 1 / 2 is as much as 16 / 16"
-    policy.waiting.add(Item(0, 1, now + 0.01), policy.waiting.plain)
+    assert policy.wait_until(now + 0.01) == until, "14 wait for 1 / 16 s, two are spared 1 / 2 s each"
+    for _ in range(4):
+        policy.waiting.add(Item(0, 1, now + 0.01), policy.waiting.plain)
     assert policy.wait_until(now + 0.01) is None
     assert policy.close(now + 0.01).reason == "control_limit"
 

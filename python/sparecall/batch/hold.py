@@ -43,14 +43,18 @@ class Hold:
             self._kind = int(now - oldest > resolution / 2)
         if items > self.limit:
             return None
-        best, gain = None, 0.0
+        if self._seen[self._kind] < _WARM_UP:
+            return None
+        best, gain, before = None, 0.0, 0.0
         for share, came in zip(_SHARES, self._came[self._kind], strict=True):
             span = share * self._fixed
-            if span < resolution or self._since + span <= now or self._seen[self._kind] < _WARM_UP:
-                continue
-            worth = came * self._fixed / 2 - items * span
-            if worth > gain:
-                best, gain = self._since + span, worth
+            end = self._since + span
+            if end <= now:
+                before = came  # those have come, or are not coming
+            elif span >= resolution:
+                worth = (came - before) * self._fixed / 2 - items * (end - now)
+                if worth > gain:
+                    best, gain = end, worth
         return best
 
     def closed(self, now: float, items: list[Item], fixed: float) -> None:

@@ -124,7 +124,7 @@ class Policy:
         self.cost.observe(items, tokens, seconds)
 
     def finish_after(self, lane: Lane, tokens: int, permits: int) -> float:
-        """The seconds after which one more item in `lane` would be done, were a permit just now to become free; 0 before anything is known.
+        """The seconds within which one more item in `lane` would most likely be done, were a permit just now to become free; 0 before anything is known.
 
         Only full batches stand before it: what fits into its own batch goes with it.
         """
@@ -138,7 +138,8 @@ class Policy:
         before = max(math.ceil(fills) - 1, 0)
         batch = max(fills, 1.0)
         whole = cost.seconds((items + 1) / batch, (ahead + tokens) / batch)
-        return whole * (before / permits + 1)
+        rounds = before / permits + 1
+        return whole * (rounds + _LATE * self.cost.spread * math.sqrt(rounds))
 
     def room_after(self, permits: int) -> float:
         """The seconds after which a batch's worth of places is free again; what a refused caller is told."""

@@ -177,6 +177,7 @@ class Running:
                 f"the batch function returned {len(results)} results for {len(waiters)} items; return one each",
                 code="result",
             )
+        answered = 0
         for waiter, result in zip(waiters, results, strict=True):
             # Not a method of the waiter: this runs once an item.
             future = waiter.future
@@ -185,7 +186,8 @@ class Running:
             elif not future.done():
                 future.remove_done_callback(waiter)
                 future.set_result(result)
-                self.answered += 1
+                answered += 1
+        self.answered += answered
 
     async def _stream(self, results: Any, waiters: list[Waiter]) -> None:
         """Answers each waiter as soon as its result comes."""

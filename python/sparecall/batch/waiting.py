@@ -223,10 +223,9 @@ class Waiting:
                     lane.tombs -= 1
                 else:
                     taken.append(item)
-        tokens = 0
         for item in taken:
             item.lane = None
-            tokens += item.tokens
+        tokens = lane.tokens if len(taken) == lane.items else sum([item.tokens for item in taken])
         lane.items -= len(taken)
         lane.tokens -= tokens
         self.items -= len(taken)
