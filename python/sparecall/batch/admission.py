@@ -63,14 +63,12 @@ class Admission:
         self, lane: Lane, tokens: int, now: float, deadline: float, running: Collection[Running], permits: int
     ) -> None:
         """Raises `Overloaded` where the item would be done after its deadline, by what is known of batches."""
-        free = 0.0
-        cost = self._policy.cost.cost
-        if not permits and running and cost is not None:
-            free = max(min(each.started + each.seconds(cost) for each in running) - now, 0.0)
-        late = now + free + self._policy.finish_after(lane, tokens, permits + len(running)) - deadline
+        policy = self._policy
+        free = 0.0 if permits else policy.free_after(now, [each.load for each in running])
+        late = now + free + policy.finish_after(lane, tokens, permits + len(running)) - deadline
         if late > 0:
             self.refused += 1
-            wait = max(late, self._policy.resolution)
+            wait = max(late, policy.resolution)
             raise Overloaded(
                 f"the item would be done {late:.3f} s after its deadline; retry after {wait:.3f} s, or allow more time",
                 code="deadline",

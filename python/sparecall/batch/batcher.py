@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast
 
 from sparecall.batch.admission import Admission, check
-from sparecall.batch.events import BatcherStats, BatchEvent
+from sparecall.batch.events import BatcherStats
 from sparecall.batch.policy import Policy
 from sparecall.batch.running import Running, Waiter, is_item_fault
 from sparecall.errors import BatchError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
     from types import TracebackType
 
+    from sparecall.batch.events import BatchEvent
     from sparecall.batch.policy import Closed, Reason
 
 __all__ = ["Batcher", "Priority"]
@@ -235,7 +236,7 @@ class Batcher(Generic[T, R]):
         policy, waiting = self._policy, self._waiting
         now = self._clock()
         if waiting.dated:
-            for item in waiting.expired(now):
+            for item in policy.expired(now):
                 self._refuse(cast("Waiter", item), "deadline", "its deadline passed while it waited")
         until = None
         while self._permits and waiting.items:
@@ -291,34 +292,19 @@ class Batcher(Generic[T, R]):
         running.task = None
         if running.timer is not None:
             running.timer.cancel()
-        waiters = running.waiters
-        clean = False
         if task.cancelled():  # before its first step
-            running.fail(waiters, asyncio.CancelledError())
-        else:
-            clean = task.exception() is None and task.result()
-        tokens = sum([waiter.tokens for waiter in waiters])
-        if clean:
-            self._policy.ran(len(waiters), tokens, now - running.started)
+            running.fail(running.waiters, asyncio.CancelledError())
+        elif task.exception() is None and task.result():
+            started, items, tokens = running.load
+            self._policy.ran(items, tokens, now - started)
         self._items += running.answered
         self._failed += running.failed
         if self._hook is not None:
-            self._tell(running, tokens, now)
+            self._tell(running.event(now))
         if not self._pumping:
             self._pump()
 
-    def _tell(self, running: Running, tokens: int, now: float) -> None:
-        waiters, started = running.waiters, running.started
-        event = BatchEvent(
-            reason=running.reason,
-            items=len(waiters),
-            tokens=tokens,
-            waited=started - min(waiter.arrived for waiter in waiters),
-            seconds=now - started,
-            calls=running.calls,
-            failed=running.failed,
-            left=len(waiters) - running.alive,
-        )
+    def _tell(self, event: BatchEvent) -> None:
         try:
             if self._hook is not None:
                 self._hook(event)

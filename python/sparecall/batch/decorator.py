@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
 from sparecall.batch.batcher import Batcher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 
     from sparecall.batch.batcher import Priority
+    from sparecall.batch.events import BatchEvent
 
 __all__ = ["Batched", "batched"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Options(TypedDict, total=False):
+    """The options of `Batcher`, where their defaults stand."""
+
+    max_items: int
+    max_tokens: int | None
+    size_of: Callable[[Any], int] | None
+    key_of: Callable[[Any], Hashable] | None
+    max_concurrent: int
+    max_waiting: int
+    overflow: Literal["wait", "reject", "drop"]
+    timeout: float | None
+    item_fault: Callable[[Exception], bool] | None
+    hold: bool
+    on_event: Callable[[BatchEvent], None] | None
+    clock: Callable[[], float]
 
 
 class Batched(Generic[T, R]):
@@ -24,7 +42,7 @@ class Batched(Generic[T, R]):
     def __init__(
         self,
         fn: Callable[[list[T]], Awaitable[Sequence[R | BaseException]] | AsyncIterator[R | BaseException]],
-        options: dict[str, Any],
+        options: Options,
     ) -> None:
         functools.update_wrapper(self, fn)
         self.batcher: Batcher[T, R] = Batcher(fn, **options)
@@ -46,11 +64,11 @@ def batched(
 ) -> Batched[T, R]: ...
 @overload
 def batched(
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Callable[
     [Callable[[list[T]], Awaitable[Sequence[R | BaseException]] | AsyncIterator[R | BaseException]]], Batched[T, R]
 ]: ...
-def batched(fn: Any = None, /, **options: Any) -> Any:
+def batched(fn: Any = None, /, **options: Unpack[Options]) -> Any:
     """Turns a function over a list of items into one over a single item, whose calls are run in batches.
 
     With or without options, which are those of `Batcher`. Under ``overflow="wait"`` a call waits for room before it is submitted.

@@ -57,6 +57,10 @@ class Hold:
                     best, gain = end, worth
         return best
 
+    def reset(self) -> None:
+        """The batch that could have closed is no more."""
+        self._since = None
+
     def closed(self, now: float, items: list[Item], fixed: float) -> None:
         """Learns from the batch that closes now."""
         since = now if self._since is None else self._since

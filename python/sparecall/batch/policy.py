@@ -10,6 +10,8 @@ from sparecall.batch.hold import Hold
 from sparecall.batch.waiting import Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sparecall.batch.waiting import Item, Lane
 
 __all__ = ["Closed", "Policy", "Reason"]
@@ -38,13 +40,13 @@ class Policy:
     """
 
     __slots__ = (
+        "_cancelled",
+        "_closed",
         "_held",
         "_hold",
         "_rate",
         "_seen",
         "_since",
-        "cancelled",
-        "closed_items",
         "cost",
         "max_items",
         "max_tokens",
@@ -66,7 +68,7 @@ class Policy:
         self.resolution = resolution
         self.waiting = Waiting(weights)
         self.cost = CostModel()
-        self.closed_items = self.cancelled = 0
+        self._closed = self._cancelled = 0
         self._hold = Hold() if hold else None
         self._held = False
         self._rate = 0.0
@@ -74,10 +76,22 @@ class Policy:
         self._since: float | None = None
 
     def cancel(self, item: Item) -> bool:
-        """Forgets a waiting item; False where it does not wait."""
+        """Forgets a waiting item; False where it does not wait. O(1)."""
         gone = self.waiting.cancel(item)
-        self.cancelled += gone
+        if gone:
+            self._forget(1)
         return gone
+
+    def expired(self, now: float) -> list[Item]:
+        """Takes out all whose deadline has passed."""
+        found = self.waiting.expired(now)
+        self._forget(len(found))
+        return found
+
+    def _forget(self, count: int) -> None:
+        self._cancelled += count
+        if self._hold is not None and not self.waiting.items:
+            self._hold.reset()  # there is no batch any more that could have closed
 
     def wait_until(self, now: float) -> float | None:
         """With a permit free and work waiting: until when to hold the batch that could close now, or None to close it."""
@@ -103,7 +117,7 @@ class Policy:
         before = waiting.tokens
         items, full = waiting.take(self.max_items, self.max_tokens)
         tokens = before - waiting.tokens
-        self.closed_items += len(items)
+        self._closed += len(items)
         cost = self.cost.cost
         if cost is not None:
             self._learn_rate(now, cost.seconds(len(items), tokens))
@@ -141,6 +155,14 @@ class Policy:
         rounds = before / permits + 1
         return whole * (rounds + _LATE * self.cost.spread * math.sqrt(rounds))
 
+    def free_after(self, now: float, running: Iterable[tuple[float, int, int]]) -> float:
+        """The seconds after which the first of `running` (started, items, tokens) most likely ends; 0 where none runs or nothing is known."""
+        cost = self.cost.cost
+        if cost is None:
+            return 0.0
+        ends = [started + cost.seconds(items, tokens) for started, items, tokens in running]
+        return max(min(ends) - now, 0.0) if ends else 0.0
+
     def room_after(self, permits: int) -> float:
         """The seconds after which a batch's worth of places is free again; what a refused caller is told."""
         cost = self.cost.cost
@@ -160,7 +182,7 @@ class Policy:
         return 0.0 if cost is None else cost.seconds(items, tokens) * (1 + _LATE * self.cost.spread)
 
     def _learn_rate(self, now: float, seconds: float) -> None:
-        seen = self.closed_items + self.cancelled + self.waiting.items
+        seen = self._closed + self._cancelled + self.waiting.items
         if self._since is None:
             self._since, self._seen = now, seen
         elapsed = now - self._since

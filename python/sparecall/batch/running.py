@@ -7,13 +7,13 @@ import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sparecall.batch.events import BatchEvent
 from sparecall.batch.waiting import Item
 from sparecall.errors import BatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sparecall.batch.cost import Cost
     from sparecall.batch.policy import Reason
 
 __all__ = ["Running", "Waiter", "is_item_fault"]
@@ -107,9 +107,24 @@ class Running:
         for waiter in waiters:
             waiter.batch = self
 
-    def seconds(self, cost: Cost) -> float:
-        """How long it is expected to run."""
-        return cost.seconds(len(self.waiters), sum([waiter.tokens for waiter in self.waiters]))
+    @property
+    def load(self) -> tuple[float, int, int]:
+        """When it started, its items and their tokens."""
+        return self.started, len(self.waiters), sum([waiter.tokens for waiter in self.waiters])
+
+    def event(self, now: float) -> BatchEvent:
+        """What there is to say of it at its end."""
+        started, items, tokens = self.load
+        return BatchEvent(
+            reason=self.reason,
+            items=items,
+            tokens=tokens,
+            waited=started - min(waiter.arrived for waiter in self.waiters),
+            seconds=now - started,
+            calls=self.calls,
+            failed=self.failed,
+            left=items - self.alive,
+        )
 
     def leave(self) -> None:
         """One waiter has left; with the last one the work is cancelled."""

@@ -58,12 +58,7 @@ class Ours:
         deadline = None
         if self.within is not None:
             deadline = now + self.within
-            cost = policy.cost.cost
-            free = 0.0
-            if cost is not None and len(self._running) == self.servers:
-                free = max(
-                    min(start + cost.seconds(items, tokens_) for start, items, tokens_ in self._running) - now, 0.0
-                )
+            free = policy.free_after(now, self._running) if len(self._running) == self.servers else 0.0
             if now + free + policy.finish_after(policy.waiting.plain, tokens, self.servers) > deadline:
                 return
         policy.waiting.add(Item(index, tokens, now, deadline), policy.waiting.plain)
@@ -76,7 +71,7 @@ class Ours:
         """By the policy."""
         policy = self.policy
         if self.within is not None:
-            policy.waiting.expired(now)
+            policy.expired(now)
             if not policy.waiting.items:
                 return []
         until = policy.wait_until(now)
