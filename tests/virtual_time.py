@@ -31,7 +31,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """`now`: seconds since an arbitrary beginning."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self.now = 0.0
         selector = _Selector()
         selector.loop = self
         super().__init__(selector)
@@ -41,9 +41,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in virtual time."""
+    """Like `asyncio.run`, in virtual time; what the loop complains about is an error."""
+    complaints: list[Any] = []
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(work)
+        runner.get_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+        result = runner.run(work)
+    assert complaints == []
+    return result
 
 
 def clock() -> float:

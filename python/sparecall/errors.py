@@ -99,6 +99,35 @@ class EmbedderError(SparecallError):
         self.status = status
 
 
+class BatchError(SparecallError):
+    """A batch that gave a waiting item no result of its own, or a batcher that takes none.
+
+    ``code`` is a stable word for it: ``result`` (what the batch function returned does not fit its items), ``timeout``, ``cancelled``
+    (the function was, though callers waited), ``closed`` (the batcher is) or ``loop`` (the batcher belongs to another event loop).
+    """
+
+    __slots__ = ("code",)
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Overloaded(SparecallError):
+    """Work that was refused because it could not be done in time, or because too much waits.
+
+    ``code`` is ``deadline`` (it would be, or is, too late), ``full`` or ``dropped`` (for work of a higher class); ``retry_after`` is when to
+    try again, in seconds, computed from what waits and how long batches take.
+    """
+
+    __slots__ = ("code", "retry_after")
+
+    def __init__(self, message: str, *, code: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+
+
 class InternalError(SparecallError, RuntimeError):
     """A bug in sparecall itself. The object that raised it stays usable."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable
 from typing import assert_type
 
 import sparecall
 from sparecall import digest, pipeline, tokens
+from sparecall.batch import Batcher, BatcherStats, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
 from sparecall.frame import FrameReader, pack, unpack
@@ -158,3 +160,21 @@ async def tiers(tiered: TieredCache, derived: DerivedCache) -> None:
     assert_type(await derived.fragment("name", 1, plain), float)
     await tiered.get_or_set("key", answer)  # type: ignore[call-overload]
     await tiered.get("key")  # type: ignore[call-arg]
+
+
+async def lengths(items: list[str]) -> list[int]:
+    return [len(item) for item in items]
+
+
+@batched(max_items=8)
+async def batched_lengths(items: list[str]) -> list[int]:
+    return [len(item) for item in items]
+
+
+async def batches() -> None:
+    batcher = Batcher(lengths, max_items=8)
+    assert_type(batcher.submit("a"), asyncio.Future[int])
+    assert_type(batcher.submit_many(["a"], priority="low"), list[asyncio.Future[int]])
+    assert_type(batcher.stats(), BatcherStats)
+    assert_type(await batched_lengths("a"), int)
+    assert_type(await batched(lengths)("a", deadline=1.0), int)
