@@ -41,11 +41,9 @@ RIVALS = (TIMER, "BentoML", "batched")
 class Cell:
     """One kind of arrivals at one load: for each rule, its figures by seed."""
 
-    rate: float
     means: dict[str, list[float]]
     tails: dict[str, list[float]]
     good: dict[str, list[float]]
-    optimum: float | None = None
 
     def ratio(self, figures: dict[str, list[float]], ours: str, other: str) -> float:
         """The median over seeds of ours divided by the other's."""
@@ -66,14 +64,14 @@ def measured(
     best = sim.solve(rate, service, MAX_ITEMS) if optimum else None
     if best is not None:
         rules[OPTIMUM] = lambda: sim.ControlLimit(max_items=MAX_ITEMS, limit=best.limit)
-    cell = Cell(rate, {}, {}, {}, None if best is None else best.mean)
+    cell = Cell({}, {}, {})
     for seed in range(seeds):
         these = arrivals(rate, seed)
         for name, make in rules.items():
             outcome: Outcome = sim.simulate(make(), these, service, seed=seed)
             cell.means.setdefault(name, []).append(outcome.mean)
             cell.tails.setdefault(name, []).append(outcome.percentile(99))
-            cell.good.setdefault(name, []).append(outcome.goodput(WITHIN) / rate)
+            cell.good.setdefault(name, []).append(outcome.in_time(WITHIN))
     return cell
 
 

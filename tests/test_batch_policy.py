@@ -207,6 +207,7 @@ def test_a_hold_lasts_as_long_as_others_are_likely_to_come_and_ends_when_it_cost
     policy = Policy(max_items=64)
     now = after_decisions(policy, [0.01, 0.03])
     policy.waiting.add(Item(0, 1, now), policy.waiting.plain)
+    assert policy.wait_until(now, permits=2) is None, "whoever comes next has a permit too"
     until = policy.wait_until(now)
     assert until == pytest.approx(now + 1 / 16), "both come within that"
     for _ in range(13):

@@ -118,21 +118,22 @@ async def test_without_a_cache_all_is_asked_again() -> None:
         assert server.inputs == [["one", "two"]] * 2
 
 
-async def test_more_texts_than_a_call_takes_go_in_several_calls_in_order() -> None:
+async def test_more_texts_than_a_call_takes_go_in_several_calls() -> None:
     async with serving() as (server, embedder):
         texts = [f"text {i}" for i in range(2 * MAX_INPUTS + 5)]
         found = await embedder.aembed(texts)
-        assert [len(inputs) for inputs in server.inputs] == [MAX_INPUTS, MAX_INPUTS, 5]
-        assert list(itertools.chain(*server.inputs)) == texts
+        inputs = sorted(server.inputs, key=lambda inputs: texts.index(inputs[0]))  # they run at once
+        assert [len(some) for some in inputs] == [MAX_INPUTS, MAX_INPUTS, 5]
+        assert list(itertools.chain(*inputs)) == texts
         np.testing.assert_allclose(found, unit(*texts), atol=1e-6)
 
 
-async def test_what_came_before_a_failing_call_is_kept() -> None:
+async def test_what_came_beside_a_failing_call_is_kept() -> None:
     async with serving(max_inputs=2) as (server, embedder):
         assert server.answer is None
 
         async def refuse_the_second(asked: dict[str, Any]) -> web.StreamResponse:
-            if len(server.asked) == 2:
+            if asked["input"][0] == "c" and server.inputs.count(asked["input"]) == 1:
                 return web.Response(status=503)
             items = [item(i, vector(text), "float") for i, text in enumerate(asked["input"])]
             return web.json_response({"data": items})
@@ -141,7 +142,34 @@ async def test_what_came_before_a_failing_call_is_kept() -> None:
         with pytest.raises(errors.EmbedderError):
             await embedder.aembed(["a", "b", "c", "d"])
         await embedder.aembed(["a", "b", "c", "d"])
-        assert server.inputs == [["a", "b"], ["c", "d"], ["c", "d"]]
+        assert sorted(server.inputs) == [["a", "b"], ["c", "d"], ["c", "d"]]
+
+
+async def test_tasks_that_ask_at_once_share_calls_and_one_refused_text_is_its_task_s_own() -> None:
+    async with serving(max_concurrent=1, max_tokens=1_000) as (server, embedder):
+
+        async def refuse_the_empty(asked: dict[str, Any]) -> web.StreamResponse:
+            if "" in asked["input"]:
+                return web.Response(status=400)
+            items = [item(i, vector(text), "float") for i, text in enumerate(asked["input"])]
+            return web.json_response({"data": items})
+
+        server.answer = refuse_the_empty
+        texts = [*(f"text {number}" for number in range(62)), "", "last"]
+        found = await asyncio.gather(*map(embedder.aembed, texts), return_exceptions=True)
+        for text, row in zip(texts, found, strict=True):
+            if text:
+                np.testing.assert_allclose(row, unit(text), atol=1e-6)
+            else:
+                assert isinstance(row, errors.EmbedderError)
+        assert len(server.asked) <= 1 + 2 * 6, "halved, not asked one by one"
+        assert server.inputs[0] == texts
+
+
+async def test_a_call_holds_no_more_tokens_than_allowed_and_a_longer_text_goes_alone() -> None:
+    async with serving(max_concurrent=1, max_tokens=10) as (server, embedder):
+        await embedder.aembed(["four", "fives", "\u00e9\u00e9\u00e9", "beyond the limit", "x"])
+        assert server.inputs == [["four", "fives", "x"], ["\u00e9\u00e9\u00e9"], ["beyond the limit"]]
 
 
 async def test_tasks_with_one_text_share_a_call_and_outlive_one_another() -> None:
@@ -334,6 +362,8 @@ async def test_a_cancelled_call_leaves_the_embedder_usable() -> None:
         {"encoding": "int8"},
         {"max_inputs": 0},
         {"max_inputs": 2049},
+        {"max_tokens": 0},
+        {"max_concurrent": 0},
         {"timeout": 0},
         {"timeout": float("nan")},
         {"cache_bytes": -1},

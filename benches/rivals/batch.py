@@ -1,8 +1,8 @@
 """Items through sparecall's batcher, `batched`, async-batcher and aiodataloader, each beside bare futures: one markdown table.
 
 Callers in flight await one item after the other; the function yields to the loop once and returns its items. What a library adds is its time
-an item less that of bare futures in the same round. `batched` and async-batcher wait for timers when fewer than a batch wait: their batch
-size is the number in flight, so that their timers have nothing to wait for, and their loss by timers stands in a column of its own.
+an item less that of bare futures in the same round. The batch size is the number in flight. `batched` and async-batcher wait for a timer where fewer than
+a batch wait at the moment they look; for `batched` that is after each batch, before its callers have come again, so it stands there without its timer too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import random
 import statistics
 import time
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,10 @@ def ours(most: int) -> Ask:
 
 def mixedbread(most: int) -> Ask:
     return batched.aio.dynamically(serve, batch_size=most)  # type: ignore[no-any-return]
+
+
+def without_timer(most: int) -> Ask:
+    return batched.aio.dynamically(serve, batch_size=most, timeout_ms=0)  # type: ignore[no-any-return]
 
 
 def async_batcher(most: int) -> Ask:
@@ -83,6 +88,7 @@ def bare(_most: int) -> Ask:
 WAYS: dict[str, Callable[[int], Ask]] = {
     "sparecall": ours,
     "batched": mixedbread,
+    "batched, timeout_ms=0: polls": without_timer,
     "async-batcher": async_batcher,
     "aiodataloader": dataloader,
 }
@@ -110,8 +116,9 @@ async def alone(way: Callable[[int], Ask]) -> float:
     """Milliseconds of an item that comes alone."""
     ask: Any = way(32)
     times = []
-    for number in range(10):
-        await asyncio.sleep(0.02)
+    waits = random.Random(0)  # whoever polls is met at any point of its sleep
+    for number in range(30):
+        await asyncio.sleep(waits.uniform(0.02, 0.03))
         start = time.perf_counter()
         await ask(number)
         times.append((time.perf_counter() - start) * 1000)

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from sparecall import __version__
+from sparecall.batch import Batcher
 from sparecall.cache import BytesCache
 from sparecall.errors import EmbedderError, InvalidArgument
 from sparecall.flight import Flight
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MAX_INPUTS", "RemoteEmbedder"]
+__all__ = ["MAX_INPUTS", "MAX_TOKENS", "RemoteEmbedder"]
 
 MAX_INPUTS = 2048
 """The most texts that OpenAI takes in one call."""
+MAX_TOKENS = 300_000
+"""The most tokens that OpenAI takes in one call."""
 _MAX_DIM = 16_384
 # What the JSON of one vector of so many numbers may come to, and of all that surrounds them.
 _MAX_BYTES_PER_INPUT, _MAX_BYTES_AROUND = 25 * _MAX_DIM, 1024 * 1024
@@ -64,14 +67,15 @@ class RemoteEmbedder:
 
     ``url``: the server's base, to which ``/embeddings`` is added. ``key``: sent as a bearer token, and found nowhere else: not in
     `repr`, errors or logs. ``dimensions``: asked for, where the model can give fewer. ``encoding``: the form of the vectors on
-    the wire; either is understood. ``max_inputs``: the most texts of one call, 1 to 2,048. ``timeout``: seconds for one call.
+    the wire; either is understood. ``max_inputs``: the most texts of one call, 1 to 2,048; ``max_tokens``: the most tokens, at most one for each
+    byte of UTF-8; ``max_concurrent``: calls that run at once. ``timeout``: seconds for one call.
     ``cache_bytes``: what the vectors that were received may take in memory; 0 keeps none.
 
     Raises `sparecall.errors.InvalidArgument` for an argument outside its range.
     """
 
     __slots__ = (
-        "_cache", "_closed", "_dim", "_dimensions", "_encoding", "_flight", "_key", "_max_inputs", "_model", "_prefix", "_session",
+        "_batcher", "_cache", "_closed", "_dim", "_dimensions", "_encoding", "_flight", "_key", "_max_inputs", "_model", "_prefix", "_session",
         "_timeout", "_url",
     )  # fmt: skip
 
@@ -84,6 +88,8 @@ class RemoteEmbedder:
         dimensions: int | None = None,
         encoding: Literal["base64", "float"] = "base64",
         max_inputs: int = MAX_INPUTS,
+        max_tokens: int = MAX_TOKENS,
+        max_concurrent: int = 4,
         timeout: float = 30.0,
         cache_bytes: int = 64 * 1024 * 1024,
     ) -> None:
@@ -94,6 +100,14 @@ class RemoteEmbedder:
         self._dimensions = dimensions
         self._encoding = encoding
         self._max_inputs = max_inputs
+        self._batcher: Batcher[tuple[bytes, str], bytes] = Batcher(
+            self._embed,
+            max_items=max_inputs,
+            max_tokens=max_tokens,
+            # One of more than that goes alone: the server judges it by its tokens.
+            size_of=lambda asked: min(_bytes_at_most(asked[1]), max_tokens),
+            max_concurrent=max_concurrent,
+        )
         self._timeout = timeout
         self._cache = BytesCache(cache_bytes) if cache_bytes else None
         self._dim = dimensions
@@ -129,9 +143,9 @@ class RemoteEmbedder:
     async def aembed(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
         """Returns the vectors of `texts` (n, `dim`), each of length 1, a row each; one ``str`` is one text.
 
-        Texts that are cached or stand there twice are not asked for; the rest is, `max_inputs` at a time, one call after the
-        other, and each answer is cached as it comes. Of several tasks that wait for the same single text one asks. A lone
-        surrogate is sent as U+FFFD. An empty list gives an empty array.
+        Texts that are cached or stand there twice are not asked for. The rest is, in as few calls as its limits allow, together
+        with what other tasks ask for while all calls that may run at once are under way; each answer is cached as it comes. Of
+        several tasks that wait for the same single text one asks. A lone surrogate is sent as U+FFFD. An empty list gives an empty array.
 
         Raises `sparecall.errors.EmbedderError` where the server cannot be reached, takes too long, refuses or answers
         with anything but one finite vector other than zero for each text, all of one length; ``TypeError`` for what is no
@@ -168,23 +182,38 @@ class RemoteEmbedder:
         return (await self._ask({key: text}))[key]
 
     async def _ask(self, missing: dict[bytes, str]) -> dict[bytes, bytes]:
-        """Asks for the texts and caches what comes."""
-        found: dict[bytes, bytes] = {}
-        keys = list(missing)
-        for start in range(0, len(keys), self._max_inputs):
-            some = keys[start : start + self._max_inputs]
-            body = await self._call([missing[key] for key in some])
-            long = len(body) > _INLINE_BYTES
-            vectors = await asyncio.to_thread(self._read, body, len(some)) if long else self._read(body, len(some))
-            dim = vectors.shape[1]
-            if self._dim not in {None, dim}:
-                raise self._broken(f"vectors of {dim} numbers instead of {self._dim}")
-            self._dim = dim
-            received = {key: row.tobytes() for key, row in zip(some, vectors, strict=True)}
-            if self._cache is not None:
-                self._cache.set_many(received)
-            found |= received
-        return found
+        """Asks for the texts, in batches; raises the first error when all have ended."""
+        asked = list(missing.items())
+        futures: list[asyncio.Future[bytes]] = []
+        try:
+            for start in range(0, len(asked), self._max_inputs):
+                if start:
+                    await self._batcher.ready()
+                    await asyncio.sleep(0)
+                futures += self._batcher.submit_many(asked[start : start + self._max_inputs])
+            results = await asyncio.gather(*futures, return_exceptions=True)
+        except asyncio.CancelledError:
+            for future in futures:
+                future.cancel()
+            raise
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return dict(zip(missing, results, strict=True))  # type: ignore[arg-type]  # no error is among them
+
+    async def _embed(self, asked: list[tuple[bytes, str]]) -> list[bytes]:
+        """One call: the batch function. What it gets is cached, whoever still waits for it."""
+        body = await self._call([text for _, text in asked])
+        long = len(body) > _INLINE_BYTES
+        vectors = await asyncio.to_thread(self._read, body, len(asked)) if long else self._read(body, len(asked))
+        dim = vectors.shape[1]
+        if self._dim not in {None, dim}:
+            raise self._broken(f"vectors of {dim} numbers instead of {self._dim}")
+        self._dim = dim
+        received = [row.tobytes() for row in vectors]
+        if self._cache is not None:
+            self._cache.set_many({key: row for (key, _), row in zip(asked, received, strict=True)})
+        return received
 
     async def _call(self, texts: list[str]) -> bytes:
         request: dict[str, Any] = {"model": self._model, "input": texts, "encoding_format": self._encoding}
@@ -274,6 +303,10 @@ class RemoteEmbedder:
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass
         return EmbedderError(f"{self._url} answered {status}{word} to embeddings", code="refused", status=status)
+
+
+def _bytes_at_most(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _is_text(value: object) -> bool:

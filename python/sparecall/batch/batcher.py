@@ -240,7 +240,7 @@ class Batcher(Generic[T, R]):
                 self._refuse(cast("Waiter", item), "deadline", "its deadline passed while it waited")
         until = None
         while self._permits and waiting.items:
-            until = None if self._closing else policy.wait_until(now)
+            until = None if self._closing else policy.wait_until(now, self._permits)
             if until is not None:
                 break
             self._start(policy.close(now, flush=self._closing), now)

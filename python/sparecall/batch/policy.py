@@ -93,10 +93,16 @@ class Policy:
         if self._hold is not None and not self.waiting.items:
             self._hold.reset()  # there is no batch any more that could have closed
 
-    def wait_until(self, now: float) -> float | None:
-        """With a permit free and work waiting: until when to hold the batch that could close now, or None to close it."""
+    def wait_until(self, now: float, permits: int = 1) -> float | None:
+        """With `permits` free and work waiting: until when to hold the batch that could close now, or None to close it."""
         waiting, hold = self.waiting, self._hold
-        if hold is None or waiting.items >= self.max_items or (self.max_tokens or math.inf) <= waiting.tokens:
+        # With another permit free, whoever comes next waits for nobody.
+        if (
+            hold is None
+            or permits > 1
+            or waiting.items >= self.max_items
+            or (self.max_tokens or math.inf) <= waiting.tokens
+        ):
             return None
         until = hold.until(now, waiting.items, waiting.next_arrival(), self.resolution)
         if until is None:

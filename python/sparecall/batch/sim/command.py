@@ -106,9 +106,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _row(name: str, outcome: Outcome, within: float) -> None:
-    in_time = float((outcome.latencies <= within).mean())
     figures = [1000 * value for value in (outcome.mean, outcome.percentile(50), outcome.percentile(99))]
-    print(f"{name:34}" + "".join(f"{value:9.1f}" for value in figures) + f"   {in_time:9.3f}{outcome.mean_batch:8.1f}")
+    print(
+        f"{name:34}"
+        + "".join(f"{value:9.1f}" for value in figures)
+        + f"   {outcome.in_time(within):9.3f}{outcome.mean_batch:8.1f}"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -42,7 +42,6 @@ class Outcome:
 
     latencies: NDArray[np.float64]
     batches: int
-    span: float
 
     @property
     def mean(self) -> float:
@@ -53,9 +52,9 @@ class Outcome:
         """Of those served."""
         return float(np.nanpercentile(self.latencies, percent))
 
-    def goodput(self, within: float) -> float:
-        """Items a second that were served within so many seconds."""
-        return float((self.latencies <= within).sum() / self.span)
+    def in_time(self, within: float) -> float:
+        """The share of all that came that was served within so many seconds."""
+        return float((self.latencies <= within).mean())
 
     @property
     def mean_batch(self) -> float:
@@ -99,7 +98,7 @@ def simulate(rule: Rule, arrivals: Arrivals, service: Service, *, servers: int =
         elif arrival == now:
             rule.add(upcoming, tokens[upcoming], now)
             upcoming += 1
-    return Outcome(np.array(latencies), batches, max(times[-1], 1e-9))
+    return Outcome(np.array(latencies), batches)
 
 
 def _noise(spread: float, count: int, seed: int) -> list[float]:

@@ -74,7 +74,7 @@ class Ours:
             policy.expired(now)
             if not policy.waiting.items:
                 return []
-        until = policy.wait_until(now)
+        until = policy.wait_until(now, self.servers - len(self._running))
         return until if until is not None else [item.value for item in policy.close(now).items]
 
     def started(self, now: float, items: int, tokens: int) -> None:
