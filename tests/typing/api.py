@@ -9,6 +9,7 @@ import sparecall
 from sparecall import digest, pipeline, tokens
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
+from sparecall.flow import Breaker, Outcome, Permit, outcome_of
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
@@ -133,3 +134,21 @@ async def cached_functions() -> None:
 
 stores: list[Store] = [RedisStore("redis://host", coherence="tracking"), SqliteStore("path", max_bytes=1 << 20)]
 RedisStore("redis://host", coherence="magic")  # type: ignore[arg-type]
+
+breaker = Breaker(failure_rate=0.5, slow_rate=0.5, slow_after=2.0)
+assert_type(breaker.call(), Permit)
+assert_type(breaker.leases, int)
+assert_type(outcome_of(None), Outcome)
+
+
+async def guarded() -> None:
+    async with breaker.call() as permit:
+        assert_type(permit, Permit)
+        permit.report(503)
+
+    @breaker
+    async def ask(question: str) -> int:
+        return len(question)
+
+    assert_type(await ask("one"), int)
+    await ask(1)  # type: ignore[arg-type]
