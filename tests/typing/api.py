@@ -9,7 +9,7 @@ import sparecall
 from sparecall import digest, pipeline, tokens
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
-from sparecall.flow import Breaker, Outcome, Permit, outcome_of
+from sparecall.flow import Breaker, Lease, Outcome, Permit, RateLimit, outcome_of
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
@@ -152,3 +152,9 @@ async def guarded() -> None:
 
     assert_type(await ask("one"), int)
     await ask(1)  # type: ignore[arg-type]
+
+    limit = RateLimit(requests=60, per=3600.0)
+    assert_type(limit.try_acquire(), Lease | None)
+    async with limit.acquire(tokens=5) as lease:
+        assert_type(lease, Lease)
+        lease.settle("5")  # type: ignore[arg-type]

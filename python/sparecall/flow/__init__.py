@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from sparecall.flow.breaker import Breaker, Permit, State
 from sparecall.flow.outcome import Outcome, outcome_of, outcome_of_status
+from sparecall.flow.rate_limit import Lease, RateLimit
 
-__all__ = ["Breaker", "Outcome", "Permit", "State", "outcome_of", "outcome_of_status"]
+__all__ = ["Breaker", "Lease", "Outcome", "Permit", "RateLimit", "State", "outcome_of", "outcome_of_status"]
