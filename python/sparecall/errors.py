@@ -141,3 +141,13 @@ class LimitExceeded(SparecallError):
     def __init__(self, message: str, *, retry_after: float | None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class EndpointsFailed(SparecallError):
+    """A call that every endpoint failed. ``errors``: by the endpoint's name, in the order they were asked."""
+
+    __slots__ = ("errors",)
+
+    def __init__(self, message: str, errors: dict[str, Exception]) -> None:
+        super().__init__(message)
+        self.errors = errors

@@ -9,7 +9,7 @@ import sparecall
 from sparecall import digest, pipeline, tokens
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
-from sparecall.flow import Breaker, Lease, Outcome, Permit, RateLimit, outcome_of
+from sparecall.flow import Breaker, Fallback, Lease, Outcome, Permit, RateLimit, Retry, Served, outcome_of
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
@@ -158,3 +158,10 @@ async def guarded() -> None:
     async with limit.acquire(tokens=5) as lease:
         assert_type(lease, Lease)
         lease.settle("5")  # type: ignore[arg-type]
+
+    retry = Retry(attempts=2)
+    assert_type(await retry.run(lambda: ask("one"), deadline=5.0), int)
+    assert_type(await retry(ask)("one"), int)
+    fallback = Fallback({"a": ask})
+    assert_type(await fallback.run("one"), Served[int])
+    await fallback.run(1)  # type: ignore[arg-type]

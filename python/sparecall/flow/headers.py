@@ -58,11 +58,6 @@ def read(headers: Mapping[str, str], *, wall: float) -> Limits:
     )
 
 
-def retry_after(headers: Mapping[str, str], *, wall: float) -> float | None:
-    """The seconds that ``retry-after-ms`` or ``retry-after`` ask to wait, or None."""
-    return read(headers, wall=wall).retry_after
-
-
 def _told(found: dict[str, str], name: str, now: float) -> Told | None:
     for limit, remaining, reset in (
         (f"x-ratelimit-limit-{name}", f"x-ratelimit-remaining-{name}", f"x-ratelimit-reset-{name}"),

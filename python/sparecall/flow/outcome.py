@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from sparecall.errors import BreakerOpen, EmbedderError, LimitExceeded, StoreUnavailable, UpstreamError
+from sparecall.flow.headers import read
 
 Outcome = Literal["success", "failure", "limited", "ignored"]
 """``success`` it answered; ``failure`` it did not, as it should; ``limited`` it, or a limit before it, wants the caller to wait;
@@ -58,4 +61,18 @@ def status_of(error: BaseException) -> int | None:
             value: Any = getattr(holder, name, None)
             if isinstance(value, int) and not isinstance(value, bool) and 100 <= value < 600:
                 return value
+    return None
+
+
+def retry_after_of(error: BaseException, *, wall: float) -> float | None:
+    """The seconds that `error` asks to wait: its ``retry_after``, or its reply's header of that name. `wall`: Unix seconds, for dates."""
+    seconds = getattr(error, "retry_after", None)
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < math.inf:
+        return float(seconds)
+    for holder in (getattr(error, "response", None), error):
+        headers = getattr(holder, "headers", None)
+        if isinstance(headers, Mapping):
+            found = read(headers, wall=wall).retry_after
+            if found is not None:
+                return found
     return None
