@@ -253,6 +253,11 @@ class Breaker:
 
     def _exit(self, permit: Permit, error: BaseException | None) -> None:
         outcome = permit._outcome
+        if error is None and outcome is None and self._state == "closed" and not self._running:
+            # The common case, without the steps that have nothing to do in it.
+            if permit._generation == self._generation and permit._slow_at is None:
+                self._count(self._tick(), calls=1, failed=False, slow=False)
+            return
         try:
             if outcome is None:
                 outcome = "success" if error is None else self._classify(error)

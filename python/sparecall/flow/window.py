@@ -11,7 +11,7 @@ class Window:
     `now` never goes back; the caller sees to that.
     """
 
-    __slots__ = ("_buckets", "_epoch", "_width", "calls", "failed", "slow")
+    __slots__ = ("_bucket", "_buckets", "_ends", "_epoch", "_width", "calls", "failed", "slow")
 
     def __init__(self, seconds: float) -> None:
         self._width = seconds / BUCKETS
@@ -21,14 +21,16 @@ class Window:
         """Forget everything."""
         self.calls = self.failed = self.slow = 0
         self._buckets = [[0, 0, 0] for _ in range(BUCKETS)]
+        self._bucket = self._buckets[0]
         self._epoch = 0
+        self._ends = 0.0  # of the present bucket: nothing is there to be forgotten before
 
     def pass_to(self, now: float) -> None:
         """Forget what is older than the window at `now`."""
+        if now < self._ends:
+            return
         epoch = int(now / self._width)
         passed = epoch - self._epoch
-        if passed <= 0:
-            return
         if passed >= BUCKETS or not self.calls:
             self.clear()
         else:
@@ -39,11 +41,14 @@ class Window:
                 self.slow -= bucket[2]
                 bucket[:] = (0, 0, 0)
         self._epoch = epoch
+        self._bucket = self._buckets[epoch % BUCKETS]
+        self._ends = (epoch + 1) * self._width
 
     def add(self, now: float, *, calls: int, failed: bool, slow: bool) -> None:
         """Count at `now`; ``calls`` is 0 where the call itself has been counted already."""
-        self.pass_to(now)
-        bucket = self._buckets[self._epoch % BUCKETS]
+        if now >= self._ends:
+            self.pass_to(now)
+        bucket = self._bucket
         bucket[0] += calls
         self.calls += calls
         if failed:
