@@ -150,3 +150,33 @@ class FactoryTimeout(SparecallError, TimeoutError):
     """A value that was not made in the time its route allows, with no stale one to serve instead."""
 
     __slots__ = ()
+
+
+class BreakerOpen(SparecallError):
+    """A call that was not made: its endpoint failed lately and is left alone. ``retry_after``: seconds until it may be tried again."""
+
+    __slots__ = ("retry_after",)
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LimitExceeded(SparecallError):
+    """A call that was not made: it does not fit in a limit. ``retry_after``: seconds until it may, None where it never will."""
+
+    __slots__ = ("retry_after",)
+
+    def __init__(self, message: str, *, retry_after: float | None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EndpointsFailed(SparecallError):
+    """A call that every endpoint failed. ``errors``: by the endpoint's name, in the order they were asked."""
+
+    __slots__ = ("errors",)
+
+    def __init__(self, message: str, errors: dict[str, Exception]) -> None:
+        super().__init__(message)
+        self.errors = errors

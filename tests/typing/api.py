@@ -11,6 +11,7 @@ from sparecall import digest, pipeline, tokens
 from sparecall.batch import Batcher, BatcherStats, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
+from sparecall.flow import Breaker, Fallback, Lease, Outcome, Permit, RateLimit, Retry, Served, outcome_of
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
@@ -178,3 +179,35 @@ async def batches() -> None:
     assert_type(batcher.stats(), BatcherStats)
     assert_type(await batched_lengths("a"), int)
     assert_type(await batched(lengths)("a", deadline=1.0), int)
+
+
+breaker = Breaker(failure_rate=0.5, slow_rate=0.5, slow_after=2.0)
+assert_type(breaker.call(), Permit)
+assert_type(breaker.leases, int)
+assert_type(outcome_of(None), Outcome)
+
+
+async def guarded() -> None:
+    async with breaker.call() as permit:
+        assert_type(permit, Permit)
+        permit.report(503)
+
+    @breaker
+    async def ask(question: str) -> int:
+        return len(question)
+
+    assert_type(await ask("one"), int)
+    await ask(1)  # type: ignore[arg-type]
+
+    limit = RateLimit(requests=60, per=3600.0)
+    assert_type(limit.try_acquire(), Lease | None)
+    async with limit.acquire(tokens=5) as lease:
+        assert_type(lease, Lease)
+        lease.settle("5")  # type: ignore[arg-type]
+
+    retry = Retry(attempts=2)
+    assert_type(await retry.run(lambda: ask("one"), deadline=5.0), int)
+    assert_type(await retry(ask)("one"), int)
+    fallback = Fallback({"a": ask})
+    assert_type(await fallback.run("one"), Served[int])
+    await fallback.run(1)  # type: ignore[arg-type]

@@ -1,0 +1,28 @@
+"""Flow control: what keeps a service working when a provider is slow, says no, or is away. One pattern a file, each usable alone."""
+
+from __future__ import annotations
+
+from sparecall.flow.breaker import Breaker, Permit, State
+from sparecall.flow.fallback import Fallback, Passed, Served, StreamFallback
+from sparecall.flow.outcome import Outcome, outcome_of, outcome_of_status
+from sparecall.flow.rate_limit import Lease, RateLimit
+from sparecall.flow.retry import Attempt, Retry
+from sparecall.flow.stream import Stream
+
+__all__ = [
+    "Attempt",
+    "Breaker",
+    "Fallback",
+    "Lease",
+    "Outcome",
+    "Passed",
+    "Permit",
+    "RateLimit",
+    "Retry",
+    "Served",
+    "State",
+    "Stream",
+    "StreamFallback",
+    "outcome_of",
+    "outcome_of_status",
+]
