@@ -168,7 +168,7 @@ def test_an_event_a_batch_and_counts_that_agree() -> None:
         assert stats.cost is not None
         assert stats.cost.seconds(3, 3) == pytest.approx(0.5)
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 def test_a_hook_that_raises_stops_no_batch() -> None:
@@ -210,7 +210,7 @@ def test_the_earliest_deadline_goes_first_and_one_that_passes_is_told_at_once() 
         assert server.asked == [["first"], ["plain"], ["soon"], ["late"]]
         await batcher.close()
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 def test_an_item_that_cannot_be_done_in_time_is_refused_when_it_comes() -> None:
@@ -230,7 +230,7 @@ def test_an_item_that_cannot_be_done_in_time_is_refused_when_it_comes() -> None:
         assert batcher.stats().refused == 1
         await batcher.close()
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 # Back-pressure and overflow
@@ -255,7 +255,7 @@ def test_ready_holds_who_asks_until_there_is_room_first_come_first_served() -> N
         assert order == [0, 1, 2, 3, 4, 6, 7]
         await batcher.close()
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
@@ -279,7 +279,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
         await asyncio.gather(running, waiting[1], fitting)
         await batcher.close()
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 def test_a_full_queue_drops_the_oldest_of_the_lowest_class() -> None:
@@ -304,7 +304,7 @@ def test_a_full_queue_drops_the_oldest_of_the_lowest_class() -> None:
         assert batcher.stats().refused == 3
         await batcher.close()
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 # Close
@@ -320,7 +320,7 @@ def test_close_runs_what_waits_and_takes_no_more() -> None:
         assert batcher.stats().batches == {"full": 2, "flush": 1}
         await batcher.close()
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 def test_close_with_a_grace_fails_who_still_waits() -> None:
@@ -332,7 +332,7 @@ def test_close_with_a_grace_fails_who_still_waits() -> None:
         for future in futures:
             assert getattr(future.exception(), "code", None) == "closed"
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 def test_bursts_are_waited_for_once_they_are_known_and_a_deadline_ends_the_hold() -> None:
@@ -363,4 +363,4 @@ def test_bursts_are_waited_for_once_they_are_known_and_a_deadline_ends_the_hold(
         assert batcher.stats().batches["deadline"] == 1
         await batcher.close()
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)

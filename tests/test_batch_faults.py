@@ -203,7 +203,7 @@ def test_a_function_that_hangs_is_left_by_its_callers_in_time_and_by_its_permit_
         assert loop.time() == pytest.approx(7.0), "the permit was not given away while the function held it"
         await batcher.close()
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 def test_a_batch_is_cancelled_when_all_who_wait_have_left_and_not_before() -> None:
@@ -232,7 +232,7 @@ def test_a_batch_is_cancelled_when_all_who_wait_have_left_and_not_before() -> No
         assert batcher.stats().left == 3
         await batcher.close()
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 @pytest.mark.anyio

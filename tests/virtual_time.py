@@ -30,8 +30,8 @@ class _Selector(selectors.DefaultSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """`now`: seconds since an arbitrary beginning."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, start: float = 1000.0) -> None:
+        self.now = start
         selector = _Selector()
         selector.loop = self
         super().__init__(selector)
@@ -40,10 +40,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run(work: Coroutine[Any, Any, T], *, start: float = 1000.0) -> T:
     """Like `asyncio.run`, in virtual time; what the loop complains about is an error."""
     complaints: list[Any] = []
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(start)) as runner:
         runner.get_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
         result = runner.run(work)
     assert complaints == []
