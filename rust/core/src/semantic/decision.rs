@@ -20,7 +20,7 @@ const VERSION: u16 = 2;
 const Z: f64 = 1.96;
 /// Share of the limit that verdicts have to show for what is no respelling. The rest covers what they cannot: that the lowest
 /// of many thresholds is taken, again and again, and verdicts that are wrong themselves.
-const SHOWN: f64 = 0.9;
+const SHOWN: f64 = 0.85;
 /// Candidates below these log-odds are not worth a comparison of answers.
 const WORTH_COMPARING: f64 = -2.0;
 /// Categories with a tally of their own; further ones share that of none.
