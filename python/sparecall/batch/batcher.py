@@ -301,6 +301,7 @@ class Batcher(Generic[T, R]):
         self._failed += running.failed
         if self._hook is not None:
             self._tell(running.event(now))
+        running.waiters = []  # each of them points back: nothing is to wait for the garbage collector
         if not self._pumping:
             self._pump()
 
