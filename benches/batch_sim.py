@@ -1,6 +1,6 @@
 """Batching rules on a virtual clock, common random numbers: tables of means, tails and goodput, and whether the bars hold.
 
-    python -m benches.batch_sim [--seeds 30] [--count 10000] [--azure FOLDER] [--plot FOLDER]
+    python -m benches.batch_sim [--seeds 30] [--count 10000] [--servers 1] [--azure FOLDER] [--plot FOLDER]
 
 FOLDER of `--azure` holds `code.csv.gz` and `conv.csv.gz` of the public Azure LLM inference traces of 2023; their times are stretched to the load.
 """
@@ -26,13 +26,13 @@ ITEMS = sim.Service(fixed=0.02, per_item=0.001)
 # The traces' requests have 1,000 to 2,000 tokens on average: as much per item at 0.5 us a token.
 TOKENS = sim.Service(fixed=0.02, per_item=0.0003, per_token=5e-7)
 OURS, LATE, OPTIMUM, TIMER = "sparecall", "sparecall, deadlines", "optimum", "size or timer"
-RULES: dict[str, Callable[[], Rule]] = {
-    OURS: lambda: sim.Ours(max_items=MAX_ITEMS),
-    LATE: lambda: sim.Ours(max_items=MAX_ITEMS, within=WITHIN),
-    "when free": lambda: sim.WhenFree(max_items=MAX_ITEMS),
-    TIMER: lambda: sim.SizeOrTimer(max_items=MAX_ITEMS),
-    "BentoML": lambda: sim.BentoRule(max_items=MAX_ITEMS),
-    "batched": lambda: sim.BatchedRule(max_items=MAX_ITEMS),
+RULES: dict[str, Callable[[int], Rule]] = {
+    OURS: lambda servers: sim.Ours(max_items=MAX_ITEMS, servers=servers),
+    LATE: lambda servers: sim.Ours(max_items=MAX_ITEMS, within=WITHIN, servers=servers),
+    "when free": lambda _: sim.WhenFree(max_items=MAX_ITEMS),
+    TIMER: lambda _: sim.SizeOrTimer(max_items=MAX_ITEMS),
+    "BentoML": lambda _: sim.BentoRule(max_items=MAX_ITEMS),
+    "batched": lambda _: sim.BatchedRule(max_items=MAX_ITEMS),
 }
 RIVALS = (TIMER, "BentoML", "batched")
 
@@ -55,20 +55,26 @@ class Cell:
 
 
 def measured(
-    arrivals: Callable[[float, int], Arrivals], service: Service, load: float, seeds: int, *, optimum: bool
+    arrivals: Callable[[float, int], Arrivals],
+    service: Service,
+    load: float,
+    seeds: int,
+    *,
+    servers: int,
+    optimum: bool,
 ) -> Cell:
     """All rules on the same arrivals and the same noise."""
     tokens = arrivals(1.0, 0).tokens
-    rate = load * service.capacity(MAX_ITEMS, sum(tokens) / len(tokens))
+    rate = load * servers * service.capacity(MAX_ITEMS, sum(tokens) / len(tokens))
     rules = dict(RULES)
     best = sim.solve(rate, service, MAX_ITEMS) if optimum else None
     if best is not None:
-        rules[OPTIMUM] = lambda: sim.ControlLimit(max_items=MAX_ITEMS, limit=best.limit)
+        rules[OPTIMUM] = lambda _: sim.ControlLimit(max_items=MAX_ITEMS, limit=best.limit)
     cell = Cell({}, {}, {})
     for seed in range(seeds):
         these = arrivals(rate, seed)
         for name, make in rules.items():
-            outcome: Outcome = sim.simulate(make(), these, service, seed=seed)
+            outcome: Outcome = sim.simulate(make(servers), these, service, servers=servers, seed=seed)
             cell.means.setdefault(name, []).append(outcome.mean)
             cell.tails.setdefault(name, []).append(outcome.percentile(99))
             cell.good.setdefault(name, []).append(outcome.in_time(WITHIN))
@@ -93,19 +99,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--servers", type=int, default=1)
     parser.add_argument("--azure", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     cells: dict[tuple[str, float], Cell] = {}
     for kind, (arrivals, service) in loads(options.count, options.azure).items():
-        names = [*RULES, OPTIMUM] if kind == "Poisson" else list(RULES)
+        optimum = kind == "Poisson" and options.servers == 1
+        names = [*RULES, OPTIMUM] if optimum else list(RULES)
         print(
             f"\n**{kind}**: mean / p99 ms, share served within {WITHIN * 1000:.0f} ms; medians of {options.seeds} seeds\n"
         )
         print("| load | " + " | ".join(names) + " | mean to optimum | p99 to the best other |")
         print("|" + "---|" * (len(names) + 3))
         for load in LOADS:
-            cell = cells[kind, load] = measured(arrivals, service, load, options.seeds, optimum=kind == "Poisson")
+            cell = cells[kind, load] = measured(
+                arrivals, service, load, options.seeds, servers=options.servers, optimum=optimum
+            )
             row = [f"{load:.2f}"]
             for name in names:
                 mean, tail, good = (statistics.median(each[name]) for each in (cell.means, cell.tails, cell.good))
@@ -121,7 +131,9 @@ def main() -> None:
 
 def bars(cells: dict[tuple[str, float], Cell]) -> None:
     """What was promised, and the worst that was measured."""
-    optimum = max(cell.ratio(cell.means, OURS, OPTIMUM) for cell in cells.values() if OPTIMUM in cell.means)
+    optimum = max(
+        (cell.ratio(cell.means, OURS, OPTIMUM) for cell in cells.values() if OPTIMUM in cell.means), default=1.0
+    )
     tail, where = max((cell.ratio(cell.tails, OURS, cell.best_tail()), key) for key, cell in cells.items())
     good = {kind: cell.ratio(cell.good, LATE, TIMER) for (kind, load), cell in cells.items() if load == 0.9}
     print(f"\nmean to the optimum, worst: {optimum:.3f} (bar 1.05)")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -169,6 +171,29 @@ def test_an_event_a_batch_and_counts_that_agree() -> None:
         assert stats.cost.seconds(3, 3) == pytest.approx(0.5)
 
     virtual_time.run(main(), start=0.0)
+
+
+@pytest.mark.anyio
+async def test_items_and_results_are_freed_with_their_callers_references() -> None:
+    class Thing:
+        pass
+
+    async def serve(items: list[Thing]) -> list[Thing]:
+        return [Thing() for _ in items]
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with Batcher(serve) as batcher:
+            thing = Thing()
+            result = await batcher.submit(thing)
+            kept = weakref.ref(thing), weakref.ref(result)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            del thing, result
+            assert [reference() for reference in kept] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_hook_that_raises_stops_no_batch() -> None:

@@ -254,6 +254,28 @@ async def test_who_leaves_before_the_batch_begins_is_not_served() -> None:
     assert asked == [1, 3]
 
 
+def test_batches_that_were_not_run_whole_teach_nothing_about_their_cost() -> None:
+    async def main() -> None:
+        async def serve(items: list[int]) -> list[int]:
+            await asyncio.sleep(1.0)
+            return items
+
+        async with Batcher(serve, max_items=4, clock=virtual_time.now) as batcher:
+            await asyncio.gather(*batcher.submit_many(range(4)))
+            for turns in range(6):
+                futures = batcher.submit_many(range(4))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                for future in futures:
+                    future.cancel()
+                await asyncio.sleep(2.0)
+            cost = batcher.stats().cost
+            assert cost is not None
+            assert cost.seconds(4, 4) == pytest.approx(1.0)
+
+    virtual_time.run(main())
+
+
 @pytest.mark.anyio
 async def test_what_size_of_and_key_of_raise_hits_their_caller_alone_at_the_call() -> None:
     def size_of(item: Any) -> int:

@@ -51,10 +51,9 @@ class Batcher(Generic[T, R]):
     """
 
     __slots__ = (
-        "_admission",
-        "_batches", "_clock", "_closing", "_context", "_create_future", "_drained", "_failed", "_fn", "_hook", "_item_fault",
-        "_items", "_key_of", "_lane", "_left", "_loop", "_max_waiting", "_overflow", "_permits", "_policy", "_pumping", "_ready",
-        "_refused", "_running", "_size_of", "_timeout", "_timer", "_timer_at", "_waiting",
+        "_admission", "_batches", "_clock", "_closing", "_context", "_create_future", "_drained", "_failed", "_fn", "_hook",
+        "_item_fault", "_items", "_key_of", "_lane", "_left", "_loop", "_max_waiting", "_overflow", "_permits", "_policy",
+        "_pumping", "_ready", "_refused", "_running", "_size_of", "_timeout", "_timer", "_timer_at", "_waiting",
     )  # fmt: skip
 
     def __init__(
@@ -301,6 +300,7 @@ class Batcher(Generic[T, R]):
         self._failed += running.failed
         if self._hook is not None:
             self._tell(running.event(now))
+        running.waiters = []  # each of them points back: nothing is to wait for the garbage collector
         if not self._pumping:
             self._pump()
 

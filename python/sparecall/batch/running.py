@@ -146,13 +146,12 @@ class Running:
                 self.failed += 1
 
     async def drive(self) -> bool:
-        """Runs the batch to its end, whatever that is; True if the function came to its own end in one call."""
+        """Runs the batch to its end, whatever that is; True if one call of the function over all of it went well."""
         try:
             asked = self._waiting(self.waiters)  # some may have left since the batch was closed
             error = await self._call(asked) if asked else None
             if error is not None:
                 await self._isolate(error)
-                return False
         except asyncio.CancelledError as cancelled:
             # By `leave` or `give_up`, and nobody waits; else by the function or by whoever holds its task.
             self.fail(self.waiters, cancelled)
@@ -160,7 +159,7 @@ class Running:
         except BaseException as fatal:
             self.fail(self.waiters, fatal)
             raise
-        return True
+        return error is None and len(asked) == len(self.waiters)
 
     async def _call(self, waiters: list[Waiter]) -> Exception | None:
         """One call of the function for these waiters. Returns its error where nobody was told of it yet."""
