@@ -254,6 +254,28 @@ def test_waiters_go_in_order_and_a_large_one_is_not_overtaken() -> None:
     assert order == ["a at 0.0", "large at 6.0", "c at 10.1", "d at 10.2", "b at 13.2"]
 
 
+def test_background_calls_are_not_starved_by_those_that_wait() -> None:
+    async def main() -> None:
+        limit = RateLimit(requests=600, clock=virtual_time.clock)
+        done: list[bool] = []
+
+        async def call(*, background: bool) -> None:
+            async with limit.acquire(background=background):
+                done.append(background)
+
+        tasks = [asyncio.create_task(call(background=number % 2 == 0)) for number in range(2_000)]
+        await asyncio.sleep(60)
+        assert 660 <= len(done) <= 662
+        later = done[60:]  # the burst goes as it comes
+        assert 0.01 <= sum(later) / len(later) <= 0.05
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert limit.waiting == 0
+
+    virtual_time.run(main())
+
+
 def test_each_slot_wakes_one_waiter() -> None:
     async def main() -> None:
         limit = RateLimit(requests=600, clock=virtual_time.clock, burst=0.001)

@@ -53,10 +53,8 @@ class Lease:
             raise InvalidArgument("a lease serves one call; ask limit.acquire() for another")
         limit = self._limit
         now = limit._clock()
-        if (limit._waiters and limit._in_line(self, now)) or not is_due(limit._ready_at(self, now), now):
+        if not limit._go(self, now):
             await limit._wait(self, now)
-        else:
-            limit._grant(self, now)
         return self
 
     async def __aexit__(
@@ -176,11 +174,7 @@ class RateLimit:
     ) -> Lease | None:
         """A lease if the call may go now, else None. Never before one that waits. Arguments and errors: `acquire`."""
         lease = self.acquire(tokens, route=route, max_tokens=max_tokens, background=background)
-        now = self._clock()
-        if (self._waiters and self._in_line(lease, now)) or not is_due(self._ready_at(lease, now), now):
-            return None
-        self._grant(lease, now)
-        return lease
+        return lease if self._go(lease, self._clock()) else None
 
     def acquire(
         self,
@@ -214,6 +208,15 @@ class RateLimit:
     def sync(self, headers: Mapping[str, str], *, status: int = 200) -> None:
         """Take over what a reply tells of the limits where no lease is known that it belongs to."""
         self._sync(headers, status, None)
+
+    def _go(self, lease: Lease, now: float) -> bool:
+        """Lets the call through where it may go now, and nobody waits before it."""
+        if self._waiters and self._in_line(lease, now):
+            return False
+        if not is_due(self._ready_at(lease, now), now):
+            return False
+        self._grant(lease, now)
+        return True
 
     def _ready_at(self, lease: Lease, now: float) -> float:
         at = self._requests.ready_at(1, now)
