@@ -135,7 +135,7 @@ def test_a_window_s_rest_is_all_until_it_ends() -> None:
 
 
 def test_what_went_out_since_is_not_in_the_server_s_count() -> None:
-    limit, _ = made(requests=100, burst=1.0)
+    limit, clock = made(requests=100, burst=1.0)
     early = lease_of(limit)
     for _ in range(20):
         lease_of(limit)
@@ -143,6 +143,18 @@ def test_what_went_out_since_is_not_in_the_server_s_count() -> None:
     late.sync(openai(100, 30, "60s"))
     early.sync(openai(100, 99, "60s"))  # an older count, whenever it comes
     assert taken(limit) == 30
+    clock.now += 59
+    assert taken(limit) == 0
+
+
+def test_what_comes_back_of_an_older_call_may_be_in_the_server_s_count_already() -> None:
+    limit, _ = made(tokens=1000, burst=1.0)
+    older, told, newer = lease_of(limit, 100), lease_of(limit, 100), lease_of(limit, 100)
+    told.sync(openai(1000, 400, "60s", "tokens"))  # 100 of which went to the newer, and 5 may have been overtaken
+    older.settle(0)
+    assert taken(limit, 59) == 5
+    newer.settle(41)
+    assert taken(limit, 59) == 1
 
 
 def test_unknown_limits_are_learned_and_until_then_few_calls_go() -> None:
