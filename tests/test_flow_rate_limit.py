@@ -96,7 +96,9 @@ def test_completions_are_reserved_by_what_their_route_had() -> None:
     assert lease_of(limit, 100, route="chat").tokens == 612
     assert lease_of(limit, 100, route="chat", max_tokens=50).tokens == 150
     for _ in range(100):
-        lease_of(limit, 100, route="chat").settle(300)
+        lease = lease_of(limit, 100, route="chat")
+        lease.settle(101, final=False)  # a stream that has just begun
+        lease.settle(300)
     reserved = lease_of(limit, 100, route="chat").tokens
     assert 300 <= reserved <= 310
     assert lease_of(limit, 100, route="chat", max_tokens=50).tokens == 150
@@ -155,6 +157,17 @@ def test_what_comes_back_of_an_older_call_may_be_in_the_server_s_count_already()
     assert taken(limit, 59) == 5
     newer.settle(41)
     assert taken(limit, 59) == 1
+
+
+def test_what_comes_back_while_a_count_is_on_its_way_makes_it_no_larger() -> None:
+    limit, _ = made(tokens=1000, burst=1.0)
+    older, told = lease_of(limit, 600), lease_of(limit, 100)
+    older.settle(100)
+    told.sync(openai(1000, 300, "60s", "tokens"))
+    assert taken(limit, 59) == 5  # of 295, not of 795
+    again = lease_of(limit, 0)  # newer than `told`, though less is taken now than then
+    again.sync(openai(1000, 700, "60s", "tokens"))
+    assert limit._tokens.ceiling - limit._tokens.passed == 695
 
 
 def test_unknown_limits_are_learned_and_until_then_few_calls_go() -> None:
