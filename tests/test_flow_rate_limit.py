@@ -301,6 +301,22 @@ def test_background_calls_are_not_starved_by_those_that_wait() -> None:
     virtual_time.run(main())
 
 
+@pytest.mark.anyio
+async def test_real_loops_wake_everybody_in_order() -> None:
+    limit = RateLimit(requests=1000, tokens=1000, per=1.0, burst=0.01)
+    order: list[int] = []
+
+    async def call(number: int) -> None:
+        async with limit.acquire(1):
+            order.append(number)
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for number in range(40):
+            group.create_task(call(number))
+    assert order == list(range(40))
+    assert limit._timer is None
+
+
 def test_each_slot_wakes_one_waiter() -> None:
     async def main() -> None:
         limit = RateLimit(requests=600, clock=virtual_time.clock, burst=0.001)
