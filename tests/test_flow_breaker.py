@@ -115,6 +115,20 @@ def test_a_running_call_is_counted_once() -> None:
     assert repr(world.breaker) == "<Breaker closed: 5 failed, 5 slow of 6 calls>"
 
 
+@pytest.mark.parametrize("later", [0.0, 9.5])
+def test_a_slow_call_that_ends_well_counts_no_more(later: float) -> None:
+    world = World(slow_rate=0.9, slow_after=1.0)
+    for how in (None, "success"):
+        slow = world.enter()
+        world.clock.now += 1.01
+        assert world.breaker.state == "closed"  # here it is seen to be slow
+        world.clock.now += later
+        if how is not None:
+            slow.report("success")
+        leave(slow)
+    assert repr(world.breaker) == f"<Breaker closed: 0 failed, {1 if later else 2} slow of {1 if later else 2} calls>"
+
+
 def test_a_cancelled_call_counts_only_where_it_was_slow_already() -> None:
     world = World(slow_rate=0.9, slow_after=1.0)
     early, late = world.enter(), world.enter()

@@ -128,6 +128,28 @@ def test_a_stream_that_nobody_reads_can_be_closed() -> None:
     virtual_time.run(main())
 
 
+def test_an_iterator_that_is_no_generator_is_closed_too() -> None:
+    class Lines:
+        closed = 0
+
+        def __aiter__(self) -> Lines:
+            return self
+
+        async def __anext__(self) -> str:
+            await asyncio.sleep(60)
+            return "late"
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    async def main() -> None:
+        lines = Lines()
+        served = await StreamFallback({"a": lambda: lines, "b": lambda: Lines()}, timeout=1.0).run()
+        assert (lines.closed, served.served_by) == (1, "b")
+
+    virtual_time.run(main())
+
+
 @pytest.mark.parametrize("step", range(6))
 @pytest.mark.parametrize("streamed", [False, True])
 def test_cancelled_at_any_step_it_asks_no_more_and_closes_what_began(streamed: bool, step: int) -> None:

@@ -15,7 +15,9 @@ from sparecall.flow import RateLimit
 MINUTES = 10
 
 
-def played(limit_options: dict[str, Any], server: HiddenQuota, *, callers: int = 30, bursts: bool = False) -> float:
+def played(
+    limit_options: dict[str, Any], server: HiddenQuota, *, callers: int = 30, bursts: bool = False, over: float = 1.0
+) -> float:
     """More callers than the quota feeds, for some minutes; the share of the quota used, of the limit that binds."""
     dice = random.Random(3)
     seconds = MINUTES * 60.0
@@ -27,11 +29,12 @@ def played(limit_options: dict[str, Any], server: HiddenQuota, *, callers: int =
         server.requests.at = server.tokens.at = begin
 
         async def call(tokens: int) -> None:
-            async with limit.acquire(tokens) as lease:
+            async with limit.acquire(int(tokens * over)) as lease:
                 await asyncio.sleep(dice.uniform(0.005, 0.05))  # on its way: others may overtake it
                 answer = server.ask(tokens, virtual_time.clock())
                 await asyncio.sleep(0.05 if answer.status == 429 else dice.uniform(0.2, 3.0))
                 lease.sync(answer.headers, status=answer.status)
+                lease.settle(tokens if answer.status == 200 else 0)
 
         async def caller() -> None:
             while virtual_time.clock() < begin + seconds:
@@ -60,6 +63,15 @@ def test_a_hidden_quota_is_used_and_not_exceeded(kind: Kind, known: bool, wire: 
     least, most = (0.95, 0.005) if kind == "sliding" else (0.97, 0.001)
     assert share >= least
     assert server.refused <= most * server.admitted
+
+
+@pytest.mark.parametrize("over", [0.7, 1.5])
+@pytest.mark.parametrize("kind", ["refill", "window"])
+def test_what_was_reserved_wrongly_is_settled(kind: Kind, over: float) -> None:
+    server = HiddenQuota(kind, requests=2000, tokens=200_000)
+    share = played({"requests": 2000, "tokens": 200_000}, server, over=over)
+    assert share >= 0.97
+    assert server.refused <= 0.001 * server.admitted
 
 
 @pytest.mark.parametrize("kind", ["refill", "window"])

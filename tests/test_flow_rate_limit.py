@@ -96,7 +96,9 @@ def test_completions_are_reserved_by_what_their_route_had() -> None:
     assert lease_of(limit, 100, route="chat").tokens == 612
     assert lease_of(limit, 100, route="chat", max_tokens=50).tokens == 150
     for _ in range(100):
-        lease_of(limit, 100, route="chat").settle(300)
+        lease = lease_of(limit, 100, route="chat")
+        lease.settle(101, final=False)  # a stream that has just begun
+        lease.settle(300)
     reserved = lease_of(limit, 100, route="chat").tokens
     assert 300 <= reserved <= 310
     assert lease_of(limit, 100, route="chat", max_tokens=50).tokens == 150
@@ -135,7 +137,7 @@ def test_a_window_s_rest_is_all_until_it_ends() -> None:
 
 
 def test_what_went_out_since_is_not_in_the_server_s_count() -> None:
-    limit, _ = made(requests=100, burst=1.0)
+    limit, clock = made(requests=100, burst=1.0)
     early = lease_of(limit)
     for _ in range(20):
         lease_of(limit)
@@ -143,6 +145,29 @@ def test_what_went_out_since_is_not_in_the_server_s_count() -> None:
     late.sync(openai(100, 30, "60s"))
     early.sync(openai(100, 99, "60s"))  # an older count, whenever it comes
     assert taken(limit) == 30
+    clock.now += 59
+    assert taken(limit) == 0
+
+
+def test_what_comes_back_of_an_older_call_may_be_in_the_server_s_count_already() -> None:
+    limit, _ = made(tokens=1000, burst=1.0)
+    older, told, newer = lease_of(limit, 100), lease_of(limit, 100), lease_of(limit, 100)
+    told.sync(openai(1000, 400, "60s", "tokens"))  # 100 of which went to the newer, and 5 may have been overtaken
+    older.settle(0)
+    assert taken(limit, 59) == 5
+    newer.settle(41)
+    assert taken(limit, 59) == 1
+
+
+def test_what_comes_back_while_a_count_is_on_its_way_makes_it_no_larger() -> None:
+    limit, _ = made(tokens=1000, burst=1.0)
+    older, told = lease_of(limit, 600), lease_of(limit, 100)
+    older.settle(100)
+    told.sync(openai(1000, 300, "60s", "tokens"))
+    assert taken(limit, 59) == 5  # of 295, not of 795
+    again = lease_of(limit, 0)  # newer than `told`, though less is taken now than then
+    again.sync(openai(1000, 700, "60s", "tokens"))
+    assert limit._tokens.ceiling - limit._tokens.passed == 695
 
 
 def test_unknown_limits_are_learned_and_until_then_few_calls_go() -> None:
@@ -252,6 +277,44 @@ def test_waiters_go_in_order_and_a_large_one_is_not_overtaken() -> None:
     virtual_time.run(main())
     # The large one waits for all of the burst (60 at 6 s), and the next for what it took above; the background call comes last.
     assert order == ["a at 0.0", "large at 6.0", "c at 10.1", "d at 10.2", "b at 13.2"]
+
+
+def test_background_calls_are_not_starved_by_those_that_wait() -> None:
+    async def main() -> None:
+        limit = RateLimit(requests=600, clock=virtual_time.clock)
+        done: list[bool] = []
+
+        async def call(*, background: bool) -> None:
+            async with limit.acquire(background=background):
+                done.append(background)
+
+        tasks = [asyncio.create_task(call(background=number % 2 == 0)) for number in range(2_000)]
+        await asyncio.sleep(60)
+        assert 660 <= len(done) <= 662
+        later = done[60:]  # the burst goes as it comes
+        assert 0.01 <= sum(later) / len(later) <= 0.05
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert limit.waiting == 0
+
+    virtual_time.run(main())
+
+
+@pytest.mark.anyio
+async def test_real_loops_wake_everybody_in_order() -> None:
+    limit = RateLimit(requests=1000, tokens=1000, per=1.0, burst=0.01)
+    order: list[int] = []
+
+    async def call(number: int) -> None:
+        async with limit.acquire(1):
+            order.append(number)
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for number in range(40):
+            group.create_task(call(number))
+    assert order == list(range(40))
+    assert limit._timer is None
 
 
 def test_each_slot_wakes_one_waiter() -> None:

@@ -273,7 +273,7 @@ class Breaker:
             return
         self._running.pop(permit, None)
         self._leases.pop(permit, None)
-        if outcome == "success" or outcome == "failure":
+        if outcome == "failure" or (outcome == "success" and permit._slow_at is None):
             answered = now if permit._answered is None else permit._answered
             slow = permit._slow_at is None and answered - permit._started > self._slow_after
             known = permit._slow_at is not None and now - permit._slow_at < self._window_seconds * 0.9

@@ -27,17 +27,16 @@ class Gcra:
     """
 
     __slots__ = (
-        "_burst", "_configured", "_folded", "_folded_at", "_spent", "ceiling", "ceiling_until", "interval", "limit", "mark", "per", "taken",
-        "tat", "tolerance",
+        "_burst", "_configured", "_folded", "_folded_at", "_spent", "ceiling", "ceiling_until", "interval", "limit", "mark", "passed", "per",
+        "taken", "tat", "tolerance",
     )  # fmt: skip
 
     def __init__(self, limit: float | None, *, per: float, burst: float, now: float) -> None:
         self._configured, self._burst, self.per = limit, burst, per
         self.tat = now  # the virtual clock: the "theoretical arrival time"
-        self.taken = 0.0  # ever; only differences of it mean something
-        self.mark = (
-            -math.inf
-        )  # how much was taken when the call was let through that the server's newest count came with
+        self.taken = 0.0  # and not given back
+        self.passed = 0.0  # taken ever, which never shrinks: the order of takes, and what the ceiling is for
+        self.mark = -math.inf  # what had passed with the call that the server's newest count came with
         self.ceiling, self.ceiling_until = math.inf, -math.inf
         self._spent = self._folded = 0.0
         self._folded_at = now
@@ -54,7 +53,7 @@ class Gcra:
         tolerance = self.tolerance
         # The common case first: as much as the burst holds.
         at = self.tat + cost - tolerance if cost <= tolerance else self.tat
-        if self.taken + amount > self.ceiling and now < self.ceiling_until:
+        if self.passed + amount > self.ceiling and now < self.ceiling_until:
             return max(at, self.ceiling_until)
         return at
 
@@ -63,14 +62,15 @@ class Gcra:
         tat = self.tat
         self.tat = (tat if tat > now else now) + amount * self.interval  # noqa: FURB136 - `max` takes twice as long
         self.taken += amount
+        self.passed += amount
 
     def give_back(self, amount: float, mark: float) -> None:
-        """Give back `amount` of what was let through at `mark`."""
+        """Give back `amount` of what was taken when `mark` had passed."""
         self.tat -= amount * self.interval
         self.taken -= amount
-        if mark <= self.mark:
-            # The server may have counted less for it already.
-            self.ceiling -= amount
+        if mark > self.mark:
+            # What went out before may be less in the server's newest count already.
+            self.ceiling += amount
 
     def hold(self, until: float) -> None:
         """One unit at `until`, none before: the server said so."""
@@ -79,7 +79,7 @@ class Gcra:
     def told(
         self, *, limit: float | None, remaining: float | None, reset: float | None, mark: float, now: float
     ) -> None:
-        """Believe the server's count where it is the newest and stricter than ours. `mark`: what was taken when the call was let through.
+        """Believe the server's count where it is the newest and stricter than ours. `mark`: what had passed with the call it came with.
 
         ``reset`` is the seconds until all of the limit is there again. For a server that refills as time goes by, that is when
         the missing units will have been refilled. Another time means that it counts in windows: then no more than
@@ -92,7 +92,7 @@ class Gcra:
         if remaining is None or mark < self.mark:
             return  # a call that went out before the newest that the server told of: its count is old
         self.mark = mark
-        left = remaining - (self.taken - mark)
+        left = remaining - (self.passed - mark)
         if self.interval:
             # Only ever forward.
             self.tat = max(self.tat, now + self.tolerance - left * self.interval)
@@ -119,7 +119,7 @@ class Gcra:
             self._folded, self._folded_at = self.taken, now
         share = (self._spent + self.taken - self._folded) / self.limit
         if now < self.ceiling_until:
-            share = max(share, 1 - (self.ceiling - self.taken) / self.limit)
+            share = max(share, 1 - (self.ceiling - self.passed) / self.limit)
         return min(max(share, 0.0), 1.0)
 
 

@@ -53,10 +53,8 @@ class Lease:
             raise InvalidArgument("a lease serves one call; ask limit.acquire() for another")
         limit = self._limit
         now = limit._clock()
-        if (limit._waiters and limit._in_line(self, now)) or not is_due(limit._ready_at(self, now), now):
+        if not limit._go(self, now):
             await limit._wait(self, now)
-        else:
-            limit._grant(self, now)
         return self
 
     async def __aexit__(
@@ -65,16 +63,17 @@ class Lease:
         if self._limit._learning:
             self._limit._came_back()
 
-    def settle(self, used: int) -> None:
+    def settle(self, used: int, *, final: bool = True) -> None:
         """Say how many tokens the call used in all, prompt and completion: what was reserved above that is given back, what is missing taken.
 
-        It may be said again, as the count of a stream grows, and after the ``async with`` has ended.
+        It may be said again, also after the ``async with`` has ended. ``final=False`` while a stream's count still grows: then the
+        route's completions do not learn from it.
         """
         count("used", used, least=0)
         if self._at is None:
             raise InvalidArgument("the lease was never let through, or was refunded: there is nothing to settle")
         limit = self._limit
-        if self._route is not None:
+        if final and self._route is not None:
             limit._estimates.observe(self._route, max(0, used - self._prompt))
         if used < self.tokens:
             limit._tokens.give_back(self.tokens - used, self._mark_tokens)
@@ -176,11 +175,7 @@ class RateLimit:
     ) -> Lease | None:
         """A lease if the call may go now, else None. Never before one that waits. Arguments and errors: `acquire`."""
         lease = self.acquire(tokens, route=route, max_tokens=max_tokens, background=background)
-        now = self._clock()
-        if (self._waiters and self._in_line(lease, now)) or not is_due(self._ready_at(lease, now), now):
-            return None
-        self._grant(lease, now)
-        return lease
+        return lease if self._go(lease, self._clock()) else None
 
     def acquire(
         self,
@@ -215,6 +210,15 @@ class RateLimit:
         """Take over what a reply tells of the limits where no lease is known that it belongs to."""
         self._sync(headers, status, None)
 
+    def _go(self, lease: Lease, now: float) -> bool:
+        """Lets the call through where it may go now, and nobody waits before it."""
+        if self._waiters and self._in_line(lease, now):
+            return False
+        if not is_due(self._ready_at(lease, now), now):
+            return False
+        self._grant(lease, now)
+        return True
+
     def _ready_at(self, lease: Lease, now: float) -> float:
         at = self._requests.ready_at(1, now)
         tokens = self._tokens.ready_at(lease.tokens, now)
@@ -228,11 +232,11 @@ class RateLimit:
 
     def _grant(self, lease: Lease, now: float) -> None:
         requests, tokens = self._requests, self._tokens
-        if self._learning and not requests.taken:
+        if self._learning and not requests.passed:
             requests.ceiling, requests.ceiling_until = _FIRST_CALLS, now + self._per
         requests.take(1, now)
         tokens.take(lease.tokens, now)
-        lease._at, lease._mark_requests, lease._mark_tokens = now, requests.taken, tokens.taken
+        lease._at, lease._mark_requests, lease._mark_tokens = now, requests.passed, tokens.passed
         if not lease._background:
             self._turns += 1
             return
@@ -264,7 +268,6 @@ class RateLimit:
         if lease._max_wait is None:
             return
         ahead = max(
-            self._requests.ready_at(self._queued_requests + 1, now),
             self._tokens.ready_at(lease.tokens, now) + self._queued_tokens * self._tokens.interval,
             self._requests.ready_at(1, now) + self._queued_requests * self._requests.interval,
             self._ready_at(lease, now),
@@ -352,7 +355,7 @@ class RateLimit:
         now = self._clock()
         told = _headers.read(headers, wall=self._wall_clock())
         requests, tokens = self._requests, self._tokens
-        marks = (lease._mark_requests, lease._mark_tokens) if lease is not None else (requests.taken, tokens.taken)
+        marks = (lease._mark_requests, lease._mark_tokens) if lease is not None else (requests.passed, tokens.passed)
         for gcra, limit, mark in ((requests, told.requests, marks[0]), (tokens, told.tokens, marks[1])):
             if limit is not None:
                 self._learning = False
