@@ -10,8 +10,8 @@ import pytest
 
 import virtual_time
 from flow_calls import Clock, enter, leave
-from sparecall.errors import BreakerOpen, InvalidArgument, LimitExceeded, UpstreamError
-from sparecall.flow import Breaker, Permit, outcome_of, outcome_of_status
+from sparecall.errors import BreakerOpen, InvalidArgument
+from sparecall.flow import Breaker, Permit
 
 
 class World:
@@ -291,46 +291,6 @@ def test_reports_stand_for_replies_that_raise_nothing() -> None:
         permit.report("failed")  # type: ignore[arg-type]
 
 
-class Carries(Exception):
-    def __init__(self, **fields: Any) -> None:
-        super().__init__()
-        self.__dict__.update(fields)
-
-
-@pytest.mark.parametrize(
-    ("error", "outcome"),
-    [
-        (None, "success"),
-        (TimeoutError(), "failure"),
-        (ConnectionRefusedError(), "failure"),
-        (UpstreamError("", code="timeout"), "failure"),
-        (Carries(), "failure"),
-        (Carries(status_code=500), "failure"),
-        (Carries(status_code=429), "limited"),
-        (Carries(status_code=404), "ignored"),
-        (Carries(status=529), "failure"),
-        (Carries(status=200), "failure"),
-        (Carries(response=Carries(status_code=401)), "ignored"),
-        (Carries(status_code="oops", status=True), "failure"),
-        (BreakerOpen("", retry_after=1.0), "limited"),
-        (LimitExceeded("", retry_after=None), "ignored"),
-        (LimitExceeded("", retry_after=3.0), "limited"),
-        (KeyError("mine"), "ignored"),
-        (asyncio.CancelledError(), "ignored"),
-        (GeneratorExit(), "ignored"),
-    ],
-)
-def test_what_an_exception_says_of_the_endpoint(error: BaseException | None, outcome: str) -> None:
-    assert outcome_of(error) == outcome
-
-
-def test_what_a_status_says_of_the_endpoint() -> None:
-    found = {status: outcome_of_status(status) for status in (200, 304, 400, 408, 409, 429, 500, 529)}
-    assert list(found.values()) == [
-        "success", "success", "ignored", "failure", "ignored", "limited", "failure", "failure",
-    ]  # fmt: skip
-
-
 def test_code_that_is_not_ours_loses_no_permit() -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("hook")
@@ -427,6 +387,22 @@ def test_it_decorates_coroutine_functions() -> None:
     assert (ask.__name__, runs) == ("ask", 3)
     with pytest.raises(TypeError, match="coroutine function"):
         world.breaker(lambda: None)  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize(("inside", "failed"), [(True, 1), (False, 0)])
+def test_a_timeout_inside_is_a_failure_and_one_around_a_cancellation(inside: bool, failed: int) -> None:
+    async def main() -> None:
+        breaker = Breaker(clock=virtual_time.clock)
+
+        async def call() -> None:
+            async with breaker.call(), asyncio.timeout(1 if inside else None):
+                await asyncio.sleep(9)
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(call(), 2)
+        assert breaker._window.failed == failed
+
+    virtual_time.run(main())
 
 
 def healthy(calls: int) -> None:
