@@ -260,7 +260,7 @@ def test_batches_that_were_not_run_whole_teach_nothing_about_their_cost() -> Non
             await asyncio.sleep(1.0)
             return items
 
-        async with Batcher(serve, max_items=4, clock=virtual_time.now) as batcher:
+        async with Batcher(serve, max_items=4, clock=virtual_time.clock) as batcher:
             await asyncio.gather(*batcher.submit_many(range(4)))
             for turns in range(6):
                 futures = batcher.submit_many(range(4))
@@ -273,7 +273,7 @@ def test_batches_that_were_not_run_whole_teach_nothing_about_their_cost() -> Non
             assert cost is not None
             assert cost.seconds(4, 4) == pytest.approx(1.0)
 
-    virtual_time.run(main())
+    virtual_time.run(main(), start=0.0)
 
 
 @pytest.mark.anyio
