@@ -30,14 +30,14 @@ PROMPT = "my secret question about the merger " * 20
 
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
-    async with RedisStore(redis_server.url(), timeout=2.0) as store:
+    async with RedisStore(redis_server.url(), timeout=2.0, connect_timeout=2.0) as store:
         yield store
 
 
 async def test_batches_are_one_round_trip(redis_server: RedisServer) -> None:
     async with (
         FaultProxy(redis_server.port) as proxy,
-        RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=2.0) as store,
+        RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=2.0, connect_timeout=2.0) as store,
     ):
         await store.versions(["all"])
         many = [entry(str(n)) for n in range(64)]
@@ -115,7 +115,9 @@ async def test_keys_and_errors_and_logs_give_nothing_away(
                 for text in (repr(refused), repr(caught.value), str(caught.value), caplog.text):
                     assert "wrong-password" not in text
                     assert "secret" not in text
-        async with RedisStore(f"redis://:right-password@127.0.0.1:{guarded.port}", timeout=2.0) as welcome:
+        async with RedisStore(
+            f"redis://:right-password@127.0.0.1:{guarded.port}", timeout=2.0, connect_timeout=2.0
+        ) as welcome:
             assert await welcome.get_many(["key"], scope="team") == [None]
             assert "right" not in repr(welcome)
     finally:
@@ -200,7 +202,9 @@ async def test_a_user_with_the_documented_permissions_can_do_everything(redis_se
     )
     heard = Heard()
     try:
-        async with RedisStore(redis_server.url().replace("//", "//app:pass@"), timeout=5.0) as store:
+        async with RedisStore(
+            redis_server.url().replace("//", "//app:pass@"), timeout=5.0, connect_timeout=5.0
+        ) as store:
             store.listen(heard)
             await until(lambda: store.coherent)
             await store.set_many([entry("key", marks=await store.versions(["tag"]))])

@@ -104,7 +104,7 @@ async def test_a_reply_cut_anywhere_is_no_value(redis_server: RedisServer) -> No
 
 
 async def test_who_waits_for_a_connection_may_leave_too(redis_server: RedisServer) -> None:
-    async with RedisStore(redis_server.url(), timeout=5.0, connections=1) as store:
+    async with RedisStore(redis_server.url(), timeout=5.0, connect_timeout=5.0, connections=1) as store:
         await store.set_many([entry(key, key) for key in KEYS])
         for turns in range(6):
             tasks = [asyncio.create_task(store.get_many([key], scope="team")) for key in KEYS]
@@ -124,7 +124,7 @@ async def test_who_waits_for_a_connection_may_leave_too(redis_server: RedisServe
 
 async def test_closing_in_the_middle_of_calls_ends_them(redis_server: RedisServer) -> None:
     async with FaultProxy(redis_server.port) as proxy:
-        store = RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=5.0)
+        store = RedisStore(f"redis://127.0.0.1:{proxy.port}/0", timeout=5.0, connect_timeout=5.0)
         store.listen(Heard())
         await store.set_many([entry(key, key) for key in KEYS])
         proxy.delay = 0.05

@@ -24,7 +24,11 @@ MODES = pytest.mark.parametrize("mode", ["pubsub", "tracking"])
 
 def made(url: str, mode: Any = "pubsub", **options: Any) -> tuple[RedisStore, Heard]:
     heard = Heard()
-    store = RedisStore(url, coherence=mode, **{"timeout": 2.0, "interval": 0.5, "random": lambda: 0.05} | options)
+    store = RedisStore(
+        url,
+        coherence=mode,
+        **{"timeout": 2.0, "connect_timeout": 2.0, "interval": 0.5, "random": lambda: 0.05} | options,
+    )
     store.listen(heard)
     return store, heard
 
@@ -105,7 +109,7 @@ async def test_a_connection_that_is_lost_is_told_and_made_anew(
         assert heard.all == [("lost",)]
         await until(lambda: store.coherent)
         assert heard.all == [("lost",), ("lost",)], "what was changed in between was missed"
-        async with RedisStore(redis_server.url(), timeout=2.0) as other:
+        async with RedisStore(redis_server.url(), timeout=2.0, connect_timeout=2.0) as other:
             (version,) = await other.bump(["tag"])
         await until(lambda: ("changed", "tag", version) in heard.all)
     lines = [record.getMessage().split(": ", 1)[1] for record in caplog.records if record.name == "sparecall.store"]
@@ -280,8 +284,8 @@ async def test_databases_and_prefixes_are_worlds_of_their_own(redis_server: Redi
     async with store:
         await until(lambda: store.coherent)
         for other in (
-            RedisStore(redis_server.url(1), timeout=2.0),
-            RedisStore(redis_server.url(0), prefix="other:", timeout=2.0),
+            RedisStore(redis_server.url(1), timeout=2.0, connect_timeout=2.0),
+            RedisStore(redis_server.url(0), prefix="other:", timeout=2.0, connect_timeout=2.0),
         ):
             async with other:
                 await other.set_many([entry("key")])

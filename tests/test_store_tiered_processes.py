@@ -57,7 +57,7 @@ def has_written(cache: TieredCache, count: int) -> bool:
 
 @pytest.mark.anyio
 async def test_several_caches_agree_over_redis(redis_server: RedisServer) -> None:
-    stores = [RedisStore(redis_server.url(), timeout=5.0) for _ in range(3)]
+    stores = [RedisStore(redis_server.url(), timeout=5.0, connect_timeout=5.0) for _ in range(3)]
     caches = [TieredCache(l2=store, l2_timeout=10.0) for store in stores]
     calls = 0
 

@@ -236,7 +236,12 @@ def test_redis(redis_server: RedisServer, coherence: Any) -> None:
 
         def make(self, number: int) -> RedisStore:
             return RedisStore(
-                redis_server.url(), timeout=5.0, prefix=self.prefix, clock=self.clock, coherence=coherence
+                redis_server.url(),
+                timeout=5.0,
+                connect_timeout=5.0,
+                prefix=self.prefix,
+                clock=self.clock,
+                coherence=coherence,
             )
 
         def forget(self) -> None:

@@ -70,8 +70,11 @@ class Exact:
         reason = "no_cache"
         if not control.no_cache:
             found, reason = self._find(request)
-            if reason == "absent" and self._shared is not None and await self._fetched(request, self._shared):
-                found, reason = self._find(request)
+            if reason == "absent" and self._shared is not None:
+                # Read as it came: the memory's copy may be gone again, where a message about its writing came late.
+                value = await self._shared.fetch(request.scope, request.inspection.digest)
+                if value is not None:
+                    found, reason = self._read(request, value)
                 if found is not None:
                     return msgspec.structs.replace(found, reason="shared")
             if found is not None:
@@ -87,17 +90,15 @@ class Exact:
             self._keep(request, reply, asked_at)
         return msgspec.structs.replace(reply, reason=reason) if reply.hit == "miss" else reply
 
-    async def _fetched(self, request: Request, shared: Shared) -> bool:
-        assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
-        assert request.scope is not None  # noqa: S101
-        return await shared.fetch(request.scope, request.inspection.digest)
-
     def _find(self, request: Request) -> tuple[Reply | None, str]:
         assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
         digest = request.inspection.digest
         value = self.cache.get(digest)
-        if value is None:
-            return None, "absent"
+        return (None, "absent") if value is None else self._read(request, value)
+
+    def _read(self, request: Request, value: bytes) -> tuple[Reply | None, str]:
+        assert request.inspection is not None  # noqa: S101 - for mypy; the caller has checked
+        digest = request.inspection.digest
         try:
             answer = _decode_answer(value)
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -35,7 +35,7 @@ class Shared:
     ) -> None:
         self._store, self._memory, self._clock = store, memory, clock
         self._ttl = float("inf") if ttl is None else ttl
-        self._flight: Flight[tuple[str, bytes], bool] = Flight()
+        self._flight: Flight[tuple[str, bytes], bytes | None] = Flight()
         self._writes: set[asyncio.Task[None]] = set()
         self.dropped_writes = 0
         store.listen(self)
@@ -48,8 +48,8 @@ class Shared:
             task.cancel()
         await self._store.close()
 
-    async def fetch(self, scope: str, digest: bytes) -> bool:
-        """Whether the memory has an answer now that the store had; who asks at once for the same asks together."""
+    async def fetch(self, scope: str, digest: bytes) -> bytes | None:
+        """The answer that the store had, which the memory has now; who asks at once for the same asks together."""
         found, _ = await self._flight.run((scope, digest), lambda: self._fetch(scope, digest))
         return found
 
@@ -81,17 +81,17 @@ class Shared:
     def lost(self) -> None:
         """An answer stays an answer to its request."""
 
-    async def _fetch(self, scope: str, digest: bytes) -> bool:
+    async def _fetch(self, scope: str, digest: bytes) -> bytes | None:
         try:
             (entry,) = await self._store.get_many([digest.hex()], scope=scope)
         except StoreUnavailable:
-            return False
+            return None
         now = self._clock()
         if entry is None or not isinstance(entry.value, bytes) or entry.expires <= now:
-            return False
+            return None
         life = None if entry.expires == float("inf") else entry.expires - now
         self._memory.set(digest, entry.value, ttl=life, cost=(entry.dollars, entry.seconds))
-        return True
+        return entry.value
 
     async def _write(self, entry: Entry) -> None:
         try:
