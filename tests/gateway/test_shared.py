@@ -97,23 +97,20 @@ async def test_many_at_once_ask_the_store_once(url: str) -> None:
 
 async def test_an_answer_made_anew_replaces_the_old_one_everywhere(url: str) -> None:
     provider = simulate.Provider(latency=INSTANT)
-    async with (
-        simulate.serve(provider) as upstream,
-        gateway_before(upstream, store={"url": url}) as one,
-        gateway_before(upstream, store={"url": url}) as other,
-    ):
+    async with simulate.serve(provider) as upstream, gateway_before(upstream, store={"url": url}) as one:
         await ask(one)
         await stored(one)
-        await ask(other)
-        shared = other.gateway.pipeline.stage(Exact)._shared
-        assert shared is not None
-        await until(lambda: shared._store.coherent)
-        cache = other.gateway.pipeline.stage(Exact).cache
-        assert len(cache) == 1
-        assert (await ask(one, extra_headers={"cache-control": "no-cache"}))[0] == "bypass"
-        await stored(one)
-        await until(lambda: len(cache) == 0)
-        assert (await ask(other))[:2] == ("exact", "shared")
+        async with gateway_before(upstream, store={"url": url}) as other:  # hears of no earlier write
+            shared = other.gateway.pipeline.stage(Exact)._shared
+            assert shared is not None
+            await until(lambda: shared._store.coherent)
+            await ask(other)
+            cache = other.gateway.pipeline.stage(Exact).cache
+            assert len(cache) == 1
+            assert (await ask(one, extra_headers={"cache-control": "no-cache"}))[0] == "bypass"
+            await stored(one)
+            await until(lambda: len(cache) == 0)
+            assert (await ask(other))[:2] == ("exact", "shared")
     assert provider.calls.total() == 2
 
 
