@@ -180,3 +180,22 @@ class EndpointsFailed(SparecallError):
     def __init__(self, message: str, errors: dict[str, Exception]) -> None:
         super().__init__(message)
         self.errors = errors
+
+
+class InvalidConversation(SparecallError, ValueError):
+    """Messages that their provider would refuse. ``index`` is the message's, None where it is none in particular; never quotes a text."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, message: str, *, index: int | None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class UnknownHandle(SparecallError, LookupError):
+    """A handle under which nothing is kept: never put, of another scope, or left out since for want of room."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return str(self.args[0])
