@@ -2,6 +2,7 @@
 
 mod cache;
 mod clock;
+mod context;
 mod digest;
 mod embed;
 mod error;
@@ -26,6 +27,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::cache::{BytesCache, Cache, CacheStats};
+    #[pymodule_export]
+    use crate::context::{ContextDocument, ContextRepeats, context_select};
     #[pymodule_export]
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
     #[pymodule_export]

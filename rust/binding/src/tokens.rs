@@ -18,6 +18,7 @@ use sparecall_core::tokens::{Encoding, MAX_TEXT, TokenizerScratch};
 use crate::error::{guard, to_python};
 use crate::text::Text;
 
+pub(crate) use chosen::Chosen;
 pub(crate) use meter::Meter;
 pub(crate) use prefix::Prefix;
 pub(crate) use truncate::tokens_truncate;
@@ -33,7 +34,7 @@ thread_local! {
 }
 
 /// Calls `work` with what this thread keeps from one count to the next. No Python code may run in it.
-fn with_scratch<T>(work: impl FnOnce(&mut TokenizerScratch) -> T) -> T {
+pub(crate) fn with_scratch<T>(work: impl FnOnce(&mut TokenizerScratch) -> T) -> T {
     SCRATCH.with_borrow_mut(work)
 }
 
@@ -52,7 +53,7 @@ fn find(py: Python<'_>, name: &str) -> PyResult<&'static Encoding> {
     found.map_err(|error| to_python(py, &error))
 }
 
-fn check_length(py: Python<'_>, name: &'static str, text: &Text<'_>) -> PyResult<usize> {
+pub(crate) fn check_length(py: Python<'_>, name: &'static str, text: &Text<'_>) -> PyResult<usize> {
     let length = text.max_utf8_len();
     if length <= MAX_TEXT {
         return Ok(length);

@@ -4,6 +4,7 @@
 //! One module per word of the design; the binding, the stub, the Python module, the tests and the docs page carry the same word.
 
 pub mod cache;
+pub mod context;
 pub mod cpu;
 pub mod digest;
 pub mod error;

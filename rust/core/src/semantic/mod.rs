@@ -12,7 +12,7 @@ mod online;
 mod prior;
 mod profile;
 mod reader;
-mod stem;
+pub(crate) mod stem;
 mod words;
 
 pub use compare::{ByLength, FEATURES, Guards, NAMES, Rarity, compare};

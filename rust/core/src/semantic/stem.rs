@@ -1,7 +1,7 @@
 //! What is left of a word without its ending, and which letters it has: close words are alike in one or the other.
 
 /// A short stem by the commonest endings; English only, others pass through.
-pub(super) fn stem(word: &str) -> &str {
+pub(crate) fn stem(word: &str) -> &str {
     let n = word.len();
     if !word.is_ascii() || n <= 3 {
         return word;

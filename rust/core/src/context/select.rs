@@ -1,0 +1,350 @@
+//! Which segments to keep: the most worth for each token, counting each value once, until the budget is spent.
+//!
+//! Greedy by marginal worth per token with lazy evaluation (Minoux 1978; Leskovec et al. 2007), over a worth that is
+//! submodular but for the price of what a gap leaves behind. Deterministic: ties go to the later segment.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use std::collections::{HashMap, HashSet};
+
+use super::document::Document;
+use super::relevance::{Query, Rarity};
+
+/// A text of the conversation, in its order.
+pub struct Item<'a> {
+    pub document: &'a Document,
+    /// Which atom it belongs to; these do not go back.
+    pub atom: u32,
+    /// Part of its atom's cost: it stays as it is while the atom does.
+    pub is_fixed: bool,
+    /// How much what stands there weighs.
+    pub weight: f32,
+}
+
+/// What holds for the choice. All of it is tokens but `half_life`, in atoms.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub budget: u32,
+    /// What a gap leaves behind costs.
+    pub marker: u32,
+    /// Documents of no more are kept or left out whole.
+    pub whole: u32,
+    /// After so many atoms a value weighs half.
+    pub half_life: f32,
+    /// The worth of a token of the most relevant text, in values of the commonest kind.
+    pub relevance: f32,
+    /// The same of a token that its kind speaks for.
+    pub prior: f32,
+    /// What further places of a value add to it.
+    pub again: f32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { budget: 0, marker: 6, whole: 0, half_life: 12.0, relevance: 0.2, prior: 0.2, again: 0.15 }
+    }
+}
+
+/// What is kept: for each item the ranges of its segments, or None where its atom is left out.
+#[derive(Debug, PartialEq)]
+pub struct Choice {
+    pub kept: Vec<Option<Vec<(u32, u32)>>>,
+    /// Tokens of what is kept, markers included, as the sum of its parts.
+    pub tokens: u32,
+}
+
+/// Chooses. `costs` are those of the atoms without their items that are not fixed. O(segments log segments + values).
+///
+/// # Panics
+/// Never for items whose atoms are in `costs`; `similar`, where given, is one number an item.
+#[must_use]
+pub fn select(items: &[Item<'_>], costs: &[u32], query: &str, similar: Option<&[f32]>, options: &Options) -> Choice {
+    let documents: Vec<&Document> = items.iter().map(|item| item.document).collect();
+    let (relevance, rarity) = Query::new(query).relevance(&documents, similar);
+    let mut greedy = Greedy::new(items, costs, options, relevance, &rarity);
+    greedy.run();
+    greedy.choice()
+}
+
+/// A stretch of an item that is kept or not: one segment, or all.
+struct Unit {
+    item: u32,
+    cost: u32,
+    is_kept: bool,
+    /// Worth that does not depend on what else is kept.
+    own: f32,
+    /// Its values, by number.
+    values: Vec<u32>,
+    /// Pairs of words, to know again what was said before.
+    pairs: Vec<u32>,
+}
+
+struct Greedy<'a> {
+    items: &'a [Item<'a>],
+    costs: &'a [u32],
+    options: &'a Options,
+    units: Vec<Unit>,
+    /// Where the units of each item start; one more at the end.
+    starts: Vec<u32>,
+    /// Where the items of each atom start; one more at the end.
+    atoms: Vec<u32>,
+    open: Vec<bool>,
+    /// What a value is worth, until it is covered.
+    worth: Vec<f32>,
+    /// Of the fixed items of an atom.
+    fixed: Vec<Vec<u32>>,
+    seen: HashSet<u32>,
+    left: u32,
+    heap: BinaryHeap<Entry>,
+}
+
+/// A candidate as it was when it was last looked at: a unit, or the bare atom.
+struct Entry {
+    density: f32,
+    at: u32,
+    is_atom: bool,
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.density.total_cmp(&other.density).then(self.at.cmp(&other.at)).then(self.is_atom.cmp(&other.is_atom))
+    }
+}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Entry {}
+
+impl<'a> Greedy<'a> {
+    fn new(
+        items: &'a [Item<'a>],
+        costs: &'a [u32],
+        options: &'a Options,
+        relevance: Vec<f32>,
+        rarity: &Rarity,
+    ) -> Self {
+        let mut greedy = Self {
+            items,
+            costs,
+            options,
+            units: Vec::new(),
+            starts: Vec::with_capacity(items.len() + 1),
+            atoms: Vec::with_capacity(costs.len() + 1),
+            open: vec![false; costs.len()],
+            worth: Vec::new(),
+            fixed: vec![Vec::new(); costs.len()],
+            seen: HashSet::new(),
+            left: options.budget,
+            heap: BinaryHeap::new(),
+        };
+        let mut numbers: HashMap<u32, u32> = HashMap::new();
+        let mut most: Vec<(f32, f32)> = Vec::new(); // of each value its best place, and all of them
+        for (index, item) in items.iter().enumerate() {
+            while greedy.atoms.len() <= item.atom as usize {
+                greedy.atoms.push(index as u32);
+            }
+            greedy.starts.push(greedy.units.len() as u32);
+            let age = (costs.len() - 1 - item.atom as usize) as f32;
+            let decay = item.weight * (-age / options.half_life).exp2();
+            let document = item.document;
+            let mut number = |hash: u32, weight: u8| {
+                let next = most.len() as u32;
+                let number = *numbers.entry(hash).or_insert(next);
+                if number == next {
+                    most.push((0.0, 0.0));
+                }
+                let place = f32::from(weight) / 10.0 * decay;
+                let (best, sum) = &mut most[number as usize];
+                *best = best.max(place);
+                *sum += place;
+                number
+            };
+            if item.is_fixed {
+                let all = (0..document.len()).flat_map(|at| document.values(at));
+                greedy.fixed[item.atom as usize].extend(all.map(|&(hash, weight)| number(hash, weight)));
+                continue;
+            }
+            let whole = document.tokens() <= options.whole;
+            let last = document.len();
+            let mut at = 0;
+            while at < last {
+                let end = if whole { last } else { at + 1 };
+                let range = at..end;
+                let mut values: Vec<u32> = range
+                    .clone()
+                    .flat_map(|at| document.values(at))
+                    .map(|&(hash, weight)| number(hash, weight))
+                    .collect();
+                values.sort_unstable();
+                values.dedup();
+                let cost = if whole { document.tokens() } else { document.cost(at) };
+                let words: Vec<u32> = range.clone().flat_map(|at| document.words(at)).copied().collect();
+                let matching = rarity.share(&words);
+                let pairs = words.windows(2).map(|pair| pair[0].rotate_left(7) ^ pair[1]).collect();
+                let prior = range.map(|at| document.prior(at)).fold(0.0, f32::max);
+                let own =
+                    options.relevance * 0.5 * (relevance[index] + if whole { relevance[index] } else { matching });
+                let own = (own + options.prior * prior * decay) * cost as f32 + 1e-4 * decay;
+                greedy.units.push(Unit { item: index as u32, cost, is_kept: false, own, values, pairs });
+                at = end;
+            }
+        }
+        greedy.starts.push(greedy.units.len() as u32);
+        while greedy.atoms.len() <= costs.len() {
+            greedy.atoms.push(items.len() as u32);
+        }
+        greedy.worth = most.iter().map(|(best, sum)| best + options.again * (sum - best)).collect();
+        greedy
+    }
+
+    fn items_of(&self, atom: usize) -> std::ops::Range<usize> {
+        self.atoms[atom] as usize..self.atoms[atom + 1] as usize
+    }
+
+    fn units_of(&self, item: usize) -> std::ops::Range<usize> {
+        self.starts[item] as usize..self.starts[item + 1] as usize
+    }
+
+    /// What the atom costs with nothing of its texts but the marks that they are missing.
+    fn opening(&self, atom: usize) -> u32 {
+        let gaps = self.items_of(atom).filter(|&item| !self.units_of(item).is_empty()).count();
+        self.costs[atom].saturating_add(gaps as u32 * self.options.marker)
+    }
+
+    fn uncovered(&self, values: &[u32]) -> f32 {
+        values.iter().map(|&value| self.worth[value as usize]).sum()
+    }
+
+    /// The gain and the price of a unit as things are.
+    fn weigh(&self, at: usize) -> (f32, i64) {
+        let unit = &self.units[at];
+        let range = self.units_of(unit.item as usize);
+        let left = at > range.start && !self.units[at - 1].is_kept;
+        let right = at + 1 < range.end && !self.units[at + 1].is_kept;
+        let gaps = i64::from(left) + i64::from(right) - 1;
+        let mut price = i64::from(unit.cost) + gaps * i64::from(self.options.marker);
+        let known = unit.pairs.iter().filter(|&&pair| self.seen.contains(&pair)).count() as f32;
+        let repeated = if unit.pairs.len() > 2 { known / unit.pairs.len() as f32 } else { 0.0 };
+        let mut gain = unit.own * (1.0 - 0.9 * repeated * repeated) + self.uncovered(&unit.values);
+        let atom = self.items[unit.item as usize].atom as usize;
+        if !self.open[atom] {
+            price += i64::from(self.opening(atom));
+            gain += self.uncovered(&self.fixed[atom]);
+        }
+        (gain, price)
+    }
+
+    fn push(&mut self, at: usize) {
+        let (gain, price) = self.weigh(at);
+        self.heap.push(Entry { density: density(gain, price), at: at as u32, is_atom: false });
+    }
+
+    fn run(&mut self) {
+        for at in 0..self.units.len() {
+            self.push(at);
+        }
+        for atom in 0..self.costs.len() {
+            let gain = self.uncovered(&self.fixed[atom]);
+            let entry = density(gain, i64::from(self.opening(atom)));
+            self.heap.push(Entry { density: entry, at: atom as u32, is_atom: true });
+        }
+        while let Some(top) = self.heap.pop() {
+            let at = top.at as usize;
+            let (gain, price) = if top.is_atom {
+                if self.open[at] {
+                    continue;
+                }
+                (self.uncovered(&self.fixed[at]), i64::from(self.opening(at)))
+            } else {
+                if self.units[at].is_kept {
+                    continue;
+                }
+                self.weigh(at)
+            };
+            let now = density(gain, price);
+            if price > i64::from(self.left) {
+                continue;
+            }
+            if now < top.density && self.heap.peek().is_some_and(|next| now < next.density) {
+                self.heap.push(Entry { density: now, ..top });
+                continue;
+            }
+            self.left = (i64::from(self.left) - price).try_into().unwrap_or(u32::MAX);
+            if top.is_atom { self.enter(at) } else { self.keep(at) }
+        }
+    }
+
+    fn enter(&mut self, atom: usize) {
+        if std::mem::replace(&mut self.open[atom], true) {
+            return;
+        }
+        for value in std::mem::take(&mut self.fixed[atom]) {
+            self.worth[value as usize] = 0.0;
+        }
+        for item in self.items_of(atom) {
+            for at in self.units_of(item) {
+                if !self.units[at].is_kept {
+                    self.push(at);
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, at: usize) {
+        self.units[at].is_kept = true;
+        for value in std::mem::take(&mut self.units[at].values) {
+            self.worth[value as usize] = 0.0;
+        }
+        self.seen.extend(std::mem::take(&mut self.units[at].pairs));
+        let item = self.units[at].item as usize;
+        self.enter(self.items[item].atom as usize);
+        let range = self.units_of(item);
+        for near in [at.wrapping_sub(1), at + 1] {
+            if range.contains(&near) && !self.units[near].is_kept {
+                self.push(near);
+            }
+        }
+    }
+
+    fn choice(self) -> Choice {
+        let kept = self
+            .items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| {
+                if !self.open[item.atom as usize] {
+                    return None;
+                }
+                let last = item.document.len() as u32;
+                let units = self.units_of(index);
+                if item.is_fixed || (units.len() == 1 && last > 1) {
+                    let all = item.is_fixed || self.units[units.start].is_kept;
+                    return Some(if all && last > 0 { vec![(0, last)] } else { Vec::new() });
+                }
+                let mut ranges: Vec<(u32, u32)> = Vec::new();
+                for (at, _) in self.units[units].iter().enumerate().filter(|(_, unit)| unit.is_kept) {
+                    let at = at as u32;
+                    match ranges.last_mut() {
+                        Some((_, end)) if *end == at => *end += 1,
+                        _ => ranges.push((at, at + 1)),
+                    }
+                }
+                Some(ranges)
+            })
+            .collect();
+        Choice { kept, tokens: self.options.budget - self.left }
+    }
+}
+
+/// Worth for each token; without end where it costs nothing.
+fn density(gain: f32, price: i64) -> f32 {
+    if price <= 0 { f32::INFINITY } else { gain / price as f32 }
+}
