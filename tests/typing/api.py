@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
-from typing import assert_type
+from typing import Any, assert_type
 
 import sparecall
 from sparecall import digest, pipeline, tokens
 from sparecall.batch import Batcher, BatcherStats, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
+from sparecall.context.costs import Costs
+from sparecall.context.grammar import Conversation, Fault, Part, faults, read, validate, write
+from sparecall.context.handles import Handles
 from sparecall.flow import Breaker, Fallback, Lease, Outcome, Permit, RateLimit, Retry, Served, outcome_of
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
@@ -211,3 +214,18 @@ async def guarded() -> None:
     fallback = Fallback({"a": ask})
     assert_type(await fallback.run("one"), Served[int])
     await fallback.run(1)  # type: ignore[arg-type]
+
+
+conversation = read([{"role": "user", "content": "hi"}], "openai", orphans="keep")
+assert_type(conversation, Conversation)
+assert_type(conversation.atoms, tuple[tuple[int, ...], ...])
+assert_type(conversation.parts, tuple[Part, ...])
+assert_type(conversation.fixed, frozenset[int])
+assert_type(conversation.required({0}), tuple[int, ...])
+assert_type(write(conversation.messages, {(0, ("content",)): "ho"}, {1}), list[dict[str, Any]])
+assert_type(list(faults(conversation.messages, form="anthropic")), list[Fault])
+validate(conversation.messages, tools=[])
+read([], "responses")  # type: ignore[arg-type]
+assert_type(Costs(model="gpt-4o").request(conversation.messages, None, system="s"), int)
+assert_type(Handles(max_bytes=1).put("text", scope="team"), str)
+assert_type(Handles().get("handle"), str)

@@ -117,12 +117,9 @@ def _answer(i: int, results: list[dict[str, Any]], calls: _Calls | None, orphans
 def _close(messages: Sequence[Message], found: Scan, calls: _Calls | None) -> None:
     """What the end of the conversation says: which calls are open, and what must not go."""
     last = len(messages) - 1
-    if calls is not None and calls.waiting:
-        if found.atoms[calls.atom][-1] == last:
-            found.open_calls = tuple(calls.waiting)
-            found.fixed.update(found.atoms[calls.atom])
-        else:
-            found.orphans += calls.unanswered()
+    if calls is not None and calls.waiting:  # nothing but results came after them
+        found.open_calls = tuple(calls.waiting)
+        found.fixed.update(found.atoms[calls.atom])
     if messages and messages[-1]["role"] == "assistant" and not found.open_calls:
         found.fixed.update(found.atoms[-1])  # the beginning of an answer, which the model goes on with
         found.parts[:] = [part for part in found.parts if part.message != last]
@@ -136,8 +133,11 @@ def _add_parts(parts: list[Part], i: int, message: Message) -> None:
             parts.append(Part(i, ("content",), content, "text", may_be_empty=False))
         return
     blocks = _blocks(message)
-    # With a block that is neither text nor thinking the message goes on without its texts.
-    is_solid = any(block.get("type") not in {"text", *_THINKING} for block in blocks)
+    # The message goes on without its texts where another block remains, and after it no thinking, which must not be the last.
+    last = [
+        max((k for k, one in enumerate(blocks) if is_it(one.get("type"))), default=-1) for is_it in (_is_solid, _thinks)
+    ]
+    is_solid = last[0] > last[1]
     for k, block in enumerate(blocks):
         kind = block.get("type")
         if kind == "text":
@@ -154,6 +154,14 @@ def _add_parts(parts: list[Part], i: int, message: Message) -> None:
                     text = one.get("text") if isinstance(one, dict) and one.get("type") == "text" else None
                     if type(text) is str and text and not text.isspace() and not one.get("citations"):
                         parts.append(Part(i, ("content", k, "content", j, "text"), text, "result", len(one) == 2))
+
+
+def _is_solid(kind: Any) -> bool:
+    return kind != "text" and kind not in _THINKING
+
+
+def _thinks(kind: Any) -> bool:
+    return kind in _THINKING
 
 
 def _needs(messages: Sequence[Message], found: Scan) -> Needs:

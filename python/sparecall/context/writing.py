@@ -72,6 +72,8 @@ def _walk(message: Message, path: Path, owned: dict[int, Any]) -> tuple[Any, Any
     holders: list[Any] = [message]
     for step in path[:-1]:
         child = holders[-1][step]
+        if not isinstance(child, dict | list):
+            raise TypeError
         if id(child) not in owned:
             child = type(child)(child)
             owned[id(child)] = child
@@ -85,11 +87,10 @@ def _walk(message: Message, path: Path, owned: dict[int, Any]) -> tuple[Any, Any
 def _check_content(message: Message, index: int) -> None:
     """Holds an edited message against what every provider asks: the user says something, and the model says or calls."""
     content = message.get("content")
-    if isinstance(content, str):
-        has_some = bool(content) and not content.isspace()
+    if isinstance(content, list):
+        has_some = bool(content) and content[-1].get("type") not in _THINKING  # which no turn ends with
     else:
-        blocks = content if isinstance(content, list) else []
-        has_some = any(not (isinstance(one, dict) and one.get("type") in _THINKING) for one in blocks)
+        has_some = isinstance(content, str) and bool(content) and not content.isspace()
     if has_some or message.get("role") in {"tool", "function"}:
         return
     if not message.get("tool_calls") and not message.get("function_call"):
