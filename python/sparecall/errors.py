@@ -199,3 +199,13 @@ class UnknownHandle(SparecallError, LookupError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class CannotFit(SparecallError, ValueError):
+    """What must stay of a conversation is more than its budget. ``least`` is how many tokens that takes, ``budget`` how many there are."""
+
+    __slots__ = ("budget", "least")
+
+    def __init__(self, message: str, *, least: int, budget: int) -> None:
+        super().__init__(message)
+        self.least, self.budget = least, budget

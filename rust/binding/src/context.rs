@@ -25,14 +25,14 @@ pub(crate) struct ContextDocument {
 #[pymethods]
 impl ContextDocument {
     #[new]
-    #[pyo3(signature = (text, encoding, /))]
-    fn new(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: Chosen) -> PyResult<Self> {
+    #[pyo3(signature = (text, encoding, /, *, compact = false))]
+    fn new(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: Chosen, compact: bool) -> PyResult<Self> {
         guard(py, || {
             let text = Text::of(text, "text")?;
             let length = check_length(py, "text", &text)?;
             let work = || {
                 let text = text.utf8();
-                with_scratch(|scratch| Self { inner: Document::new(&text, &encoding, &mut scratch.fast) })
+                with_scratch(|scratch| Self { inner: Document::new(&text, compact, &encoding, &mut scratch.fast) })
             };
             Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
         })
@@ -120,7 +120,7 @@ type Row<'py> = (Bound<'py, ContextDocument>, u32, bool, f32);
 
 /// Choose what to keep of a conversation under `budget` tokens; see `_core.pyi`.
 #[pyfunction]
-#[pyo3(signature = (items, costs, *, budget, query = "", similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.15))]
+#[pyo3(signature = (items, costs, *, budget, query = "", similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1))]
 #[allow(clippy::too_many_arguments)] // keywords of one Python function
 pub(crate) fn context_select<'py>(
     py: Python<'py>,

@@ -40,11 +40,11 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads `text`; JSON becomes its compact form where that has fewer tokens.
+    /// Reads `text`. Where it `may_be_compact`, JSON becomes its compact form if that has fewer tokens.
     #[must_use]
-    pub fn new(text: &str, encoding: &Encoding, scratch: &mut Scratch) -> Self {
+    pub fn new(text: &str, may_be_compact: bool, encoding: &Encoding, scratch: &mut Scratch) -> Self {
         let tokens = encoding.count_with(text, scratch);
-        if let Some(short) = compact(text) {
+        if let Some(short) = may_be_compact.then(|| compact(text)).flatten() {
             let fewer = encoding.count_with(&short, scratch);
             if fewer < tokens {
                 return Self::of(short.into(), Kind::Json, true, fewer, encoding, scratch);

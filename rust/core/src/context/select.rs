@@ -42,7 +42,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { budget: 0, marker: 6, whole: 0, half_life: 12.0, relevance: 0.2, prior: 0.2, again: 0.15 }
+        Self { budget: 0, marker: 6, whole: 0, half_life: 12.0, relevance: 0.2, prior: 0.2, again: 0.1 }
     }
 }
 

@@ -1,0 +1,72 @@
+"""Texts made ready for choosing, remembered by content: what was read once is not read again, in whichever conversation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparecall._core import ContextDocument
+from sparecall.cache import Cache
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sparecall.semantic.embedding import Embedder
+    from sparecall.tokens import Encoding
+
+# A vector stands for so many characters of a longer text, and for no more than so many such pieces.
+_PIECE, _PIECES = 1_000, 16
+
+
+class Texts:
+    """Documents and vectors by text, at most about `max_bytes` of them. Thread-safe; equal texts give equal documents."""
+
+    __slots__ = ("_documents", "_embedder", "_encoding", "_vectors")
+
+    def __init__(self, encoding: str | Encoding, embedder: Embedder | None, *, max_bytes: int) -> None:
+        self._encoding = encoding
+        self._embedder = embedder
+        self._documents: Cache[tuple[str, bool], ContextDocument] = Cache(max_bytes, policy="lru")
+        self._vectors: Cache[str, NDArray[np.float32]] = Cache(max_bytes // 4, policy="lru")
+
+    def known(self, text: str, *, compact: bool) -> ContextDocument | None:
+        """The document of a text that was read before and is still remembered."""
+        return self._documents.get((text, compact))
+
+    def document(self, text: str, *, compact: bool) -> ContextDocument:
+        """The document of a text; JSON in its compact form where that may be. O(text) the first time."""
+        key = (text, compact)
+        found = self._documents.get(key)
+        if found is None:
+            found = ContextDocument(text, self._encoding, compact=compact)
+            self._documents.set(key, found, weight=found.size + len(text))
+        return found
+
+    def similarities(self, texts: list[str], query: str) -> list[float] | None:
+        """The cosine of each text with the query, of long ones that of the nearest piece; None without an embedder."""
+        if self._embedder is None:
+            return None
+        missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        pieces = [_pieces(text) for text in missing]
+        flat = [piece for each in pieces for piece in each]
+        fresh: dict[str, NDArray[np.float32]] = {}
+        if flat:
+            rows = np.asarray(self._embedder.embed(flat), np.float32)
+            at = 0
+            for text, each in zip(missing, pieces, strict=True):
+                fresh[text] = vectors = rows[at : at + len(each)]
+                self._vectors.set(text, vectors, weight=vectors.nbytes + len(text))
+                at += len(each)
+        wanted = np.asarray(self._embedder.embed([query]), np.float32)[0]
+        found = [self._vectors.get(text) if text not in fresh else fresh[text] for text in texts]
+        # What was evicted in the meantime is made anew.
+        whole = [self._embedder.embed(_pieces(text)) if rows is None else rows for text, rows in zip(texts, found, strict=True)]
+        starts = np.cumsum([0, *(len(rows) for rows in whole[:-1])])
+        near: list[float] = np.maximum.reduceat(np.concatenate(whole) @ wanted, starts).tolist() if texts else []
+        return near
+
+
+def _pieces(text: str) -> list[str]:
+    size = max(_PIECE, -(-len(text) // _PIECES))
+    return [text[at : at + size] for at in range(0, len(text), size)] or [""]
