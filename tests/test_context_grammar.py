@@ -255,6 +255,9 @@ def test_forms_are_told_apart() -> None:
     conversation = read([user(), says()])
     assert (conversation.form, conversation.certain) == ("openai", False)
     assert read([user()], "anthropic").certain
+    assert read([user()], model="anthropic/claude-sonnet-4-5").form == "anthropic"
+    assert read([user()], model="gpt-4o").certain
+    assert read([user(), calling("a")], model="claude-sonnet-4-5").form == "openai"  # through another's wire
 
 
 # --- orphans -------------------------------------------------------------------------------------

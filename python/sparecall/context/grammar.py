@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import msgspec
+
 from sparecall.context import anthropic, openai
 from sparecall.context.parts import Fault, Form, Grammar, Message, Needs, Orphan, Part, Path
 from sparecall.context.writing import write
@@ -42,7 +44,7 @@ class Conversation:
 
     form: Form
     certain: bool
-    """False where the messages could be of either form and none was given."""
+    """False where the messages could be of either form, and neither form nor model was given."""
     messages: list[Message]
     """The messages that indices here mean: those given, less what was dropped for being an orphan."""
     origin: Sequence[int]
@@ -108,10 +110,17 @@ _ANTHROPIC_TYPES = frozenset(
 )
 
 
-def read(messages: Iterable[Mapping[str, Any]], form: Form | None = None, *, orphans: Orphans = "drop") -> Conversation:
-    """The messages as atoms and parts. About 3 us a message; texts are neither copied nor looked at.
+def read(
+    messages: Iterable[Mapping[str, Any]],
+    form: Form | None = None,
+    *,
+    model: str | None = None,
+    orphans: Orphans = "drop",
+) -> Conversation:
+    """The messages as atoms and parts. About 2 us a message; texts are neither copied nor looked at.
 
-    `form` is found out where it is not given; plain texts, which are of either, count as OpenAI's (`certain` is False then).
+    `form` is found out where it is not given. Plain texts, which are of either, are Anthropic's where `model` is one of
+    theirs, whatever it is reached through, and OpenAI's else (`certain` is False without a form, a mark or a model).
     A call without its result and a result without its call are left out (`"drop"`: the provider would refuse the
     request; `orphans` names each), left where they are (`"keep"`) or an error (`"error"`). Calls at the very end are no
     orphans. Objects with a `model_dump`, as the SDKs' replies are, are read as the dict they stand for.
@@ -122,11 +131,13 @@ def read(messages: Iterable[Mapping[str, Any]], form: Form | None = None, *, orp
     if orphans not in {"drop", "keep", "error"}:
         raise InvalidArgument(f"orphans is {orphans!r}; it must be drop, keep or error")
     rows = _listed(messages)
-    found = form_of(rows)
-    chosen = _checked(form) or found or "openai"
+    found = _checked(form) or form_of(rows)
+    if found is None and model is not None:
+        found = "anthropic" if "claude" in model.lower() else "openai"
+    chosen = found or "openai"
     grammar = _grammar(chosen)
     scan = grammar.scan(rows)
-    named = tuple(scan.orphans)
+    named = scan.orphans
     origin: Sequence[int] = range(len(rows))
     if named and orphans == "error":
         first = named[0]
@@ -135,18 +146,21 @@ def read(messages: Iterable[Mapping[str, Any]], form: Form | None = None, *, orp
             index=first.index,
         )
     if named and orphans == "drop":
-        while scan.orphans:  # once, but for results that were between a call and its own
-            rows, origin = _without(rows, origin, scan.orphans, grammar.less)
+        rest = named
+        while rest:  # what is left out may leave others alone
+            rows, origin = _without(rows, origin, rest, grammar.less)
             scan = grammar.scan(rows)
+            rest = scan.orphans
+            named = named + [msgspec.structs.replace(orphan, index=origin[orphan.index]) for orphan in rest]
     return Conversation(
         chosen,
-        form is not None or found is not None,
+        found is not None,
         rows,
         origin,
         tuple(map(tuple, scan.atoms)),
         tuple(scan.parts),
         frozenset(scan.fixed),
-        named,
+        tuple(named),
         scan.open_calls,
         scan.needs,
     )
