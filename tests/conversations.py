@@ -197,6 +197,29 @@ ANTHROPIC = st.builds(
     st.none() | _LOOP,
     st.integers(1, 3),
 )
+# What no provider takes, but somebody will send: any JSON where messages have their fields.
+_ANY = st.recursive(
+    st.sampled_from([None, True, 5, 0.5, "", " ", "a", "text", "tool_use", "tool_result", "thinking", "call_0"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "text", "id", "tool_use_id", "content", "function", "name", "arguments", "input"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+GARBAGE = st.lists(
+    st.fixed_dictionaries(
+        {
+            "role": st.sampled_from(["system", "user", "assistant", "assistant", "tool", "function", "x"]),
+            "content": _ANY,
+        },
+        optional=dict.fromkeys(("tool_calls", "function_call", "tool_call_id", "refusal", "name"), _ANY),
+    ),
+    max_size=5,
+)
 CONVERSATIONS = st.one_of(st.tuples(st.just("openai"), OPENAI), st.tuples(st.just("anthropic"), ANTHROPIC))
 
 

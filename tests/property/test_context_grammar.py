@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversations import ANTHROPIC, CONVERSATIONS, OPENAI, Messages, with_orphans
+from conversations import ANTHROPIC, CONVERSATIONS, GARBAGE, OPENAI, Messages, with_orphans
 from sparecall.context.costs import Costs
 from sparecall.context.grammar import faults, form_of, read, validate, write
 from sparecall.errors import InvalidConversation
@@ -147,3 +147,20 @@ def test_a_form_that_is_not_given_is_found_or_uncertain(messages: Messages) -> N
     assert conversation.certain == (form_of(messages) is not None)
     if not conversation.certain:
         assert conversation.form == "openai"
+
+
+@given(GARBAGE, st.sampled_from([None, "openai", "anthropic"]), st.sampled_from(["drop", "keep"]))
+def test_whatever_is_sent_is_read_or_a_typed_error(messages: Messages, form: Any, orphans: Any) -> None:
+    before = copy.deepcopy(messages)
+    try:
+        conversation = read(messages, form, orphans=orphans)
+    except TypeError as error:
+        assert "must be a dict" in str(error)  # noqa: PT017
+        return
+    assert sorted(i for atom in conversation.atoms for i in atom) == list(range(len(conversation.messages)))
+    named = {orphan.index for orphan in conversation.orphans}
+    assert named.issuperset(set(range(len(messages))) - set(conversation.origin))  # nothing goes without its name
+    list(faults(messages, form=form))
+    kept = conversation.required(())
+    write(conversation.messages, {(part.message, part.path): "x" for part in conversation.parts}, set(kept))
+    assert messages == before

@@ -1,4 +1,4 @@
-"""The grammar of Anthropic's messages: `scan` for atoms and parts, `less` to leave orphans out, `faults` for what is refused.
+"""The grammar of Anthropic's messages: `scan` for atoms and parts, `less` to leave orphans out.
 
 The provider joins consecutive messages of one role into one turn, and so do these rules. Its instructions stand beside the
 messages; where they are kept as a first message of role system, they are read as such.
@@ -8,26 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sparecall.context.parts import Fault, Message, Needs, Orphan, Part, Scan
+from sparecall.context.parts import THINKING, Message, Needs, Orphan, Part, Scan, blocks_of, is_blank, kind_of, text_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-_THINKING = frozenset({"thinking", "redacted_thinking"})
-_OPENAI_S = frozenset({"image_url", "input_audio", "file", "refusal"})
-_ASSISTANT_S = _THINKING | {"tool_use", "server_tool_use"}
-_USER_S = frozenset({"tool_result", "image"})
-# What a result may hold; other kinds that are known may not.
-_IN_RESULTS = frozenset({"text", "image", "document", "search_result"})
-
-
-def _blocks(message: Message) -> list[dict[str, Any]]:
-    content = message.get("content")
-    return content if type(content) is list else []
-
-
-def _is_blank(text: Any) -> bool:
-    return type(text) is str and (not text or text.isspace())
+    from collections.abc import Sequence
 
 
 class _Calls:
@@ -56,10 +40,10 @@ def scan(messages: Sequence[Message]) -> Scan:
     joins = False  # the message before is the assistant's and holds more than text: what it says next belongs to it
     for i, message in enumerate(messages):
         role = message["role"]
-        blocks = _blocks(message)
+        blocks = blocks_of(message)
         if role == "assistant":
             uses = [block for block in blocks if block.get("type") == "tool_use"]
-            binds = bool(uses) or any(block.get("type") in _THINKING for block in blocks)
+            binds = bool(uses) or any(kind_of(block) in THINKING for block in blocks)
             if before == "assistant" and (joins or binds):
                 atoms[-1].append(i)
             else:
@@ -70,9 +54,10 @@ def scan(messages: Sequence[Message]) -> Scan:
             joins = binds or (joins and before == "assistant")
             if uses:
                 calls = calls or _Calls(len(atoms) - 1)
-                for block in uses:
-                    calls.ids.add(str(block.get("id")))
-                    calls.waiting[str(block.get("id"))] = i
+                for one in (text_in(block, "id") for block in uses):
+                    if one is not None:
+                        calls.ids.add(one)
+                        calls.waiting[one] = i
         else:
             results = [block for block in blocks if block.get("type") == "tool_result"] if role == "user" else []
             answers = _answer(i, results, calls, orphans)
@@ -97,10 +82,10 @@ def _answer(i: int, results: list[dict[str, Any]], calls: _Calls | None, orphans
     """Takes the results of a message in; whether one of them, at least, is of the calls before it."""
     answers = False
     for block in results:
-        one = block.get("tool_use_id")
-        if calls is not None and (type(one) is not str or one in calls.waiting):
+        one = text_in(block, "tool_use_id")
+        if calls is not None and (one is None or one in calls.waiting):
             answers = True
-            if type(one) is str:
+            if one is not None:
                 del calls.waiting[one]
             else:
                 calls.waiting.clear()  # which of them it answers is not said
@@ -110,7 +95,7 @@ def _answer(i: int, results: list[dict[str, Any]], calls: _Calls | None, orphans
                 if calls is not None and one in calls.ids
                 else "no call directly before it has its id"
             )
-            orphans.append(Orphan(i, one if type(one) is str else None, why, ("content",)))
+            orphans.append(Orphan(i, one, why, ("content",)))
     return answers
 
 
@@ -129,39 +114,39 @@ def _close(messages: Sequence[Message], found: Scan, calls: _Calls | None) -> No
 def _add_parts(parts: list[Part], i: int, message: Message) -> None:
     content = message.get("content")
     if type(content) is str:
-        if content and not content.isspace():
+        if not is_blank(content):
             parts.append(Part(i, ("content",), content, "text", may_be_empty=False))
         return
-    blocks = _blocks(message)
+    blocks = blocks_of(message)
     # The message goes on without its texts where another block remains, and after it no thinking, which must not be the last.
     last = [
-        max((k for k, one in enumerate(blocks) if is_it(one.get("type"))), default=-1) for is_it in (_is_solid, _thinks)
+        max((k for k, one in enumerate(blocks) if is_it(kind_of(one))), default=-1) for is_it in (_is_solid, _thinks)
     ]
     is_solid = last[0] > last[1]
     for k, block in enumerate(blocks):
         kind = block.get("type")
         if kind == "text":
             text = block.get("text")
-            if type(text) is str and text and not text.isspace() and not block.get("citations"):
+            if type(text) is str and not is_blank(text) and not block.get("citations"):
                 parts.append(Part(i, ("content", k, "text"), text, "text", is_solid and len(block) == 2))
         elif kind == "tool_result":
             inner = block.get("content")
             if type(inner) is str:
-                if inner and not inner.isspace():
+                if not is_blank(inner):
                     parts.append(Part(i, ("content", k, "content"), inner, "result", may_be_empty=True))
             elif type(inner) is list:
                 for j, one in enumerate(inner):
                     text = one.get("text") if isinstance(one, dict) and one.get("type") == "text" else None
-                    if type(text) is str and text and not text.isspace() and not one.get("citations"):
+                    if type(text) is str and not is_blank(text) and not one.get("citations"):
                         parts.append(Part(i, ("content", k, "content", j, "text"), text, "result", len(one) == 2))
 
 
-def _is_solid(kind: Any) -> bool:
-    return kind != "text" and kind not in _THINKING
+def _is_solid(kind: str) -> bool:
+    return kind != "text" and kind not in THINKING
 
 
-def _thinks(kind: Any) -> bool:
-    return kind in _THINKING
+def _thinks(kind: str) -> bool:
+    return kind in THINKING
 
 
 def _needs(messages: Sequence[Message], found: Scan) -> Needs:
@@ -199,181 +184,15 @@ def _needs(messages: Sequence[Message], found: Scan) -> Needs:
 
 
 def _thinks_first(message: Message) -> bool:
-    blocks = _blocks(message)
-    return bool(blocks) and blocks[0].get("type") in _THINKING
+    blocks = blocks_of(message)
+    return bool(blocks) and kind_of(blocks[0]) in THINKING
 
 
 def less(message: Message, orphans: Sequence[Orphan]) -> Message | None:
     """The message without its orphans; None where nothing is left that could stand alone."""
     missing = {orphan.id for orphan in orphans}
     name, kind = ("id", "tool_use") if message["role"] == "assistant" else ("tool_use_id", "tool_result")
-    kept = [block for block in _blocks(message) if block.get("type") != kind or block.get(name) not in missing]
-    while kept and message["role"] == "assistant" and kept[-1].get("type") in _THINKING:
+    kept = [block for block in blocks_of(message) if block.get("type") != kind or text_in(block, name) not in missing]
+    while kept and message["role"] == "assistant" and kind_of(kept[-1]) in THINKING:
         kept.pop()  # a turn cannot end with it
     return {**message, "content": kept} if kept else None
-
-
-def faults(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Iterator[Fault]:
-    """What the API refuses, in the order of the messages."""
-    yield from _tools(messages, tools)
-    first = next((i for i, message in enumerate(messages) if message["role"] != "system"), None)
-    if first is None:
-        yield Fault(None, "there is none of the user", "send one message at least")
-        return
-    if messages[first]["role"] == "assistant":
-        yield Fault(first, "the first message is the assistant's", "begin with one of the user")
-    turns = _Turns()
-    for i in range(first, len(messages)):
-        message, role = messages[i], messages[i]["role"]
-        if role not in {"user", "assistant"}:
-            what = f"its role is {role!r}"
-            yield Fault(i, what, "use user or assistant, and give instructions as system beside the messages")
-            continue
-        if role == "assistant":
-            yield from turns.calls(i, message)
-        else:
-            yield from turns.results(i, message)
-        yield from _content_of(i, message, is_last=i == len(messages) - 1)
-
-
-class _Turns:
-    """Calls and results, turn by turn."""
-
-    __slots__ = ("_answered", "_goes_on", "_ids", "_other_came", "_waiting")
-
-    def __init__(self) -> None:
-        self._ids: set[str] = set()
-        self._waiting: dict[str, int] = {}
-        self._answered: set[str] = set()
-        self._goes_on = False  # the message before is the assistant's too
-        self._other_came = False  # the user's turn has had something that is no result
-
-    def calls(self, i: int, message: Message) -> Iterator[Fault]:
-        if not self._goes_on:
-            yield from self._unanswered()
-            self._answered = set()
-        self._goes_on, self._other_came = True, False
-        for block in _blocks(message):
-            one = block.get("id")
-            if block.get("type") == "tool_use" and type(one) is str:
-                if one in self._ids:
-                    yield Fault(i, f"two calls have the id {one!r}", "give each its own")
-                self._ids.add(one)
-                self._waiting[one] = i
-
-    def results(self, i: int, message: Message) -> Iterator[Fault]:
-        self._goes_on = False
-        for k, block in enumerate(_blocks(message)):
-            if block.get("type") != "tool_result":
-                self._other_came = True
-                continue
-            if self._other_came:
-                what = f"its content[{k}] is a tool_result after other content"
-                yield Fault(i, what, "put results first in the user's turn")
-            one = block.get("tool_use_id")
-            if type(one) is not str:
-                what = f"its content[{k}] is a tool_result without tool_use_id"
-                yield Fault(i, what, "name the call it is the result of")
-            elif one in self._answered:
-                yield Fault(i, f"the call {one!r} has a result already", "send one result for each call")
-            elif self._waiting.pop(one, None) is None:
-                what = f"no call directly before it has the id {one!r}"
-                yield Fault(i, what, "put it after its call, or leave it out")
-            else:
-                self._answered.add(one)
-        if self._other_came or not _blocks(message):
-            self._other_came = True
-            yield from self._unanswered()
-
-    def _unanswered(self) -> Iterator[Fault]:
-        waiting, self._waiting = self._waiting, {}
-        for one, at in waiting.items():
-            what = f"the call {one!r} has no result directly after it"
-            yield Fault(at, what, "begin the next message with its tool_result, or leave it out")
-
-
-def _tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Iterator[Fault]:
-    if tools is None:
-        return
-    names = [tool.get("name") for tool in tools]
-    for name in sorted({name for name in names if isinstance(name, str) and names.count(name) > 1}):
-        yield Fault(None, f"two tools have the name {name!r}", "give each its own")
-    if not tools:
-        kinds = {"tool_use", "tool_result"}
-        used = next((i for i, one in enumerate(messages) if any(b.get("type") in kinds for b in _blocks(one))), None)
-        if used is not None:
-            yield Fault(used, "it speaks of tools, and none is defined", "send the tools of the conversation with it")
-
-
-def _content_of(i: int, message: Message, *, is_last: bool) -> Iterator[Fault]:
-    role, content = message["role"], message.get("content")
-    may_be_empty = is_last and role == "assistant"
-    if type(content) is str:
-        if _is_blank(content) and not (may_be_empty and not content):
-            yield Fault(i, "its text is empty", "leave the message out, or say something")
-        elif may_be_empty and content != content.rstrip():
-            yield Fault(i, "the answer it begins ends with whitespace", "strip it")
-        return
-    if type(content) is not list:
-        yield Fault(i, f"its content is {type(content).__name__}", "make it a text or a list of blocks")
-        return
-    if not content and not may_be_empty:
-        yield Fault(i, "its content is an empty list", "leave the message out, or say something")
-    for k, block in enumerate(content):
-        yield from _block(i, f"content[{k}]", role, block)
-    if role == "assistant" and content:
-        last = content[-1]
-        if last.get("type") in _THINKING:
-            yield Fault(i, "its last block is thinking", "leave the thinking out, or let an answer follow it")
-        text = last.get("text")
-        if is_last and last.get("type") == "text" and type(text) is str and text != text.rstrip():
-            yield Fault(i, "the answer it begins ends with whitespace", "strip it")
-
-
-def _block(i: int, where: str, role: str, block: dict[str, Any]) -> Iterator[Fault]:
-    kind = block.get("type")
-    if type(kind) is not str:
-        yield Fault(i, f"its {where} has no type", "name one, such as text")
-    elif kind in _OPENAI_S or kind in (_ASSISTANT_S if role == "user" else _USER_S):
-        yield Fault(
-            i, f"its {where} is {kind}, which a message of role {role} cannot hold", "see the form of such a message"
-        )
-    elif kind == "text":
-        if type(block.get("text")) is not str or _is_blank(block["text"]):
-            yield Fault(i, f"its {where} is an empty text", "leave the block out")
-    elif kind == "tool_use":
-        if type(block.get("id")) is not str or type(block.get("name")) is not str:
-            yield Fault(i, f"its {where} is a tool_use without id or name", "give it both")
-        elif type(block.get("input")) is not dict:
-            yield Fault(i, f"the input of its {where} is no object", "send the arguments as an object")
-    elif kind == "thinking":
-        if (
-            type(block.get("thinking")) is not str
-            or not isinstance(block.get("signature"), str)
-            or not block["signature"]
-        ):
-            yield Fault(i, f"its {where} is thinking without its signature", "pass it on as it came")
-    elif kind == "redacted_thinking":
-        if type(block.get("data")) is not str:
-            yield Fault(i, f"its {where} is redacted thinking without its data", "pass it on as it came")
-    elif kind == "tool_result":
-        yield from _inside(i, where, block.get("content"))
-
-
-def _inside(i: int, where: str, content: Any) -> Iterator[Fault]:
-    """What a result holds."""
-    if content is None or type(content) is str:
-        return
-    if type(content) is not list or not all(isinstance(one, dict) for one in content):
-        yield Fault(i, f"the content of its {where} is {type(content).__name__}", "make it a text or a list of blocks")
-        return
-    for j, one in enumerate(content):
-        kind = one.get("type")
-        if kind in _ASSISTANT_S | _OPENAI_S | {"tool_result"}:
-            yield Fault(
-                i,
-                f"its {where}.content[{j}] is {kind}, which a result cannot hold",
-                f"use one of {', '.join(sorted(_IN_RESULTS))}",
-            )
-        elif kind == "text" and (type(one.get("text")) is not str or _is_blank(one["text"])):
-            yield Fault(i, f"its {where}.content[{j}] is an empty text", "leave the block out")

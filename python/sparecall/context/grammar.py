@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from sparecall.context import anthropic, openai
-from sparecall.context.parts import Fault, Form, Grammar, Message, Needs, Orphan, Part, Path
+from sparecall.context import anthropic, anthropic_rules, openai, openai_rules
+from sparecall.context.parts import Fault, Form, Grammar, Message, Needs, Orphan, Part, Path, kind_of
 from sparecall.context.writing import write
 from sparecall.errors import InvalidArgument, InvalidConversation
 
@@ -86,7 +86,7 @@ def form_of(messages: Iterable[Mapping[str, Any]]) -> Form | None:
             return "openai"
         if type(content) is list:
             for block in content:
-                kind = block.get("type") if isinstance(block, Mapping) else None
+                kind = kind_of(block)
                 if kind in _OPENAI_TYPES:
                     return "openai"
                 if kind in _ANTHROPIC_TYPES or (kind == "text" and "cache_control" in block):
@@ -135,7 +135,7 @@ def read(
     if found is None and model is not None:
         found = "anthropic" if "claude" in model.lower() else "openai"
     chosen = found or "openai"
-    grammar = _grammar(chosen)
+    grammar: Grammar = openai if chosen == "openai" else anthropic
     scan = grammar.scan(rows)
     named = scan.orphans
     origin: Sequence[int] = range(len(rows))
@@ -194,8 +194,9 @@ def faults(
 ) -> Iterator[Fault]:
     """Every place where the messages break their provider's published rules. See `validate`."""
     rows = _listed(messages)
-    chosen = _checked(form) or form_of(rows) or "openai"
-    return _grammar(chosen).faults(rows, tools)
+    if (_checked(form) or form_of(rows)) == "anthropic":
+        return anthropic_rules.faults(rows, tools)
+    return openai_rules.faults(rows, tools)
 
 
 def validate(
@@ -220,10 +221,6 @@ def _checked(form: str | None) -> Any:
     if form not in {None, "openai", "anthropic"}:
         raise InvalidArgument(f"form is {form!r}; it must be openai, anthropic or None")
     return form
-
-
-def _grammar(form: Form) -> Grammar:
-    return openai if form == "openai" else anthropic
 
 
 def _listed(messages: Any) -> list[Message]:

@@ -1,8 +1,8 @@
-"""What a conversation is made of: parts, orphans, faults, and what a scan of either form finds. Types alone."""
+"""What a conversation is made of: parts, orphans, faults, what a scan of either form finds; and how blocks are read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -48,6 +48,32 @@ Needs: TypeAlias = Callable[[set[int]], int | None]
 """Given the numbers of the atoms that are kept: one more that must be, or None."""
 
 
+THINKING = frozenset({"thinking", "redacted_thinking"})
+
+
+def blocks_of(message: Message) -> list[dict[str, Any]]:
+    """The blocks of a message's content; none where it is a text."""
+    content = message.get("content")
+    return content if type(content) is list else []
+
+
+def text_in(block: dict[str, Any], name: str) -> str | None:
+    """The field, where it is a text."""
+    one = block.get(name)
+    return one if type(one) is str else None
+
+
+def is_blank(text: str) -> bool:
+    """Whether it says nothing."""
+    return not text or text.isspace()
+
+
+def kind_of(block: Any) -> str:
+    """The type of a block; empty where it has none that is a text."""
+    kind = block.get("type") if isinstance(block, dict) else None
+    return kind if type(kind) is str else ""
+
+
 class Scan:
     """What a form finds in messages, while it goes through them."""
 
@@ -74,6 +100,3 @@ class Grammar(Protocol):
 
     def less(self, message: Message, orphans: Sequence[Orphan]) -> Message | None:
         """The message without its orphans; None where nothing is left that could stand alone."""
-
-    def faults(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Iterator[Fault]:
-        """What the API refuses, in the order of the messages."""

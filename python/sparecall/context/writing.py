@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from sparecall.context.parts import THINKING, is_blank, kind_of
 from sparecall.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from sparecall.context.parts import Message, Path
-
-_THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
 def write(
@@ -53,7 +55,7 @@ def _edited(message: Message, index: int, changes: list[tuple[Path, str]]) -> Me
                 f"messages[{index}] has no text at {path}; take paths from Conversation.parts"
             ) from None
         at[path[-1]] = text
-        if len(path) > 2 and path[-1] == "text" and (not text or text.isspace()):
+        if len(path) > 2 and path[-1] == "text" and is_blank(text):
             emptied.append((above, path[-3], at))
     for holder, name, block in emptied:
         beside = sorted(block.keys() - {"type", "text"})
@@ -88,12 +90,20 @@ def _check_content(message: Message, index: int) -> None:
     """Holds an edited message against what every provider asks: the user says something, and the model says or calls."""
     content = message.get("content")
     if isinstance(content, list):
-        has_some = bool(content) and content[-1].get("type") not in _THINKING  # which no turn ends with
+        has_some = bool(content) and kind_of(content[-1]) not in THINKING  # which no turn ends with
     else:
-        has_some = isinstance(content, str) and bool(content) and not content.isspace()
+        has_some = isinstance(content, str) and not is_blank(content)
     if has_some or message.get("role") in {"tool", "function"}:
         return
     if not message.get("tool_calls") and not message.get("function_call"):
         raise InvalidArgument(
             f"the edits leave messages[{index}] without content; leave a marker in it, or drop its atom"
         )
+
+
+def as_json(value: Any) -> str:
+    """A message, or tools, as JSON; lone surrogates as the escapes they were."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, ValueError):
+        return json.dumps(value)
