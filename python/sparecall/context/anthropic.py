@@ -153,11 +153,10 @@ def _needs(messages: Sequence[Message], found: Scan) -> Needs:
     """What a choice of atoms lacks. Each rule asks for the atom nearest to what needs it."""
     atoms = found.atoms
     begins = [messages[atom[0]]["role"] for atom in atoms]
-    ends = [messages[atom[-1]]["role"] for atom in atoms]
     spoken = [n for n, role in enumerate(begins) if role in {"user", "assistant"}]
     users = [n for n in spoken if begins[n] == "user"]
     starts_with_user = bool(spoken) and begins[spoken[0]] == "user"
-    ends_with_user = bool(spoken) and ends[spoken[-1]] == "user"
+    ends_with_user = bool(spoken) and messages[atoms[spoken[-1]][-1]]["role"] == "user"
     # The model's last turn, with all its calls: with thinking on, it is refused where it does not begin with its thinking.
     turn = range(users[-1] + 1 if users else 0, len(atoms))
     heads = [n for n in turn if begins[n] == "assistant" and _thinks_first(messages[atoms[n][0]])]
@@ -165,11 +164,11 @@ def _needs(messages: Sequence[Message], found: Scan) -> Needs:
     def needs(kept: set[int]) -> int | None:
         mine = [n for n in spoken if n in kept]
         if not mine:
-            return users[-1] if users else spoken[-1] if spoken else None
+            return spoken[-1] if spoken else None
         if starts_with_user and begins[mine[0]] != "user":
             return max(n for n in users if n < mine[0])
-        if ends_with_user and ends[mine[-1]] != "user":
-            return min(n for n in spoken if n > mine[-1] and ends[n] == "user")
+        if ends_with_user and mine[-1] != spoken[-1]:
+            return spoken[-1]  # what is asked; another end could be a turn that did not begin with thinking
         first = next((n for n in mine if n in turn), None)
         if first is None or not heads:
             return None
