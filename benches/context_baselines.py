@@ -9,15 +9,17 @@ from __future__ import annotations
 import functools
 import math
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparecall import tokens
 from sparecall.context.costs import Costs
-from sparecall.context.grammar import read
+from sparecall.context.grammar import faults, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,6 +114,36 @@ _STOP = frozenset(
         "ve",
     ]
 )
+
+
+@dataclass
+class Row:
+    """What is measured of one method."""
+
+    name: str
+    method: Method | None = None
+    replay: Callable[[Messages], Turn] | None = None
+    is_blind: bool = False
+    """Whether it takes no notice of the query."""
+    figures: dict[str, float] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+    refused: int = 0
+
+    def cut(self, prepared: Any, messages: Messages, budget: int, query: str | None) -> Messages | None:
+        """One call, timed and checked."""
+        started = time.perf_counter()
+        out = prepared(budget, query)
+        self.times.append(time.perf_counter() - started)
+        if out is not None:
+            assert total(out) <= budget, f"{self.name}: {total(out)} tokens of {budget}"
+            self.check(messages, out)
+        return out
+
+    def check(self, messages: Messages, out: Messages) -> None:
+        """Counts what the provider would refuse, where it would take the input."""
+        form = "openai"
+        if any(faults(out, form=form)) and not any(faults(messages, form=form)):
+            self.refused += 1
 
 
 def split(messages: Messages) -> tuple[Messages, list[Messages]]:

@@ -18,22 +18,17 @@ import importlib.util
 import json
 import statistics
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparecall.context.grammar import faults
-
 from . import context_baselines as baselines
-from .context_baselines import total
+from .context_baselines import Row, total
 from .context_data import plain, runs, shown, steps, talks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .context_baselines import Messages, Method, Turn
+    from .context_baselines import Messages
     from .context_data import Talk
 
 EVIDENCE = (0.02, 0.05, 0.10, 0.25, 0.50)
@@ -45,36 +40,6 @@ _ORDER = [
     *[f"{name} {share:.0%}" for name in LOGS for share in GROUNDING],
     *[f"{what} {name}" for name in LOGS for what in ("bill", "worst", "left")],
 ]
-
-
-@dataclass
-class Row:
-    """What is measured of one method."""
-
-    name: str
-    method: Method | None = None
-    replay: Callable[[Messages], Turn] | None = None
-    is_blind: bool = False
-    """Whether it takes no notice of the query."""
-    figures: dict[str, float] = field(default_factory=dict)
-    times: list[float] = field(default_factory=list)
-    refused: int = 0
-
-    def cut(self, prepared: Any, messages: Messages, budget: int, query: str | None) -> Messages | None:
-        """One call, timed and checked."""
-        started = time.perf_counter()
-        out = prepared(budget, query)
-        self.times.append(time.perf_counter() - started)
-        if out is not None:
-            assert total(out) <= budget, f"{self.name}: {total(out)} tokens of {budget}"
-            self.check(messages, out)
-        return out
-
-    def check(self, messages: Messages, out: Messages) -> None:
-        """Counts what the provider would refuse, where it would take the input."""
-        form = "openai"
-        if any(faults(out, form=form)) and not any(faults(messages, form=form)):
-            self.refused += 1
 
 
 def evidence(row: Row, found: list[Talk], every: int) -> None:
