@@ -39,6 +39,72 @@ _Reason: TypeAlias = Literal[
 ]  # fmt: skip
 
 @final
+class ContextDocument:
+    """A text in segments (lines, and sentences of long lines), with the tokens, words and values of each. Immutable, thread-safe."""
+
+    def __new__(cls, text: str, encoding: str | TokenEncoding, /, *, compact: bool = False) -> Self:
+        """Read ``text``; where it may be ``compact``, JSON becomes its compact form if that has fewer tokens. O(bytes).
+
+        Above 32 KiB without the interpreter's lock. Raises ``TypeError`` and, for another encoding, `sparecall.errors.UnknownName`.
+        """
+    @property
+    def text(self) -> str:
+        """The text, in its compact form where that has fewer tokens."""
+    @property
+    def is_compact(self) -> bool:
+        """Whether ``text`` is the compact form of what came."""
+    @property
+    def kind(self) -> str:
+        """What the text looks like: ``json``, ``diff``, ``test``, ``log``, ``code``, ``data`` or ``prose``."""
+    @property
+    def tokens(self) -> int:
+        """The tokens of ``text``."""
+    @property
+    def size(self) -> int:
+        """The bytes it takes in memory, about."""
+    def __len__(self) -> int: ...
+
+@final
+class ContextRepeats:
+    """The texts so far, by their lines: what stands above is said by a pointer. Thread-safe, one call at a time."""
+
+    def __new__(cls, encoding: str | TokenEncoding, /) -> Self:
+        """Begin with none. Raises `sparecall.errors.UnknownName` for another encoding."""
+    def push(self, text: str, /) -> str | None:
+        """Take a text in; return it with pointers for runs of three or more lines of earlier texts, None where nothing is gained.
+
+        Lines compare without numbers before them, and the trailing white space. O(bytes), and as many again are kept.
+        """
+    def copy(self) -> Self:
+        """Another one that knows the same texts. O(lines)."""
+
+def context_select(
+    items: Sequence[tuple[ContextDocument, int, bool, float]],
+    costs: Sequence[int],
+    *,
+    budget: int,
+    query: str = "",
+    similar: Sequence[float] | None = None,
+    whole: int = 0,
+    half_life: float = 12.0,
+    relevance: float = 0.2,
+    prior: float = 0.2,
+    again: float = 0.1,
+) -> tuple[list[str | bool | None], int]:
+    """Choose segments worth most for their tokens, each value counted once, until ``budget`` is spent; return what each item is then, and the tokens.
+
+    ``items``: a document, its atom (in order), whether it is part of the atom's cost, and how much what stands there weighs.
+    ``costs``: of each atom without its other items, in tokens. Of an item is returned ``True`` where all is kept, the text with
+    marks for its gaps, or ``None`` where its atom is left out. ``similar``: a similarity to ``query`` for each item.
+    ``whole``: documents of no more tokens are kept or left out whole. ``half_life`` in atoms. ``relevance``, ``prior``,
+    ``again``: the worth of a token of the most relevant text, of a line that its kind speaks for, and of further places of a
+    value, where a word's is 0.5 and an identifier's 3.
+
+    Greedy by worth per token, lazily (Minoux 1978). Deterministic. O(segments log segments + values), without the
+    interpreter's lock above 1,000 segments. Raises `sparecall.errors.InvalidArgument` where the lists do not fit.
+    """
+
+@final
 class Inspection:
     """What one pass over a request body found: its digest, and whether its answer may be cached. Immutable."""
 

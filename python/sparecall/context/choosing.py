@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparecall._core import context_select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator
 
     from sparecall._core import ContextDocument
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
     from sparecall.context.parts import Message, Part, Path
     from sparecall.context.texts import Texts
-
-Steps = "Iterator[Callable[[], object] | None]"
 
 # What stands there weighs so much: what the user says is what it is about.
 _WEIGHTS = {"user": 1.5, "assistant": 1.0}
@@ -58,7 +56,7 @@ class Board:
         self.scale = 1.0
         self._costs = costs
 
-    def lay(self, texts: Texts) -> Steps:
+    def lay(self, texts: Texts) -> Generator[Callable[[], object] | None, Any, None]:
         """Lay the conversation out, in steps: a call to make elsewhere, or None where others may run."""
         conversation, costs = self.conversation, self._costs
         messages = conversation.messages
@@ -93,7 +91,7 @@ class Board:
 
     def _read(
         self, texts: Texts, text: str, atom: int, part: Part | None, weight: float, *, compact: bool
-    ) -> Iterator[Callable[[], object] | None]:
+    ) -> Generator[Callable[[], object] | None, Any, ContextDocument]:
         document = texts.known(text, compact=compact)
         if document is None:
             if len(text) > _INLINE:

@@ -169,7 +169,7 @@ class Costs:
         return found[2]  # type: ignore[return-value]
 
     def _counted(self, counter: Counter, message: Message) -> int:
-        key = _key(message)
+        key = message_key(message)
         found = None if key is None else self._memo.get(key)
         if found is None:
             found = exactly(counter.messages([message]).high - self.per_request)
@@ -178,7 +178,7 @@ class Costs:
         return found[2]  # type: ignore[return-value]
 
 
-def _key(message: Message) -> Hashable | None:
+def message_key(message: Message) -> Hashable | None:
     """A key equal only to that of a message that counts the same; None for what has none, which is then counted anew.
 
     Texts are hashed, which a string does once. What is small and nested, calls above all, is quicker written out as JSON.

@@ -7,32 +7,46 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import msgspec
-
-from sparecall.context.choosing import Board
-from sparecall.context.costs import Costs
+from sparecall.context.costs import Costs, message_key
+from sparecall.context.cutting import cut
 from sparecall.context.grammar import Conversation, Form, Orphans, read
 from sparecall.context.handles import Handles
-from sparecall.context.report import Optimized, Removed, Report
+from sparecall.context.report import Change, Optimized, Removed, Report
+from sparecall.context.stable import Fold, Folds, links
 from sparecall.context.texts import Texts
-from sparecall.context.writing import write
+from sparecall.context.writing import as_json
 from sparecall.embed import StaticEmbedder
 from sparecall.errors import CannotFit, InvalidArgument
 from sparecall.tokens import encoding_for_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 
-    from sparecall.context.choosing import Choice
-    from sparecall.context.parts import Message
+    from sparecall.context.parts import Message, Path
     from sparecall.semantic.embedding import Embedder
+
+    Steps = Generator[Callable[[], object] | None, Any, Optimized]
+    Changes = Mapping[tuple[int, Path], tuple[str, str, Change]]
 
 # Of the loop's time, in seconds, before others get their turn.
 _TURN = 0.0005
-# Choices until a request fits that counts otherwise than its parts; each is smaller by what was too much.
-_TRIES = 8
+# Conversations whose folds are remembered.
+_FOLDS = 256
+
+
+class _Request(NamedTuple):
+    """What one call is about."""
+
+    conversation: Conversation
+    tools: list[Any] | None
+    system: Any
+    pins: frozenset[int]
+    """By the numbers of the conversation's messages."""
+    scope: str
+    beside: int
+    """Tokens beside the messages."""
 
 
 class ContextOptimizer:
@@ -40,18 +54,23 @@ class ContextOptimizer:
 
     ``budget``: tokens of the whole request, tools included, less ``reserve_output`` for the answer.
     ``model``: counts as `sparecall.tokens.Counter` does for it, the high bound where its tokenizer is not public; None counts
-    ``encoding`` and 4 a message. ``keep_last``: the last so many messages stay byte for byte, and what belongs to them;
+    ``encoding`` and 4 a message. ``keep_last``: the last so many messages stay byte for byte, with what belongs to them;
     ``keep_first_user``: so does the first that the user wrote. Instructions always do.
+    ``prefix``: ``"free"``: each call for itself, as it came where it fits. ``"stable"``: for a conversation that grows turn by
+    turn under a provider's prefix cache: what is sent begins with what was sent before, results are made smaller when they
+    first come and lose nothing by it, and only where the budget is passed all is cut anew, to ``epoch_share`` of it;
+    ``keep_last`` holds for those cuts.
     ``form``: ``"openai"`` or ``"anthropic"``; None finds out. ``orphans``: what becomes of results without calls and calls
     without results: ``"drop"``, ``"keep"`` or ``"error"``.
     ``embedder``: for the relevance of texts to a query; `StaticEmbedder()` unless another is given, None for words alone.
     ``handles``: where removed texts are kept for `fetch`; None for one of its own. ``cache_bytes`` bounds what is remembered.
 
-    Raises `InvalidArgument` for a number outside its range.
+    Raises `InvalidArgument` for a value outside its range.
     """
 
     __slots__ = (
-        "_budget", "_costs", "_form", "_keep_first_user", "_keep_last", "_orphans", "_texts", "handles", "reserve_output",
+        "_budget", "_costs", "_encoding", "_epoch_share", "_folds", "_form", "_keep_first_user", "_keep_last", "_orphans",
+        "_texts", "handles",
     )  # fmt: skip
 
     def __init__(
@@ -63,9 +82,11 @@ class ContextOptimizer:
         reserve_output: int = 0,
         keep_last: int = 4,
         keep_first_user: bool = True,
+        prefix: Literal["free", "stable"] = "free",
+        epoch_share: float = 0.6,
         form: Form | None = None,
         orphans: Orphans = "drop",
-        embedder: Embedder | None | str = "static",
+        embedder: Embedder | Literal["static"] | None = "static",
         handles: Handles | None = None,
         cache_bytes: int = 64 * 1024 * 1024,
     ) -> None:
@@ -73,21 +94,26 @@ class ContextOptimizer:
             raise InvalidArgument(f"budget is {budget} and reserve_output {reserve_output}; leave 1 token or more")
         if keep_last < 0:
             raise InvalidArgument(f"keep_last is {keep_last}; allowed: 0 messages or more")
+        if not 0 < epoch_share <= 1:
+            raise InvalidArgument(f"epoch_share is {epoch_share}; allowed: above 0 to 1")
+        if prefix not in {"free", "stable"}:
+            raise InvalidArgument(f"prefix is {prefix!r}; allowed: free, stable")
         if isinstance(embedder, str):
             if embedder != "static":
                 raise InvalidArgument(f"embedder is {embedder!r}; give one of sparecall.embed, 'static' or None")
             embedder = StaticEmbedder()
         self._budget = budget - reserve_output
-        self.reserve_output = reserve_output
         self._keep_last, self._keep_first_user = keep_last, keep_first_user
+        self._epoch_share = epoch_share
         self._form, self._orphans = form, orphans
         self._costs = Costs(encoding=encoding, model=model, memo_bytes=cache_bytes // 2)
-        known = None if model is None else encoding_for_model(model)
-        self._texts = Texts(known or encoding, embedder, max_bytes=cache_bytes)
+        self._encoding = (None if model is None else encoding_for_model(model)) or encoding
+        self._texts = Texts(self._encoding, embedder, max_bytes=cache_bytes // 2)
+        self._folds = Folds(_FOLDS) if prefix == "stable" else None
         self.handles = Handles() if handles is None else handles
 
     def __repr__(self) -> str:
-        return f"<ContextOptimizer to {self._budget} tokens>"
+        return f"<ContextOptimizer to {self._budget} tokens, prefix {'free' if self._folds is None else 'stable'}>"
 
     def optimize(
         self,
@@ -99,7 +125,7 @@ class ContextOptimizer:
         pins: Collection[int] = (),
         scope: str = "",
     ) -> Optimized:
-        """The conversation within the budget; as it came where it fits.
+        """The conversation within the budget; messages that are as they came are the same objects.
 
         ``query``: what it will be asked for; None: whatever the next step may need. ``system``: what Anthropic keeps beside
         the messages. ``pins``: the numbers of messages that stay byte for byte. ``scope``: of what `fetch` may give back.
@@ -107,7 +133,7 @@ class ContextOptimizer:
         Raises `CannotFit` where what must stay is more than the budget, and whatever `sparecall.context.read` raises.
         O(new text + segments log segments).
         """
-        steps = self._steps(list(messages), None if tools is None else list(tools), query, system, pins, scope)
+        steps = self._steps(messages, tools, query, system, pins, scope)
         answer: object = None
         while True:
             try:
@@ -127,7 +153,7 @@ class ContextOptimizer:
         scope: str = "",
     ) -> Optimized:
         """The same as `optimize`, without holding the loop: long native work runs in a thread, the rest in small steps."""
-        steps = self._steps(list(messages), None if tools is None else list(tools), query, system, pins, scope)
+        steps = self._steps(messages, tools, query, system, pins, scope)
         answer: object = None
         since = time.perf_counter()
         while True:
@@ -150,90 +176,156 @@ class ContextOptimizer:
 
     def _steps(
         self,
-        messages: list[Any],
-        tools: list[Any] | None,
+        messages: Iterable[Mapping[str, Any]],
+        tools: Iterable[Mapping[str, Any]] | None,
         query: str | None,
         system: Any,
         pins: Collection[int],
         scope: str,
-    ) -> Generator[Callable[[], object] | None, Any, Optimized]:
+    ) -> Steps:
         conversation = read(messages, self._form, orphans=self._orphans)
+        tools = None if tools is None else list(tools)
         costs = self._costs
-        rows = conversation.messages
-        before = 0
-        for row in rows:
+        beside = costs.per_request + costs.tools(tools)
+        if system is not None:
+            beside += costs.request([], system=system) - costs.request([])
+        places = {given: index for index, given in enumerate(conversation.origin)}
+        still = frozenset(places[pin] for pin in pins if pin in places)
+        request = _Request(conversation, tools, system, still, scope, beside)
+        if self._folds is None:
+            return (yield from self._freely(request, query))
+        return (yield from self._stably(request, self._folds))
+
+    def _freely(self, request: _Request, query: str | None) -> Steps:
+        """Each call for itself."""
+        conversation, costs = request.conversation, self._costs
+        before = request.beside
+        for row in conversation.messages:
             before += costs.message(row)
             yield None
-        beside = costs.tools(tools) + (0 if system is None else costs.request([], system=system))
-        before += beside + (costs.per_request if system is None else 0)
+
+        def whole(out: list[Message]) -> int:
+            return costs.request(out, request.tools, system=request.system)
+
         if before > self._budget:
-            before = costs.request(rows, tools, system=system)
+            before = whole(conversation.messages)
         if before <= self._budget:
-            report = Report(before, before, self._budget, orphans=conversation.orphans)
-            return Optimized(rows, tools, report)
-        pinned = self._pinned(conversation, pins)
-        while True:
-            board = Board(conversation, costs, pinned=pinned)
-            yield from board.lay(self._texts)
-            free = self._budget - board.fixed_tokens - beside - (costs.per_request if system is None else 0)
-            if free < 0:
-                raise self._cannot_fit(self._budget - free)
-            similar = None
-            if query is not None:
-                texts = [row.document.text for row in board.rows]
-                similar = yield lambda texts=texts: self._texts.similarities(texts, query)
-            for _ in range(_TRIES):
-                choice: Choice = yield lambda free=free: board.choose(free, query, similar)
-                left = [n for n, atom in enumerate(conversation.atoms) if choice.dropped.isdisjoint(atom)]
-                required = conversation.required(left)
-                if required:
-                    break
-                out = write(rows, choice.edits, choice.dropped)
-                after = costs.request(out, tools, system=system)
-                if after <= self._budget:
-                    removed = tuple(self._removed(conversation, choice, scope))
-                    report = Report(before, after, self._budget, removed, conversation.orphans)
-                    return Optimized(out, tools, report)
-                free -= after - self._budget
-                if free < 0:
-                    raise self._cannot_fit(self._budget - free)
+            return self._done(request, conversation.messages, before, before, {}, ())
+        done = yield from cut(
+            conversation,
+            costs,
+            self._texts,
+            budget=self._budget,
+            beside=request.beside,
+            whole=whole,
+            pinned=self._pinned(conversation, request.pins),
+            query=query,
+        )
+        changes = _changes(conversation, done.choice.edits, done.choice.compact)
+        return self._done(request, done.out, before, done.tokens, changes, done.choice.dropped)
+
+    def _stably(self, request: _Request, folds: Folds) -> Steps:
+        """What was sent before, and what is new."""
+        conversation, costs = request.conversation, self._costs
+        messages, atoms = conversation.messages, conversation.atoms
+        still = request.pins | conversation.fixed
+        if self._keep_first_user:
+            still |= {_first_user(conversation)}
+        parts: dict[int, list[Any]] = {}
+        for part in conversation.parts:
+            parts.setdefault(part.message, []).append(part)
+        keys = [[message_key(messages[index]) for index in atom] for atom in atoms]
+        yield None
+        chain = links((request.beside, still - conversation.fixed, conversation.form), keys)
+        fold = folds.take(chain) or Fold(costs, self._texts, self._encoding)
+        is_settled = not conversation.open_calls
+        while fold.atoms < len(atoms):
+            atom = atoms[fold.atoms]
+            fold.add(conversation, [part for index in atom for part in parts.get(index, ())], still=still)
+            yield None
+            is_asked = messages[atom[-1]]["role"] != "assistant"
+            is_last = fold.atoms == len(atoms)
+            if fold.spent + request.beside <= self._budget or not (is_asked or is_last):
+                continue
+            # Whoever comes here later with more would not cut at what nobody asks.
+            is_settled = is_settled and is_asked
+            yield from self._epoch(request, fold, atom[-1] + 1)
+        before = request.beside + sum(map(costs.message, messages))
+        done = self._done(
+            request, list(fold.out), before, fold.spent + request.beside, fold.changes, fold.dropped, fold.epochs
+        )
+        if is_settled and chain:
+            folds.put(chain[-1], fold)
+        return done
+
+    def _epoch(self, request: _Request, fold: Fold, end: int) -> Generator[Callable[[], object] | None, Any, None]:
+        """Cut all up to message `end` anew."""
+        whole = request.conversation
+        prefix = whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
+        pinned = self._pinned(prefix, request.pins)
+        costs = self._costs
+
+        def spent(out: list[Message]) -> int:
+            return request.beside + sum(map(costs.message, out))
+
+        for budget in (int(self._budget * self._epoch_share), self._budget):
+            try:
+                done = yield from cut(
+                    prefix,
+                    costs,
+                    self._texts,
+                    budget=budget,
+                    beside=request.beside,
+                    whole=spent,
+                    pinned=pinned,
+                    query=None,
+                )
+            except CannotFit:
+                if budget == self._budget:
+                    raise
             else:
-                raise self._cannot_fit(after)
-            pinned |= set(required)
+                fold.cut(done.out, _changes(prefix, done.choice.edits, done.choice.compact), done.choice.dropped, read(done.out, prefix.form, orphans="keep").parts)
+                return
 
     def _pinned(self, conversation: Conversation, pins: Collection[int]) -> set[int]:
         """The atoms that stay byte for byte."""
         rows = conversation.messages
-        places = {given: index for index, given in enumerate(conversation.origin)}
-        still = set(conversation.fixed)
-        still.update(range(max(0, len(rows) - self._keep_last), len(rows)))
-        still.update(places[pin] for pin in pins if pin in places)
+        still = {*conversation.fixed, *pins, *range(max(0, len(rows) - self._keep_last), len(rows))}
         if self._keep_first_user:
-            still.update([next((index for index, row in enumerate(rows) if row["role"] == "user"), -1)])
+            still.add(_first_user(conversation))
         return {number for number, atom in enumerate(conversation.atoms) if not still.isdisjoint(atom)}
 
-    def _removed(self, conversation: Conversation, choice: Choice, scope: str) -> Generator[Removed, None, None]:
-        rows, origin, costs, put = conversation.messages, conversation.origin, self._costs, self.handles.put
-        for index in sorted(choice.dropped):
-            yield Removed(put(_as_json(rows[index]), scope=scope), origin[index], "dropped", costs.message(rows[index]))
-        before = {(part.message, part.path): part.text for part in conversation.parts}
-        for place, text in choice.edits.items():
-            was = before[place]
-            change = "compact" if place in choice.compact else "cut"
-            yield Removed(put(was, scope=scope), origin[place[0]], change, costs.text(was) - costs.text(text))
+    def _done(
+        self,
+        request: _Request,
+        out: list[Message],
+        before: int,
+        after: int,
+        changes: Changes,
+        dropped: Collection[int],
+        epochs: int = 0,
+    ) -> Optimized:
+        removed = tuple(self._removed(request, changes, dropped))
+        report = Report(before, after, self._budget, removed, request.conversation.orphans, epochs)
+        return Optimized(out, request.tools, report)
 
-    def _cannot_fit(self, least: int) -> CannotFit:
-        return CannotFit(
-            f"what must stay takes {least} tokens, the budget is {self._budget}; raise it, or lower keep_last and pins",
-            least=least,
-            budget=self._budget,
-        )
+    def _removed(self, request: _Request, changes: Changes, dropped: Collection[int]) -> Iterator[Removed]:
+        conversation, costs, scope = request.conversation, self._costs, request.scope
+        rows, origin, put = conversation.messages, conversation.origin, self.handles.put
+        for index in sorted(dropped):
+            yield Removed(put(as_json(rows[index]), scope=scope), origin[index], "dropped", costs.message(rows[index]))
+        for (index, _), (was, now, change) in changes.items():
+            yield Removed(put(was, scope=scope), origin[index], change, costs.text(was) - costs.text(now))
 
 
-def _as_json(message: Message) -> str:
-    try:
-        return msgspec.json.encode(message).decode()
-    except (TypeError, ValueError):
-        import json
+def _first_user(conversation: Conversation) -> int:
+    """The first message that the user wrote; -1 where there is none."""
+    return next((index for index, row in enumerate(conversation.messages) if row["role"] == "user"), -1)
 
-        return json.dumps(message)
+
+def _changes(conversation: Conversation, edits: Mapping[tuple[int, Path], str], compact: Collection[Any]) -> Changes:
+    """What became of the texts that were edited."""
+    before = {(part.message, part.path): part.text for part in conversation.parts}
+    return {
+        place: (before[place], text, "compact" if place in compact else "cut") for place, text in edits.items()
+    }

@@ -156,14 +156,16 @@ impl Document {
         self.segments[at].prior
     }
 
-    pub(super) fn values(&self, at: usize) -> &[(u32, u8)] {
-        let start = at.checked_sub(1).map_or(0, |before| self.segments[before].values_end);
-        &self.values[start as usize..self.segments[at].values_end as usize]
+    /// The values of the segments from `first` to before `last`, with their weights.
+    pub(super) fn values(&self, first: usize, last: usize) -> &[(u32, u8)] {
+        let end_of = |before: usize| before.checked_sub(1).map_or(0, |at| self.segments[at].values_end as usize);
+        &self.values[end_of(first)..end_of(last)]
     }
 
-    pub(super) fn words(&self, at: usize) -> &[u32] {
-        let start = at.checked_sub(1).map_or(0, |before| self.segments[before].words_end);
-        &self.words[start as usize..self.segments[at].words_end as usize]
+    /// Their words.
+    pub(super) fn words(&self, first: usize, last: usize) -> &[u32] {
+        let end_of = |before: usize| before.checked_sub(1).map_or(0, |at| self.segments[at].words_end as usize);
+        &self.words[end_of(first)..end_of(last)]
     }
 
     pub(super) fn bag(&self) -> &[(u32, u32)] {

@@ -7,6 +7,7 @@ mod compact;
 mod document;
 mod json;
 mod kind;
+mod numbers;
 mod relevance;
 mod render;
 mod repeat;

@@ -14,6 +14,9 @@ const LINES: usize = 3;
 const GAIN: usize = 12;
 /// Places of the same line that are tried, the newest first.
 const PLACES: usize = 16;
+/// Stand for a blank line, and for a pointer, which no other may point to.
+const BLANK: u64 = 0;
+const POINTER: u64 = 1;
 /// So much of the first line tells which lines are meant, where they have no numbers.
 const SHOWN: usize = 24;
 
@@ -69,7 +72,7 @@ impl Repeats {
 
     fn add(&mut self, lines: Vec<Line>) {
         let number = self.texts.len() as u32;
-        for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.hash != 0) {
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.hash > POINTER) {
             let places = self.places.entry(line.hash).or_default();
             if places.len() == PLACES {
                 places.remove(0);
@@ -88,12 +91,13 @@ impl Repeats {
             let shift = first.shift_from(&there[0]);
             let same = |(here, there): &(&Line, &Line)| {
                 here.hash == there.hash
+                    && here.hash != POINTER
                     && here.number.is_some() == there.number.is_some()
                     && here.shift_from(there) == shift
             };
             let mut count = lines.iter().zip(there).take_while(same).count();
             // Blank lines at the end are nobody's.
-            while count > 0 && lines[count - 1].hash == 0 {
+            while count > 0 && lines[count - 1].hash == BLANK {
                 count -= 1;
             }
             if count >= LINES && best.as_ref().is_none_or(|best| count > best.lines) {
@@ -114,9 +118,9 @@ impl Line {
         // Pointers are no lines that others may point to.
         let is_pointer = body.starts_with('[') && body.contains(" as above");
         let hash = if body.is_empty() {
-            0
+            BLANK
         } else if is_pointer {
-            1
+            POINTER
         } else {
             hash(body)
         };
@@ -149,10 +153,10 @@ fn pointer(lines: &[&str], read: &[Line], run: &Run) -> String {
     out
 }
 
-/// 64 bits of BLAKE3, never 0 or 1.
+/// 64 bits of BLAKE3, above those that stand for something else.
 fn hash(text: &str) -> u64 {
     let digest = blake3::hash(text.as_bytes());
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&digest.as_bytes()[..8]);
-    u64::from_le_bytes(bytes).max(2)
+    u64::from_le_bytes(bytes).max(POINTER + 1)
 }

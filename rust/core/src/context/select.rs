@@ -6,9 +6,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use std::collections::{HashMap, HashSet};
-
 use super::document::Document;
+use super::numbers::Numbers;
 use super::relevance::{Query, Rarity};
 
 /// A text of the conversation, in its order.
@@ -74,10 +73,11 @@ struct Unit {
     is_kept: bool,
     /// Worth that does not depend on what else is kept.
     own: f32,
-    /// Its values, by number.
-    values: Vec<u32>,
-    /// Pairs of words, to know again what was said before.
-    pairs: Vec<u32>,
+    /// Of its document's segments.
+    first: u32,
+    last: u32,
+    /// Where its values end in `Greedy::values`; they start where those of the unit before end.
+    values_end: u32,
 }
 
 struct Greedy<'a> {
@@ -85,6 +85,8 @@ struct Greedy<'a> {
     costs: &'a [u32],
     options: &'a Options,
     units: Vec<Unit>,
+    /// The numbers of the units' values.
+    values: Vec<u32>,
     /// Where the units of each item start; one more at the end.
     starts: Vec<u32>,
     /// Where the items of each atom start; one more at the end.
@@ -94,7 +96,8 @@ struct Greedy<'a> {
     worth: Vec<f32>,
     /// Of the fixed items of an atom.
     fixed: Vec<Vec<u32>>,
-    seen: HashSet<u32>,
+    /// Pairs of words that are kept already: what was said before is known by them.
+    seen: Numbers,
     left: u32,
     heap: BinaryHeap<Entry>,
 }
@@ -123,6 +126,40 @@ impl PartialEq for Entry {
 }
 impl Eq for Entry {}
 
+/// What each value is worth, by where it stands.
+struct Places {
+    numbers: Numbers,
+    /// Of each value its best place, and all of them.
+    most: Vec<(f32, f32)>,
+}
+
+impl Places {
+    /// Puts the numbers of distinct values at the end of `into`.
+    fn add(&mut self, values: &[(u32, u8)], decay: f32, into: &mut Vec<u32>) {
+        let start = into.len();
+        for &(hash, weight) in values {
+            let (number, is_new) = self.numbers.number(hash);
+            if is_new {
+                self.most.push((0.0, 0.0));
+            }
+            let place = f32::from(weight) / 10.0 * decay;
+            let (best, sum) = &mut self.most[number as usize];
+            *best = best.max(place);
+            *sum += place;
+            into.push(number);
+        }
+        into[start..].sort_unstable();
+        let mut kept = start;
+        for at in start..into.len() {
+            if at == start || into[at] != into[kept - 1] {
+                into[kept] = into[at];
+                kept += 1;
+            }
+        }
+        into.truncate(kept);
+    }
+}
+
 impl<'a> Greedy<'a> {
     fn new(
         items: &'a [Item<'a>],
@@ -131,22 +168,23 @@ impl<'a> Greedy<'a> {
         relevance: Vec<f32>,
         rarity: &Rarity,
     ) -> Self {
+        let values: usize = items.iter().map(|item| item.document.values(0, item.document.len()).len()).sum();
         let mut greedy = Self {
             items,
             costs,
             options,
-            units: Vec::new(),
+            units: Vec::with_capacity(items.iter().map(|item| item.document.len()).sum()),
+            values: Vec::with_capacity(values),
             starts: Vec::with_capacity(items.len() + 1),
             atoms: Vec::with_capacity(costs.len() + 1),
             open: vec![false; costs.len()],
             worth: Vec::new(),
             fixed: vec![Vec::new(); costs.len()],
-            seen: HashSet::new(),
+            seen: Numbers::with_capacity(1024),
             left: options.budget,
             heap: BinaryHeap::new(),
         };
-        let mut numbers: HashMap<u32, u32> = HashMap::new();
-        let mut most: Vec<(f32, f32)> = Vec::new(); // of each value its best place, and all of them
+        let mut places = Places { numbers: Numbers::with_capacity(values / 4), most: Vec::new() };
         for (index, item) in items.iter().enumerate() {
             while greedy.atoms.len() <= item.atom as usize {
                 greedy.atoms.push(index as u32);
@@ -154,55 +192,55 @@ impl<'a> Greedy<'a> {
             greedy.starts.push(greedy.units.len() as u32);
             let age = (costs.len() - 1 - item.atom as usize) as f32;
             let decay = item.weight * (-age / options.half_life).exp2();
-            let document = item.document;
-            let mut number = |hash: u32, weight: u8| {
-                let next = most.len() as u32;
-                let number = *numbers.entry(hash).or_insert(next);
-                if number == next {
-                    most.push((0.0, 0.0));
-                }
-                let place = f32::from(weight) / 10.0 * decay;
-                let (best, sum) = &mut most[number as usize];
-                *best = best.max(place);
-                *sum += place;
-                number
-            };
             if item.is_fixed {
-                let all = (0..document.len()).flat_map(|at| document.values(at));
-                greedy.fixed[item.atom as usize].extend(all.map(|&(hash, weight)| number(hash, weight)));
-                continue;
-            }
-            let whole = document.tokens() <= options.whole;
-            let last = document.len();
-            let mut at = 0;
-            while at < last {
-                let end = if whole { last } else { at + 1 };
-                let range = at..end;
-                let mut values: Vec<u32> = range
-                    .clone()
-                    .flat_map(|at| document.values(at))
-                    .map(|&(hash, weight)| number(hash, weight))
-                    .collect();
-                values.sort_unstable();
-                values.dedup();
-                let cost = if whole { document.tokens() } else { document.cost(at) };
-                let words: Vec<u32> = range.clone().flat_map(|at| document.words(at)).copied().collect();
-                let matching = rarity.share(&words);
-                let pairs = words.windows(2).map(|pair| pair[0].rotate_left(7) ^ pair[1]).collect();
-                let prior = range.map(|at| document.prior(at)).fold(0.0, f32::max);
-                let own =
-                    options.relevance * 0.5 * (relevance[index] + if whole { relevance[index] } else { matching });
-                let own = (own + options.prior * prior * decay) * cost as f32 + 1e-4 * decay;
-                greedy.units.push(Unit { item: index as u32, cost, is_kept: false, own, values, pairs });
-                at = end;
+                let all = item.document.values(0, item.document.len());
+                places.add(all, decay, &mut greedy.fixed[item.atom as usize]);
+            } else {
+                greedy.add_units(index, decay, relevance[index], rarity, &mut places);
             }
         }
         greedy.starts.push(greedy.units.len() as u32);
         while greedy.atoms.len() <= costs.len() {
             greedy.atoms.push(items.len() as u32);
         }
-        greedy.worth = most.iter().map(|(best, sum)| best + options.again * (sum - best)).collect();
+        greedy.worth = places.most.iter().map(|(best, sum)| best + options.again * (sum - best)).collect();
         greedy
+    }
+
+    /// The units of an item that is not fixed.
+    fn add_units(&mut self, index: usize, decay: f32, relevance: f32, rarity: &Rarity, places: &mut Places) {
+        let (document, options) = (self.items[index].document, self.options);
+        let whole = document.tokens() <= options.whole;
+        let count = document.len();
+        for at in 0..if whole { count.min(1) } else { count } {
+            let (first, last) = if whole { (0, count) } else { (at, at + 1) };
+            places.add(document.values(first, last), decay, &mut self.values);
+            let cost = if whole { document.tokens() } else { document.cost(at) };
+            let near = if whole { relevance } else { 0.5 * (relevance + rarity.share(document.words(first, last))) };
+            let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
+            self.units.push(Unit {
+                item: index as u32,
+                cost,
+                is_kept: false,
+                own: (options.relevance * near + options.prior * prior) * cost as f32 + 1e-4 * decay,
+                first: first as u32,
+                last: last as u32,
+                values_end: self.values.len() as u32,
+            });
+        }
+    }
+
+    /// Where in `values` those of a unit are.
+    fn values_of(&self, at: usize) -> std::ops::Range<usize> {
+        let start = at.checked_sub(1).map_or(0, |before| self.units[before].values_end);
+        start as usize..self.units[at].values_end as usize
+    }
+
+    /// What stands for pairs of words that follow each other in a unit.
+    fn pairs(&self, at: usize) -> impl ExactSizeIterator<Item = u32> + 'a {
+        let unit = &self.units[at];
+        let words = self.items[unit.item as usize].document.words(unit.first as usize, unit.last as usize);
+        words.windows(2).map(|pair| pair[0].rotate_left(7) ^ pair[1])
     }
 
     fn items_of(&self, atom: usize) -> std::ops::Range<usize> {
@@ -223,6 +261,13 @@ impl<'a> Greedy<'a> {
         values.iter().map(|&value| self.worth[value as usize]).sum()
     }
 
+    /// The share of a unit that was said before: near duplicates do not both stay.
+    fn repeated(&self, at: usize) -> f32 {
+        let pairs = self.pairs(at);
+        let count = pairs.len();
+        if count > 2 { pairs.filter(|&pair| self.seen.contains(pair)).count() as f32 / count as f32 } else { 0.0 }
+    }
+
     /// The gain and the price of a unit as things are.
     fn weigh(&self, at: usize) -> (f32, i64) {
         let unit = &self.units[at];
@@ -231,9 +276,8 @@ impl<'a> Greedy<'a> {
         let right = at + 1 < range.end && !self.units[at + 1].is_kept;
         let gaps = i64::from(left) + i64::from(right) - 1;
         let mut price = i64::from(unit.cost) + gaps * i64::from(self.options.marker);
-        let known = unit.pairs.iter().filter(|&&pair| self.seen.contains(&pair)).count() as f32;
-        let repeated = if unit.pairs.len() > 2 { known / unit.pairs.len() as f32 } else { 0.0 };
-        let mut gain = unit.own * (1.0 - 0.9 * repeated * repeated) + self.uncovered(&unit.values);
+        let repeated = if self.seen.is_empty() { 0.0 } else { self.repeated(at) };
+        let mut gain = unit.own * (1.0 - 0.9 * repeated * repeated) + self.uncovered(&self.values[self.values_of(at)]);
         let atom = self.items[unit.item as usize].atom as usize;
         if !self.open[atom] {
             price += i64::from(self.opening(atom));
@@ -300,10 +344,12 @@ impl<'a> Greedy<'a> {
 
     fn keep(&mut self, at: usize) {
         self.units[at].is_kept = true;
-        for value in std::mem::take(&mut self.units[at].values) {
-            self.worth[value as usize] = 0.0;
+        for value in self.values_of(at) {
+            self.worth[self.values[value] as usize] = 0.0;
         }
-        self.seen.extend(std::mem::take(&mut self.units[at].pairs));
+        for pair in self.pairs(at) {
+            self.seen.number(pair);
+        }
         let item = self.units[at].item as usize;
         self.enter(self.items[item].atom as usize);
         let range = self.units_of(item);

@@ -1,0 +1,77 @@
+"""Cuts a conversation to a budget, and checks that it is one the request as a whole keeps to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sparecall.context.choosing import Board
+from sparecall.context.writing import write
+from sparecall.errors import CannotFit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator
+
+    from sparecall.context.choosing import Choice
+    from sparecall.context.costs import Costs
+    from sparecall.context.grammar import Conversation
+    from sparecall.context.parts import Message
+    from sparecall.context.texts import Texts
+
+# Choices until a request fits that counts otherwise than its parts; each is smaller by what was too much.
+_TRIES = 8
+
+
+class Cut(NamedTuple):
+    """A conversation within its budget."""
+
+    out: list[Message]
+    tokens: int
+    choice: Choice
+
+
+def cut(
+    conversation: Conversation,
+    costs: Costs,
+    texts: Texts,
+    *,
+    budget: int,
+    beside: int,
+    whole: Callable[[list[Message]], int],
+    pinned: Collection[int],
+    query: str | None,
+) -> Generator[Callable[[], object] | None, Any, Cut]:
+    """Choose and write, in steps: a call to make in a thread or at once, or None where others may run.
+
+    ``beside``: tokens of the request beside its messages; ``whole``: counts it as a whole; ``pinned``: atoms that stay as
+    they are. Raises `CannotFit`.
+    """
+    still = set(pinned)
+    while True:
+        board = Board(conversation, costs, pinned=still)
+        yield from board.lay(texts)
+        free = budget - beside - board.fixed_tokens
+        similar = None
+        if query is not None and free > 0:
+            similar = yield lambda board=board: texts.similarities([row.document.text for row in board.rows], query)
+        required: tuple[int, ...] = ()
+        for _ in range(_TRIES):
+            if free < 0:
+                break
+            choice = yield lambda free=free, board=board, similar=similar: board.choose(free, query, similar)
+            left = [n for n, atom in enumerate(conversation.atoms) if choice.dropped.isdisjoint(atom)]
+            required = conversation.required(left)
+            if required:
+                break
+            out = write(conversation.messages, choice.edits, choice.dropped)
+            tokens = whole(out)
+            if tokens <= budget:
+                return Cut(out, tokens, choice)
+            free -= tokens - budget
+        if not required:
+            least = budget - free
+            raise CannotFit(
+                f"what must stay takes {least} tokens, the budget is {budget}; raise it, or lower keep_last and pins",
+                least=least,
+                budget=budget,
+            )
+        still.update(required)
