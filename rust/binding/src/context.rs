@@ -23,6 +23,7 @@ pub(crate) struct ContextDocument {
 }
 
 #[pymethods]
+#[allow(clippy::needless_pass_by_value)] // what pyo3 hands over
 impl ContextDocument {
     #[new]
     #[pyo3(signature = (text, encoding, /, *, compact = false))]
@@ -121,7 +122,7 @@ type Row<'py> = (Bound<'py, ContextDocument>, u32, bool, f32);
 /// Choose what to keep of a conversation under `budget` tokens; see `_core.pyi`.
 #[pyfunction]
 #[pyo3(signature = (items, costs, *, budget, query = "", similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1))]
-#[allow(clippy::too_many_arguments)] // keywords of one Python function
+#[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // keywords of one Python function
 pub(crate) fn context_select<'py>(
     py: Python<'py>,
     items: Vec<Row<'py>>,

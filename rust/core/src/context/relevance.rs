@@ -39,10 +39,12 @@ impl Query {
     /// The relevance of each document, from 0 to 1, and for each word of the query how rare it is.
     pub(super) fn relevance(&self, documents: &[&Document], similar: Option<&[f32]>) -> (Vec<f32>, Rarity) {
         let rarity = self.rarity(documents);
-        let mut scores = self.bm25(documents, &rarity);
+        let mut scores = rarity.bm25(documents);
         let best = scores.iter().fold(0.0_f32, |best, &score| best.max(score));
         if best > 0.0 {
-            scores.iter_mut().for_each(|score| *score *= BEST / best);
+            for score in &mut scores {
+                *score *= BEST / best;
+            }
         }
         if let Some(similar) = similar {
             add_deviations(&mut scores, similar);
@@ -61,14 +63,20 @@ impl Query {
         let idf = |having: usize| (1.0 + (count - having as f32 + 0.5) / (having as f32 + 0.5)).ln();
         Rarity(self.words.iter().map(|&(word, _)| (word, idf(found(word)))).collect())
     }
+}
 
-    fn bm25(&self, documents: &[&Document], rarity: &Rarity) -> Vec<f32> {
+/// The words of a query, sorted, with how rare each is in the conversation.
+pub(super) struct Rarity(Vec<(u32, f32)>);
+
+impl Rarity {
+    /// The score of each document.
+    fn bm25(&self, documents: &[&Document]) -> Vec<f32> {
         let total: usize = documents.iter().map(|document| document.length()).sum();
         let mean = (total as f32 / documents.len().max(1) as f32).max(1.0);
         let score = |document: &Document| {
             let norm = K1 * (1.0 - B + B * document.length() as f32 / mean);
             let bag = document.bag();
-            rarity.0.iter().fold(0.0, |sum, &(word, idf)| match bag.binary_search_by_key(&word, |&(word, _)| word) {
+            self.0.iter().fold(0.0, |sum, &(word, idf)| match bag.binary_search_by_key(&word, |&(word, _)| word) {
                 Ok(at) => {
                     let often = bag[at].1 as f32;
                     sum + idf * often * (K1 + 1.0) / (often + norm)
@@ -78,12 +86,7 @@ impl Query {
         };
         documents.iter().map(|document| score(document)).collect()
     }
-}
 
-/// The words of a query, sorted, with how rare each is in the conversation.
-pub(super) struct Rarity(Vec<(u32, f32)>);
-
-impl Rarity {
     /// What of the query stands among `words`: from 0, nothing, to 1, each of its words.
     pub(super) fn share(&self, words: &[u32]) -> f32 {
         let all: f32 = self.0.iter().map(|&(_, idf)| idf).sum();

@@ -61,7 +61,7 @@ pub struct Choice {
 pub fn select(items: &[Item<'_>], costs: &[u32], query: &str, similar: Option<&[f32]>, options: &Options) -> Choice {
     let documents: Vec<&Document> = items.iter().map(|item| item.document).collect();
     let (relevance, rarity) = Query::new(query).relevance(&documents, similar);
-    let mut greedy = Greedy::new(items, costs, options, relevance, &rarity);
+    let mut greedy = Greedy::new(items, costs, options, &relevance, &rarity);
     greedy.run();
     greedy.choice()
 }
@@ -161,13 +161,7 @@ impl Places {
 }
 
 impl<'a> Greedy<'a> {
-    fn new(
-        items: &'a [Item<'a>],
-        costs: &'a [u32],
-        options: &'a Options,
-        relevance: Vec<f32>,
-        rarity: &Rarity,
-    ) -> Self {
+    fn new(items: &'a [Item<'a>], costs: &'a [u32], options: &'a Options, relevance: &[f32], rarity: &Rarity) -> Self {
         let values: usize = items.iter().map(|item| item.document.values(0, item.document.len()).len()).sum();
         let mut greedy = Self {
             items,

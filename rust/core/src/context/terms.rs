@@ -116,14 +116,12 @@ fn words(run: &str, sink: &mut impl Sink) -> usize {
         }
         let next = bytes.get(end).map(|&byte| class_of(byte));
         let after = bytes.get(end + 1).map(|&byte| class_of(byte));
-        let ends = match (class, next) {
-            (_, None) => true,
-            (Class::Lower | Class::Other, Some(Class::Upper)) => true,
-            (Class::Upper, Some(Class::Upper)) => after == Some(Class::Lower),
-            (Class::Digit, Some(other)) => other != Class::Digit,
-            (_, Some(Class::Digit)) => true,
+        let ends = next.is_none_or(|next| match (class, next) {
+            (Class::Digit, next) => next != Class::Digit,
+            (Class::Lower | Class::Other, Class::Upper) | (_, Class::Digit) => true,
+            (Class::Upper, Class::Upper) => after == Some(Class::Lower),
             _ => false,
-        };
+        });
         at = end;
         if ends {
             count += word(&run[start..end], sink);
