@@ -251,8 +251,8 @@ def by_vectors(embed: Embed) -> Method:
     return lambda messages: _filled(messages, scorer)
 
 
-def langchain() -> Method | None:
-    """LangChain's `trim_messages` as its guide has it: the last, from a human's message on; None where it is not installed."""
+def langchain(start_on: str | None) -> Method | None:
+    """LangChain's `trim_messages`: the last that fit, from a human's message on where its guide is followed; None without it."""
     try:
         from langchain_core.messages import convert_to_messages, convert_to_openai_messages, trim_messages
     except ImportError:
@@ -268,7 +268,7 @@ def langchain() -> Method | None:
 
         def answer(budget: int, _query: str | None) -> Messages | None:
             kept = trim_messages(
-                rows, max_tokens=budget, token_counter=count, strategy="last", include_system=True, start_on="human"
+                rows, max_tokens=budget, token_counter=count, strategy="last", include_system=True, start_on=start_on
             )
             back = [originals.get(id(row)) or convert_to_openai_messages(row) for row in kept]
             return back or None

@@ -155,7 +155,6 @@ def remembered(model: Any) -> Any:
 
 def rivals(minilm: Any) -> list[Row]:
     """Every method but sparecall's."""
-    trim = baselines.langchain()
     rows = [
         Row("raw", replay=baselines.raw),
         Row("recency", baselines.recency, baselines.trimming(baselines.recency), is_blind=True),
@@ -163,8 +162,10 @@ def rivals(minilm: Any) -> list[Row]:
     ]
     if minilm is not None:
         rows.append(Row("MiniLM", baselines.by_vectors(remembered(minilm))))
-    if trim is not None:
-        rows.append(Row("LangChain trim", trim, baselines.trimming(trim), is_blind=True))
+    for name, start_on in (("LangChain trim, from a human", "human"), ("LangChain trim", None)):
+        trim = baselines.langchain(start_on)
+        if trim is not None:
+            rows.append(Row(name, trim, baselines.trimming(trim), is_blind=True))
     rows.append(Row("masking, newest 10", replay=baselines.masking()))
     rows.append(Row("clear old results", replay=baselines.clearing()))
     return rows
