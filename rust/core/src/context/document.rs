@@ -1,7 +1,7 @@
 //! A text made ready for choosing: cut into segments, each with its tokens, its words and its values.
 
 use super::compact::compact;
-use super::kind::{Kind, Lines};
+use super::kind::{Kind, Lines, unnumbered};
 use super::terms::{self, Sink};
 use crate::tokens::{Encoding, Scratch};
 
@@ -22,6 +22,8 @@ pub(super) struct Segment {
     words_end: u32,
     /// What the kind of the text says for it.
     prior: f32,
+    /// Of the text without the number and the white space around it.
+    same: u32,
 }
 
 /// A text in segments. O(its bytes) to make.
@@ -95,6 +97,7 @@ impl Document {
                 values_end: narrow(terms.values.len()),
                 words_end: narrow(terms.words.len()),
                 prior: lines.prior(part),
+                same: terms::hash_of(unnumbered(part).trim()),
             });
             start = end;
         }
@@ -150,6 +153,11 @@ impl Document {
 
     pub(super) fn cost(&self, at: usize) -> u32 {
         self.segments[at].tokens
+    }
+
+    /// Equal for segments that say the same, up to a number before them.
+    pub(super) fn same(&self, at: usize) -> u32 {
+        self.segments[at].same
     }
 
     pub(super) fn prior(&self, at: usize) -> f32 {

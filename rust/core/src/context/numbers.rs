@@ -42,13 +42,15 @@ impl Numbers {
         (self.count - 1, true)
     }
 
-    /// Whether the hash has a number.
-    pub(super) fn contains(&self, hash: u32) -> bool {
-        self.slots[self.slot(hash)].1 != EMPTY
+    /// The number of a hash that has one.
+    pub(super) fn get(&self, hash: u32) -> Option<u32> {
+        let number = self.slots[self.slot(hash)].1;
+        (number != EMPTY).then_some(number)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+    /// How many hashes there are.
+    pub(super) fn len(&self) -> usize {
+        self.count as usize
     }
 
     /// Where the hash is, or would be.
@@ -87,8 +89,8 @@ mod tests {
             let next = model.len() as u32;
             let wanted = *model.entry(hash).or_insert(next);
             assert_eq!(numbers.number(hash), (wanted, wanted == next));
-            assert!(numbers.contains(hash));
+            assert_eq!(numbers.get(hash), Some(wanted));
         }
-        assert!(!numbers.contains(5_000) && !numbers.is_empty());
+        assert_eq!((numbers.get(5_000), numbers.len()), (None, model.len()));
     }
 }

@@ -2,44 +2,69 @@
 //!
 //! BM25 is that of Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009), with the idf that is never negative.
 
-use super::document::{Document, bag_of};
+use super::document::Document;
+use super::numbers::Numbers;
 use super::terms::{self, Sink};
 
 const K1: f32 = 1.2;
 /// Turns of a conversation are about as long as what they say.
 const B: f32 = 0.3;
-/// The best match by words stands for so many deviations of similarity.
+/// The best match by words stands for so many deviations of similarity, and one of these weighs so much.
 const BEST: f32 = 6.0;
+const DEVIATION: f32 = 2.0;
 /// What a text gets of those one and two places before, and after: an answer follows its question.
 const BEFORE: [f32; 2] = [0.4, 0.2];
 const AFTER: [f32; 2] = [0.3, 0.2];
+/// So many different words of a query count, the first.
+const WORDS: usize = 128;
 
-/// The words of a query.
+/// A query among the documents it is asked of: its words, and how rare each is there.
 pub(super) struct Query {
-    words: Vec<(u32, u32)>,
+    words: Numbers,
+    idf: Vec<f32>,
+    total: f32,
 }
 
-struct Words(Vec<u32>);
+struct Words(Numbers);
 
 impl Sink for Words {
     fn value(&mut self, _: u32, _: u8) {}
 
     fn word(&mut self, hash: u32) {
-        self.0.push(hash);
+        if self.0.len() < WORDS {
+            self.0.number(hash);
+        }
     }
 }
 
-impl Query {
-    pub(super) fn new(text: &str) -> Self {
-        let mut words = Words(Vec::new());
-        terms::read(text, &mut words);
-        Self { words: bag_of(&words.0) }
-    }
+/// A word of the query in a document, and how often.
+struct Found {
+    document: usize,
+    word: u32,
+    often: f32,
+}
 
-    /// The relevance of each document, from 0 to 1, and for each word of the query how rare it is.
-    pub(super) fn relevance(&self, documents: &[&Document], similar: Option<&[f32]>) -> (Vec<f32>, Rarity) {
-        let rarity = self.rarity(documents);
-        let mut scores = rarity.bm25(documents);
+impl Query {
+    /// The query, and the relevance of each document, from 0 to 1. O(query + distinct words of the documents).
+    pub(super) fn ask(text: &str, documents: &[&Document], similar: Option<&[f32]>) -> (Self, Vec<f32>) {
+        let mut words = Words(Numbers::with_capacity(WORDS));
+        terms::read(text, &mut words);
+        let words = words.0;
+        let mut found = Vec::new();
+        let mut having = vec![0_u32; words.len()];
+        for (document, bag) in documents.iter().map(|document| document.bag()).enumerate() {
+            for &(hash, often) in bag {
+                if let Some(word) = words.get(hash) {
+                    having[word as usize] += 1;
+                    found.push(Found { document, word, often: often as f32 });
+                }
+            }
+        }
+        let count = documents.len() as f32;
+        let idf: Vec<f32> =
+            having.iter().map(|&having| (1.0 + (count - having as f32 + 0.5) / (having as f32 + 0.5)).ln()).collect();
+        let query = Self { words, total: idf.iter().sum(), idf };
+        let mut scores = query.bm25(documents, &found);
         let best = scores.iter().fold(0.0_f32, |best, &score| best.max(score));
         if best > 0.0 {
             for score in &mut scores {
@@ -49,49 +74,31 @@ impl Query {
         if let Some(similar) = similar {
             add_deviations(&mut scores, similar);
         }
-        (unit(&spread(&scores)), rarity)
+        (query, unit(&spread(&scores)))
     }
 
-    fn rarity(&self, documents: &[&Document]) -> Rarity {
-        let count = documents.len() as f32;
-        let found = |word: u32| {
-            documents
-                .iter()
-                .filter(|document| document.bag().binary_search_by_key(&word, |&(word, _)| word).is_ok())
-                .count()
-        };
-        let idf = |having: usize| (1.0 + (count - having as f32 + 0.5) / (having as f32 + 0.5)).ln();
-        Rarity(self.words.iter().map(|&(word, _)| (word, idf(found(word)))).collect())
-    }
-}
-
-/// The words of a query, sorted, with how rare each is in the conversation.
-pub(super) struct Rarity(Vec<(u32, f32)>);
-
-impl Rarity {
-    /// The score of each document.
-    fn bm25(&self, documents: &[&Document]) -> Vec<f32> {
+    fn bm25(&self, documents: &[&Document], found: &[Found]) -> Vec<f32> {
         let total: usize = documents.iter().map(|document| document.length()).sum();
         let mean = (total as f32 / documents.len().max(1) as f32).max(1.0);
-        let score = |document: &Document| {
-            let norm = K1 * (1.0 - B + B * document.length() as f32 / mean);
-            let bag = document.bag();
-            self.0.iter().fold(0.0, |sum, &(word, idf)| match bag.binary_search_by_key(&word, |&(word, _)| word) {
-                Ok(at) => {
-                    let often = bag[at].1 as f32;
-                    sum + idf * often * (K1 + 1.0) / (often + norm)
-                }
-                Err(_) => sum,
-            })
-        };
-        documents.iter().map(|document| score(document)).collect()
+        let mut scores = vec![0.0; documents.len()];
+        for Found { document, word, often } in found {
+            let norm = K1 * (1.0 - B + B * documents[*document].length() as f32 / mean);
+            scores[*document] += self.idf[*word as usize] * often * (K1 + 1.0) / (often + norm);
+        }
+        scores
     }
 
-    /// What of the query stands among `words`: from 0, nothing, to 1, each of its words.
+    /// What of the query stands among `words`: from 0, nothing, to 1, each of its words. O(words).
     pub(super) fn share(&self, words: &[u32]) -> f32 {
-        let all: f32 = self.0.iter().map(|&(_, idf)| idf).sum();
-        let found: f32 = self.0.iter().filter(|(word, _)| words.contains(word)).map(|&(_, idf)| idf).sum();
-        if all > 0.0 { found / all } else { 0.0 }
+        let mut seen = 0_u128;
+        let mut sum = 0.0;
+        for word in words.iter().filter_map(|&hash| self.words.get(hash)) {
+            if seen & (1 << word) == 0 {
+                seen |= 1 << word;
+                sum += self.idf[word as usize];
+            }
+        }
+        if self.total > 0.0 { sum / self.total } else { 0.0 }
     }
 }
 
@@ -102,28 +109,19 @@ fn add_deviations(scores: &mut [f32], similar: &[f32]) {
     let deviation = (similar.iter().map(|one| (one - mean) * (one - mean)).sum::<f32>() / count).sqrt();
     if deviation > 1e-6 {
         for (score, one) in scores.iter_mut().zip(similar) {
-            *score += WEIGHT * (one - mean) / deviation;
+            *score += DEVIATION * (one - mean) / deviation;
         }
     }
 }
-
-/// Of a deviation of similarity beside the words.
-const WEIGHT: f32 = 2.0;
 
 fn spread(scores: &[f32]) -> Vec<f32> {
     let at = |index: usize, by: isize| {
         index.checked_add_signed(by).and_then(|index| scores.get(index)).copied().unwrap_or(0.0)
     };
-    (0..scores.len())
-        .map(|index| {
-            scores[index]
-                + (1..=2)
-                    .map(|by: usize| {
-                        BEFORE[by - 1] * at(index, -by.cast_signed()) + AFTER[by - 1] * at(index, by.cast_signed())
-                    })
-                    .sum::<f32>()
-        })
-        .collect()
+    let near = |index: usize, by: usize| {
+        BEFORE[by - 1] * at(index, -by.cast_signed()) + AFTER[by - 1] * at(index, by.cast_signed())
+    };
+    (0..scores.len()).map(|index| scores[index] + near(index, 1) + near(index, 2)).collect()
 }
 
 /// The scores moved and scaled to lie between 0 and 1.

@@ -8,7 +8,11 @@ use std::collections::BinaryHeap;
 
 use super::document::Document;
 use super::numbers::Numbers;
-use super::relevance::{Query, Rarity};
+use super::relevance::Query;
+
+/// From this relevance on the query decides, and what says the same again has to be told apart by its words: otherwise it is
+/// by its values, which count once.
+const ASKED: f32 = 1.0;
 
 /// A text of the conversation, in its order.
 pub struct Item<'a> {
@@ -60,8 +64,8 @@ pub struct Choice {
 #[must_use]
 pub fn select(items: &[Item<'_>], costs: &[u32], query: &str, similar: Option<&[f32]>, options: &Options) -> Choice {
     let documents: Vec<&Document> = items.iter().map(|item| item.document).collect();
-    let (relevance, rarity) = Query::new(query).relevance(&documents, similar);
-    let mut greedy = Greedy::new(items, costs, options, &relevance, &rarity);
+    let (query, relevance) = Query::ask(query, &documents, similar);
+    let mut greedy = Greedy::new(items, costs, options, &relevance, &query);
     greedy.run();
     greedy.choice()
 }
@@ -96,10 +100,12 @@ struct Greedy<'a> {
     worth: Vec<f32>,
     /// Of the fixed items of an atom.
     fixed: Vec<Vec<u32>>,
-    /// Pairs of words that are kept already: what was said before is known by them.
+    /// What is kept already, by pairs of words or by lines: what was said before is known by them.
     seen: Numbers,
     left: u32,
     heap: BinaryHeap<Entry>,
+    /// Of each unit the density of its entry that counts; older ones are passed over.
+    newest: Vec<f32>,
 }
 
 /// A candidate as it was when it was last looked at: a unit, or the bare atom.
@@ -161,7 +167,7 @@ impl Places {
 }
 
 impl<'a> Greedy<'a> {
-    fn new(items: &'a [Item<'a>], costs: &'a [u32], options: &'a Options, relevance: &[f32], rarity: &Rarity) -> Self {
+    fn new(items: &'a [Item<'a>], costs: &'a [u32], options: &'a Options, relevance: &[f32], query: &Query) -> Self {
         let values: usize = items.iter().map(|item| item.document.values(0, item.document.len()).len()).sum();
         let mut greedy = Self {
             items,
@@ -177,6 +183,7 @@ impl<'a> Greedy<'a> {
             seen: Numbers::with_capacity(1024),
             left: options.budget,
             heap: BinaryHeap::new(),
+            newest: Vec::new(),
         };
         let mut places = Places { numbers: Numbers::with_capacity(values / 4), most: Vec::new() };
         for (index, item) in items.iter().enumerate() {
@@ -190,7 +197,7 @@ impl<'a> Greedy<'a> {
                 let all = item.document.values(0, item.document.len());
                 places.add(all, decay, &mut greedy.fixed[item.atom as usize]);
             } else {
-                greedy.add_units(index, decay, relevance[index], rarity, &mut places);
+                greedy.add_units(index, decay, relevance[index], query, &mut places);
             }
         }
         greedy.starts.push(greedy.units.len() as u32);
@@ -202,7 +209,7 @@ impl<'a> Greedy<'a> {
     }
 
     /// The units of an item that is not fixed.
-    fn add_units(&mut self, index: usize, decay: f32, relevance: f32, rarity: &Rarity, places: &mut Places) {
+    fn add_units(&mut self, index: usize, decay: f32, relevance: f32, query: &Query, places: &mut Places) {
         let (document, options) = (self.items[index].document, self.options);
         let whole = document.tokens() <= options.whole;
         let count = document.len();
@@ -210,7 +217,7 @@ impl<'a> Greedy<'a> {
             let (first, last) = if whole { (0, count) } else { (at, at + 1) };
             places.add(document.values(first, last), decay, &mut self.values);
             let cost = if whole { document.tokens() } else { document.cost(at) };
-            let near = if whole { relevance } else { 0.5 * (relevance + rarity.share(document.words(first, last))) };
+            let near = if whole { relevance } else { 0.5 * (relevance + query.share(document.words(first, last))) };
             let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
             self.units.push(Unit {
                 item: index as u32,
@@ -255,11 +262,24 @@ impl<'a> Greedy<'a> {
         values.iter().map(|&value| self.worth[value as usize]).sum()
     }
 
+    fn is_asked(&self) -> bool {
+        self.options.relevance >= ASKED
+    }
+
     /// The share of a unit that was said before: near duplicates do not both stay.
     fn repeated(&self, at: usize) -> f32 {
+        if self.seen.len() == 0 {
+            return 0.0;
+        }
+        if !self.is_asked() {
+            let unit = &self.units[at];
+            let document = self.items[unit.item as usize].document;
+            let is_same = unit.last - unit.first == 1 && self.seen.get(document.same(unit.first as usize)).is_some();
+            return f32::from(u8::from(is_same));
+        }
         let pairs = self.pairs(at);
         let count = pairs.len();
-        if count > 2 { pairs.filter(|&pair| self.seen.contains(pair)).count() as f32 / count as f32 } else { 0.0 }
+        if count > 2 { pairs.filter(|&pair| self.seen.get(pair).is_some()).count() as f32 / count as f32 } else { 0.0 }
     }
 
     /// The gain and the price of a unit as things are.
@@ -270,7 +290,7 @@ impl<'a> Greedy<'a> {
         let right = at + 1 < range.end && !self.units[at + 1].is_kept;
         let gaps = i64::from(left) + i64::from(right) - 1;
         let mut price = i64::from(unit.cost) + gaps * i64::from(self.options.marker);
-        let repeated = if self.seen.is_empty() { 0.0 } else { self.repeated(at) };
+        let repeated = self.repeated(at);
         let mut gain = unit.own * (1.0 - 0.9 * repeated * repeated) + self.uncovered(&self.values[self.values_of(at)]);
         let atom = self.items[unit.item as usize].atom as usize;
         if !self.open[atom] {
@@ -282,18 +302,25 @@ impl<'a> Greedy<'a> {
 
     fn push(&mut self, at: usize) {
         let (gain, price) = self.weigh(at);
-        self.heap.push(Entry { density: density(gain, price), at: at as u32, is_atom: false });
+        let density = density(gain, price);
+        if density > self.newest[at] {
+            self.newest[at] = density;
+            self.heap.push(Entry { density, at: at as u32, is_atom: false });
+        }
     }
 
     fn run(&mut self) {
+        let mut entries = Vec::with_capacity(2 * self.units.len() + self.costs.len());
         for at in 0..self.units.len() {
-            self.push(at);
+            let (gain, price) = self.weigh(at);
+            entries.push(Entry { density: density(gain, price), at: at as u32, is_atom: false });
         }
+        self.newest = entries.iter().map(|entry| entry.density).collect();
         for atom in 0..self.costs.len() {
-            let gain = self.uncovered(&self.fixed[atom]);
-            let entry = density(gain, i64::from(self.opening(atom)));
-            self.heap.push(Entry { density: entry, at: atom as u32, is_atom: true });
+            let density = density(self.uncovered(&self.fixed[atom]), i64::from(self.opening(atom)));
+            entries.push(Entry { density, at: atom as u32, is_atom: true });
         }
+        self.heap = BinaryHeap::from(entries);
         while let Some(top) = self.heap.pop() {
             let at = top.at as usize;
             let (gain, price) = if top.is_atom {
@@ -302,16 +329,22 @@ impl<'a> Greedy<'a> {
                 }
                 (self.uncovered(&self.fixed[at]), i64::from(self.opening(at)))
             } else {
-                if self.units[at].is_kept {
+                if self.units[at].is_kept || top.density != self.newest[at] {
                     continue;
                 }
                 self.weigh(at)
             };
             let now = density(gain, price);
             if price > i64::from(self.left) {
+                if !top.is_atom {
+                    self.newest[at] = f32::NEG_INFINITY; // once it is cheaper it may come again
+                }
                 continue;
             }
             if now < top.density && self.heap.peek().is_some_and(|next| now < next.density) {
+                if !top.is_atom {
+                    self.newest[at] = now;
+                }
                 self.heap.push(Entry { density: now, ..top });
                 continue;
             }
@@ -341,8 +374,13 @@ impl<'a> Greedy<'a> {
         for value in self.values_of(at) {
             self.worth[self.values[value] as usize] = 0.0;
         }
-        for pair in self.pairs(at) {
-            self.seen.number(pair);
+        if self.is_asked() {
+            for pair in self.pairs(at) {
+                self.seen.number(pair);
+            }
+        } else {
+            let (item, first) = (self.units[at].item as usize, self.units[at].first as usize);
+            self.seen.number(self.items[item].document.same(first));
         }
         let item = self.units[at].item as usize;
         self.enter(self.items[item].atom as usize);

@@ -168,6 +168,11 @@ fn is_spaceless(c: char) -> bool {
         | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
+/// The hash of a text that stands for itself.
+pub(super) fn hash_of(text: &str) -> u32 {
+    hash(text, false)
+}
+
 /// FNV-1a with a last mix; words and values do not share theirs.
 fn hash(text: &str, is_word: bool) -> u32 {
     let mut value = if is_word { 0x811c_9dc5_u32 } else { 0x2545_f491 };
