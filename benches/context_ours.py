@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparecall.context.optimizer import ContextOptimizer
+from sparecall.embed import StaticEmbedder
 from sparecall.errors import CannotFit
 
 from .context_baselines import Row
@@ -15,16 +16,21 @@ if TYPE_CHECKING:
     from .context_baselines import Messages, Prepared, Turn
 
 
+_BUDGETS = 5
+
+
 def under_budget(embedder: Any) -> Callable[[Messages], Prepared]:
     """Nothing is kept by position, as the figures are defined."""
     known: dict[int, ContextOptimizer] = {}
+    shared = StaticEmbedder() if embedder == "static" else embedder
 
     def prepare(messages: Messages) -> Prepared:
         def answer(budget: int, query: str | None) -> Messages | None:
             if budget not in known:
-                known.clear()
+                if len(known) >= _BUDGETS:
+                    known.clear()
                 known[budget] = ContextOptimizer(
-                    budget=budget, keep_last=0, keep_first_user=False, form="openai", embedder=embedder
+                    budget=budget, keep_last=0, keep_first_user=False, form="openai", embedder=shared
                 )
             try:
                 return known[budget].optimize(messages, query=query).messages

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conversations import ANTHROPIC, CONVERSATIONS, GARBAGE, OPENAI, Messages, with_orphans
+from conversations import CONVERSATIONS, GARBAGE, Messages, with_orphans
 from sparecall.context.costs import Costs
 from sparecall.context.grammar import faults, form_of, read, validate, write
 from sparecall.errors import InvalidConversation
 
 THINKING = {"thinking", "redacted_thinking"}
-FORM_AND_MESSAGES = CONVERSATIONS
 NUMBERS = st.integers(0, 2**32)
 
 
@@ -25,7 +24,7 @@ def chosen(count: int, number: int) -> set[int]:
     return {one for one in range(count) if number >> (one % 32) & 1}
 
 
-@given(FORM_AND_MESSAGES)
+@given(CONVERSATIONS)
 def test_every_one_is_valid_and_in_exactly_one_atom(pair: tuple[Any, Messages]) -> None:
     form, messages = pair
     validate(messages, form=form)
@@ -34,10 +33,12 @@ def test_every_one_is_valid_and_in_exactly_one_atom(pair: tuple[Any, Messages]) 
     assert sorted(i for atom in conversation.atoms for i in atom) == list(range(len(messages)))
     assert all(one is other for one, other in zip(conversation.messages, messages, strict=True))
     assert form_of(messages) in {None, form}
+    found = read(messages)
+    assert (found.form, found.certain) == (form_of(messages) or "openai", form_of(messages) is not None)
     assert {i for i, one in enumerate(messages) if one["role"] in {"system", "developer"}} <= conversation.fixed
 
 
-@given(FORM_AND_MESSAGES, NUMBERS)
+@given(CONVERSATIONS, NUMBERS)
 def test_any_choice_with_what_it_requires_is_valid(pair: tuple[Any, Messages], number: int) -> None:
     form, messages = pair
     before = copy.deepcopy(messages)
@@ -74,7 +75,7 @@ def begins_with_thinking(messages: Messages) -> bool:
     return bool(turn) and isinstance(turn[0]["content"], list) and turn[0]["content"][0]["type"] in THINKING
 
 
-@given(FORM_AND_MESSAGES, NUMBERS, st.sampled_from(["…", "shorter", "[removed 9 tokens: h:0011223344556677]"]))
+@given(CONVERSATIONS, NUMBERS, st.sampled_from(["…", "shorter", "[removed 9 tokens: h:0011223344556677]"]))
 def test_any_part_may_be_rewritten(pair: tuple[Any, Messages], number: int, text: str) -> None:
     form, messages = pair
     before = copy.deepcopy(messages)
@@ -94,7 +95,7 @@ def test_any_part_may_be_rewritten(pair: tuple[Any, Messages], number: int, text
     assert all((changed[i] is messages[i]) == (i not in touched) for i in range(len(messages)))
 
 
-@given(FORM_AND_MESSAGES, NUMBERS)
+@given(CONVERSATIONS, NUMBERS)
 def test_a_part_that_may_be_empty_may(pair: tuple[Any, Messages], number: int) -> None:
     form, messages = pair
     before = copy.deepcopy(messages)
@@ -107,7 +108,7 @@ def test_a_part_that_may_be_empty_may(pair: tuple[Any, Messages], number: int) -
     assert len(read(changed, form).parts) == len(conversation.parts) - len(places)
 
 
-@given(FORM_AND_MESSAGES, NUMBERS)
+@given(CONVERSATIONS, NUMBERS)
 def test_orphans_are_named_and_dropped(pair: tuple[Any, Messages], seed: int) -> None:
     form, messages = pair
     broken = with_orphans(form, messages, seed)
@@ -129,7 +130,7 @@ def test_orphans_are_named_and_dropped(pair: tuple[Any, Messages], seed: int) ->
         read(broken, form, orphans="error")
 
 
-@given(FORM_AND_MESSAGES, st.sampled_from([None, "gpt-4o", "claude-sonnet-4-5"]))
+@given(CONVERSATIONS, st.sampled_from([None, "gpt-4o", "claude-sonnet-4-5"]))
 def test_costs_add_up(pair: tuple[Any, Messages], model: str | None) -> None:
     _, messages = pair
     costs = Costs(model=model)
@@ -139,14 +140,6 @@ def test_costs_add_up(pair: tuple[Any, Messages], model: str | None) -> None:
     assert whole <= costs.per_request + sum(each) <= whole + (len(messages) if model else 0)
     assert [costs.message(copy.deepcopy(one)) for one in messages] == each
     assert [Costs(model=model).message(one) for one in messages] == each
-
-
-@given(OPENAI | ANTHROPIC)
-def test_a_form_that_is_not_given_is_found_or_uncertain(messages: Messages) -> None:
-    conversation = read(messages)
-    assert conversation.certain == (form_of(messages) is not None)
-    if not conversation.certain:
-        assert conversation.form == "openai"
 
 
 @given(GARBAGE, st.sampled_from([None, "openai", "anthropic"]), st.sampled_from(["drop", "keep"]))
