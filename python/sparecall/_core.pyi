@@ -83,7 +83,7 @@ def context_select(
     costs: Sequence[int],
     *,
     budget: int,
-    query: str = "",
+    query: str | None = None,
     similar: Sequence[float] | None = None,
     whole: int = 0,
     half_life: float = 12.0,

@@ -1,1 +1,22 @@
 """Trims what the model need not read: messages in, fewer tokens out, and a conversation its provider accepts."""
+
+from __future__ import annotations
+
+from sparecall.context.grammar import read, validate
+from sparecall.context.handles import Handles
+from sparecall.context.optimizer import ContextOptimizer
+from sparecall.context.report import Optimized, Removed, Report
+from sparecall.context.till import Charge, Rates, Till
+
+__all__ = [
+    "Charge",
+    "ContextOptimizer",
+    "Handles",
+    "Optimized",
+    "Rates",
+    "Removed",
+    "Report",
+    "Till",
+    "read",
+    "validate",
+]

@@ -121,14 +121,14 @@ type Row<'py> = (Bound<'py, ContextDocument>, u32, bool, f32);
 
 /// Choose what to keep of a conversation under `budget` tokens; see `_core.pyi`.
 #[pyfunction]
-#[pyo3(signature = (items, costs, *, budget, query = "", similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1))]
+#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1))]
 #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // keywords of one Python function
 pub(crate) fn context_select<'py>(
     py: Python<'py>,
     items: Vec<Row<'py>>,
     costs: Vec<u32>,
     budget: u32,
-    query: &str,
+    query: Option<&Bound<'py, PyAny>>,
     similar: Option<Vec<f32>>,
     whole: u32,
     half_life: f32,
@@ -155,10 +155,12 @@ pub(crate) fn context_select<'py>(
                 weight: *weight,
             })
             .collect();
+        let query = query.map(|query| Text::of(query, "query")).transpose()?;
+        let query = query.as_ref().map(Text::utf8).unwrap_or_default();
         let options = Options { budget, marker: MARKER, whole, half_life, relevance, prior, again };
         let segments: usize = rows.iter().map(|row| row.document.len()).sum();
         let work = || {
-            let choice = context::select(&rows, &costs, query, similar.as_deref(), &options);
+            let choice = context::select(&rows, &costs, &query, similar.as_deref(), &options);
             let texts: Vec<Option<Option<String>>> = choice
                 .kept
                 .iter()
