@@ -294,6 +294,15 @@ def test_orphaned_blocks_are_dropped_out_of_their_messages() -> None:
     validate(conversation.messages)
 
 
+def test_of_two_results_of_one_call_the_first_stays() -> None:
+    other = {"type": "tool_result", "tool_use_id": "a", "content": "again"}
+    conversation = read([user(), uses("a"), user([*results("a")["content"], other]), user()])
+    assert [(orphan.index, orphan.id) for orphan in conversation.orphans] == [(2, "a")]
+    assert conversation.messages == [user(), uses("a"), results("a"), user()]
+    conversation = read([user(), calling("a"), tool("a"), tool("a", "again"), user()])
+    assert conversation.messages == [user(), calling("a"), tool("a"), user()]
+
+
 # --- edits ---------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sparecall.context.parts import THINKING, Message, Needs, Orphan, Part, Scan, blocks_of, is_blank, kind_of, text_in
+from sparecall.context.parts import (
+    THINKING,
+    Message,
+    Needs,
+    Orphan,
+    Part,
+    Scan,
+    blocks_of,
+    is_blank,
+    kind_of,
+    text_in,
+    without,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,9 +201,10 @@ def _thinks_first(message: Message) -> bool:
 
 def less(message: Message, orphans: Sequence[Orphan]) -> Message | None:
     """The message without its orphans; None where nothing is left that could stand alone."""
-    missing = {orphan.id for orphan in orphans}
     name, kind = ("id", "tool_use") if message["role"] == "assistant" else ("tool_use_id", "tool_result")
-    kept = [block for block in blocks_of(message) if block.get("type") != kind or text_in(block, name) not in missing]
+    kept = without(
+        blocks_of(message), orphans, lambda block: (text_in(block, name),) if block.get("type") == kind else None
+    )
     while kept and message["role"] == "assistant" and kind_of(kept[-1]) in THINKING:
         kept.pop()  # a turn cannot end with it
     return {**message, "content": kept} if kept else None

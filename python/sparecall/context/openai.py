@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sparecall.context.parts import Message, Needs, Orphan, Part, Scan, is_blank, text_in
+from sparecall.context.parts import Message, Needs, Orphan, Part, Scan, is_blank, text_in, without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,9 +127,10 @@ def less(message: Message, orphans: Sequence[Orphan]) -> Message | None:
     """The message without its orphans; None where nothing of it is left."""
     if message["role"] == "tool":
         return None
-    missing = {orphan.id for orphan in orphans}
     rest = {name: value for name, value in message.items() if name != "tool_calls"}
-    calls = [call for call in message["tool_calls"] if not (isinstance(call, dict) and text_in(call, "id") in missing)]
+    calls = without(
+        message["tool_calls"], orphans, lambda call: (text_in(call, "id"),) if isinstance(call, dict) else None
+    )
     if calls:
         return {**rest, "tool_calls": calls}
     return rest if rest.get("content") or rest.get("refusal") or rest.get("function_call") else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -72,6 +73,21 @@ def kind_of(block: Any) -> str:
     """The type of a block; empty where it has none that is a text."""
     kind = block.get("type") if isinstance(block, dict) else None
     return kind if type(kind) is str else ""
+
+
+def without(
+    items: Sequence[Any], orphans: Sequence[Orphan], key_of: Callable[[Any], tuple[str | None] | None]
+) -> list[Any]:
+    """The items less the orphans: of several with one id the last ones; `key_of` gives an id, or None for what is none of them."""
+    missing = Counter(orphan.id for orphan in orphans)
+    kept = []
+    for item in reversed(items):
+        key = key_of(item)
+        if key is not None and missing[key[0]] > 0:
+            missing[key[0]] -= 1
+        else:
+            kept.append(item)
+    return kept[::-1]
 
 
 class Scan:
