@@ -18,7 +18,7 @@ from sparecall.errors import CannotFit
 EMBEDDER = StaticEmbedder()
 MODELS = st.sampled_from([None, None, "gpt-4o", "claude-sonnet-4-5"])
 SHARES = st.floats(0.02, 1.1)
-QUERIES = st.sampled_from(["Where is R-1?", ""])
+QUERIES = st.sampled_from([None, "Where is R-1?", "", "lone \ud800 surrogate"])
 BROKEN = st.none() | st.integers(0, 2**32)
 
 
