@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sparecall.context.optimizer import ContextOptimizer
+from sparecall.context import ContextOptimizer
 from sparecall.embed import StaticEmbedder
 from sparecall.errors import CannotFit
 

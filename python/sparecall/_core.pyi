@@ -90,7 +90,7 @@ def context_select(
     relevance: float = 0.2,
     prior: float = 0.2,
     again: float = 0.1,
-) -> tuple[list[str | bool | None], int]:
+) -> tuple[list[str | Literal[True] | None], int]:
     """Choose segments worth most for their tokens, each value counted once, until ``budget`` is spent; return what each item is then, and the tokens.
 
     ``items``: a document, its atom (in order), whether it is part of the atom's cost, and how much what stands there weighs.

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conversations import CONVERSATIONS, Messages, with_orphans
+from sparecall.context import ContextOptimizer
 from sparecall.context.costs import Costs
 from sparecall.context.grammar import faults, read, validate
-from sparecall.context.optimizer import ContextOptimizer
 from sparecall.embed import StaticEmbedder
 from sparecall.errors import CannotFit
 
@@ -89,6 +89,7 @@ def test_turn_by_turn_the_prefix_stays_until_it_is_cut(
         validate(out.messages, form=form)
         assert out.report.after <= out.report.budget
         assert optimizer(share, messages, **options).optimize(history).messages == out.messages
+        assert optimizer(share, messages, **options).optimize(out.messages).messages == out.messages
         if sent is not None and out.report.epochs == epochs:
             assert out.messages[: len(sent)] == sent
         sent, epochs = out.messages, out.report.epochs

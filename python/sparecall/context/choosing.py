@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 _WEIGHTS = {"user": 1.5, "assistant": 1.0}
 _RESULT = 1.0
 # Told what is asked, its relevance decides; else it is one voice among others.
-_ASKED = {"relevance": 5.0, "whole": 400}
-_UNASKED = {"relevance": 0.2, "whole": 0}
+_ASKED, _UNASKED = 5.0, 0.2
+# Turns of so many tokens are kept or left out whole where something is asked: half an answer is none.
+_WHOLE = 400
 
 
 class Row(NamedTuple):
@@ -78,7 +79,9 @@ class Board:
                     weight = _RESULT if part.kind == "result" else _WEIGHTS.get(role, 1.0)
                     free = None if is_pinned else part
                     tokens = costs.text(part.text)
-                    row = yield from self._read(texts, part.text, number, free, weight, compact=compact and not is_pinned)
+                    row = yield from self._read(
+                        texts, part.text, number, free, weight, compact=compact and not is_pinned
+                    )
                     if free is not None:
                         rewritten += tokens
                         if row.tokens and not row.is_compact:
@@ -106,10 +109,15 @@ class Board:
         conversation = self.conversation
         rows = [(row.document, row.atom, row.part is None, row.weight) for row in self.rows]
         bare = [math.ceil(max(0.0, one) / self.scale) for one in self.bare]
-        how = _UNASKED if query is None else _ASKED
         asked = self._implied() if query is None else query
         kept, _ = context_select(
-            rows, bare, budget=max(0, math.floor(budget / self.scale)), query=asked, similar=similar, **how
+            rows,
+            bare,
+            budget=max(0, math.floor(budget / self.scale)),
+            query=asked,
+            similar=similar,
+            whole=0 if query is None else _WHOLE,
+            relevance=_UNASKED if query is None else _ASKED,
         )
         edits: dict[tuple[int, Path], str] = {}
         compact: set[tuple[int, Path]] = set()
@@ -130,7 +138,9 @@ class Board:
     def _implied(self) -> str:
         """What it seems to be about, where nobody says: the last that the user wrote."""
         messages = self.conversation.messages
-        last = next((part for part in reversed(self.conversation.parts) if messages[part.message]["role"] == "user"), None)
+        last = next(
+            (part for part in reversed(self.conversation.parts) if messages[part.message]["role"] == "user"), None
+        )
         return "" if last is None else last.text[:_ABOUT]
 
 

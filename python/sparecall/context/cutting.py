@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparecall.context.choosing import Board
@@ -52,12 +53,12 @@ def cut(
         free = budget - beside - board.fixed_tokens
         similar = None
         if query is not None and free > 0:
-            similar = yield lambda board=board: texts.similarities([row.document.text for row in board.rows], query)
+            similar = yield functools.partial(texts.similarities, [row.document.text for row in board.rows], query)
         required: tuple[int, ...] = ()
         for _ in range(_TRIES):
             if free < 0:
                 break
-            choice = yield lambda free=free, board=board, similar=similar: board.choose(free, query, similar)
+            choice = yield functools.partial(board.choose, free, query, similar)
             left = [n for n, atom in enumerate(conversation.atoms) if choice.dropped.isdisjoint(atom)]
             required = conversation.required(left)
             if required:

@@ -14,7 +14,7 @@ from sparecall.context.cutting import cut
 from sparecall.context.grammar import Conversation, Form, Orphans, read
 from sparecall.context.handles import Handles
 from sparecall.context.report import Change, Optimized, Removed, Report
-from sparecall.context.stable import Fold, Folds, links
+from sparecall.context.stable import Fold, Folds, by_message, links
 from sparecall.context.texts import Texts
 from sparecall.context.writing import as_json
 from sparecall.embed import StaticEmbedder
@@ -59,7 +59,7 @@ class ContextOptimizer:
     ``prefix``: ``"free"``: each call for itself, as it came where it fits. ``"stable"``: for a conversation that grows turn by
     turn under a provider's prefix cache: what is sent begins with what was sent before, results are made smaller when they
     first come and lose nothing by it, and only where the budget is passed all is cut anew, to ``epoch_share`` of it;
-    ``keep_last`` holds for those cuts.
+    ``keep_last`` holds for those cuts, which leave such messages as they were sent.
     ``form``: ``"openai"`` or ``"anthropic"``; None finds out. ``orphans``: what becomes of results without calls and calls
     without results: ``"drop"``, ``"keep"`` or ``"error"``.
     ``embedder``: for the relevance of texts to a query; `StaticEmbedder()` unless another is given, None for words alone.
@@ -69,7 +69,7 @@ class ContextOptimizer:
     """
 
     __slots__ = (
-        "_budget", "_costs", "_encoding", "_epoch_share", "_folds", "_form", "_keep_first_user", "_keep_last", "_orphans",
+        "_budget", "_costs", "_encoding", "_epoch_share", "_folds", "_form", "_keep_first_user", "_keep_last", "_model", "_orphans",
         "_texts", "handles",
     )  # fmt: skip
 
@@ -105,7 +105,7 @@ class ContextOptimizer:
         self._budget = budget - reserve_output
         self._keep_last, self._keep_first_user = keep_last, keep_first_user
         self._epoch_share = epoch_share
-        self._form, self._orphans = form, orphans
+        self._form, self._model, self._orphans = form, model, orphans
         self._costs = Costs(encoding=encoding, model=model, memo_bytes=cache_bytes // 2)
         self._encoding = (None if model is None else encoding_for_model(model)) or encoding
         self._texts = Texts(self._encoding, embedder, max_bytes=cache_bytes // 2)
@@ -183,7 +183,7 @@ class ContextOptimizer:
         pins: Collection[int],
         scope: str,
     ) -> Steps:
-        conversation = read(messages, self._form, orphans=self._orphans)
+        conversation = read(messages, self._form, model=self._model, orphans=self._orphans)
         tools = None if tools is None else list(tools)
         costs = self._costs
         beside = costs.per_request + costs.tools(tools)
@@ -231,9 +231,7 @@ class ContextOptimizer:
         still = request.pins | conversation.fixed
         if self._keep_first_user:
             still |= {_first_user(conversation)}
-        parts: dict[int, list[Any]] = {}
-        for part in conversation.parts:
-            parts.setdefault(part.message, []).append(part)
+        parts = by_message(conversation.parts)
         keys = [[message_key(messages[index]) for index in atom] for atom in atoms]
         yield None
         chain = links((request.beside, still - conversation.fixed, conversation.form), keys)
@@ -241,7 +239,7 @@ class ContextOptimizer:
         is_settled = not conversation.open_calls
         while fold.atoms < len(atoms):
             atom = atoms[fold.atoms]
-            fold.add(conversation, [part for index in atom for part in parts.get(index, ())], still=still)
+            fold.add(conversation, fold.atoms, parts, still=still)
             yield None
             is_asked = messages[atom[-1]]["role"] != "assistant"
             is_last = fold.atoms == len(atoms)
@@ -249,7 +247,7 @@ class ContextOptimizer:
                 continue
             # Whoever comes here later with more would not cut at what nobody asks.
             is_settled = is_settled and is_asked
-            yield from self._epoch(request, fold, atom[-1] + 1)
+            yield from self._epoch(request, fold, atom[-1] + 1, still)
         before = request.beside + sum(map(costs.message, messages))
         done = self._done(
             request, list(fold.out), before, fold.spent + request.beside, fold.changes, fold.dropped, fold.epochs
@@ -258,7 +256,9 @@ class ContextOptimizer:
             folds.put(chain[-1], fold)
         return done
 
-    def _epoch(self, request: _Request, fold: Fold, end: int) -> Generator[Callable[[], object] | None, Any, None]:
+    def _epoch(
+        self, request: _Request, fold: Fold, end: int, still: Collection[int]
+    ) -> Generator[Callable[[], object] | None, Any, None]:
         """Cut all up to message `end` anew."""
         whole = request.conversation
         prefix = whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
@@ -284,7 +284,14 @@ class ContextOptimizer:
                 if budget == self._budget:
                     raise
             else:
-                fold.cut(done.out, _changes(prefix, done.choice.edits, done.choice.compact), done.choice.dropped, read(done.out, prefix.form, orphans="keep").parts)
+                kept = [index for index in range(end) if index not in done.choice.dropped]
+                fold.cut(
+                    read(done.out, prefix.form, orphans="keep"),
+                    _changes(prefix, done.choice.edits, done.choice.compact),
+                    done.choice.dropped,
+                    still={at for at, index in enumerate(kept) if index in still},
+                    origin=kept,
+                )
                 return
 
     def _pinned(self, conversation: Conversation, pins: Collection[int]) -> set[int]:
@@ -326,6 +333,4 @@ def _first_user(conversation: Conversation) -> int:
 def _changes(conversation: Conversation, edits: Mapping[tuple[int, Path], str], compact: Collection[Any]) -> Changes:
     """What became of the texts that were edited."""
     before = {(part.message, part.path): part.text for part in conversation.parts}
-    return {
-        place: (before[place], text, "compact" if place in compact else "cut") for place, text in edits.items()
-    }
+    return {place: (before[place], text, "compact" if place in compact else "cut") for place, text in edits.items()}

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sparecall.context.texts import Texts
     from sparecall.tokens import Encoding
 
-# A text is rewritten where that saves so much of it: less is not worth another form.
-_GAIN = 0.05
+    Parts = Mapping[int, Sequence[Part]]
+    Changes = Mapping[tuple[int, Path], tuple[str, str, Change]]
 
 
 class Fold:
@@ -45,22 +45,57 @@ class Fold:
         self.changes: dict[tuple[int, Path], tuple[str, str, Change]] = {}
         """By message and path of what came: the text as it was, as it is, and what was done."""
 
-    def add(self, conversation: Conversation, parts: Sequence[Part], *, still: Collection[int]) -> None:
-        """Take in the next atom; `parts` are those of its messages, `still` the messages that are not rewritten."""
-        messages = conversation.messages
-        edits: dict[tuple[int, Path], str] = {}
-        for part in parts:
-            text = self._born(part, messages[part.message]["role"], may_change=part.message not in still)
-            if text is not None:
-                edits[part.message, part.path] = text
-        for index in conversation.atoms[self.atoms]:
-            mine = {(0, path): text for (message, path), text in edits.items() if message == index}
-            message = write([messages[index]], mine)[0] if mine else messages[index]
+    def add(self, conversation: Conversation, number: int, parts: Parts, *, still: Collection[int]) -> None:
+        """Take in an atom; ``still`` are the messages that are not rewritten."""
+        self._send(conversation, number, parts, still, range(len(conversation.messages)), {})
+        self.atoms = number + 1
+
+    def cut(
+        self,
+        conversation: Conversation,
+        before: Changes,
+        dropped: Collection[int],
+        *,
+        still: Collection[int],
+        origin: Sequence[int],
+    ) -> None:
+        """Begin a new epoch with what a cut has left: it comes to be sent as if it were new.
+
+        ``before``: what the cut did to texts; ``origin``: the messages' numbers before it, by which changes are named.
+        """
+        self.out, self.spent, self.changes, self.dropped = [], 0, dict(before), frozenset(dropped)
+        self.epochs += 1
+        self._repeats = ContextRepeats(self._encoding)
+        parts = by_message(conversation.parts)
+        for number in range(len(conversation.atoms)):
+            self._send(conversation, number, parts, still, origin, before)
+
+    def _send(
+        self,
+        conversation: Conversation,
+        number: int,
+        parts: Parts,
+        still: Collection[int],
+        origin: Sequence[int],
+        before: Changes,
+    ) -> None:
+        for index in conversation.atoms[number]:
+            message = conversation.messages[index]
+            edits: dict[tuple[int, Path], str] = {}
+            for part in parts.get(index, ()):
+                born = self._born(part, message["role"], may_change=index not in still)
+                if born is not None:
+                    text, change = born
+                    edits[0, part.path] = text
+                    place = (origin[index], part.path)
+                    was, _, earlier = before.get(place, (part.text, "", change))
+                    self.changes[place] = (was, text, "cut" if earlier == "cut" else change)
+            if edits:
+                message = write([message], edits)[0]
             self.out.append(message)
             self.spent += self._costs.message(message)
-        self.atoms += 1
 
-    def _born(self, part: Part, role: str, *, may_change: bool) -> str | None:
+    def _born(self, part: Part, role: str, *, may_change: bool) -> tuple[str, Change] | None:
         """The text in its smaller form, or None for as it came."""
         if not may_change or (part.kind != "result" and role != "user"):
             self._repeats.push(part.text)
@@ -71,26 +106,17 @@ class Fold:
         shorter = self._repeats.push(text)
         if shorter is not None:
             text, change = shorter, "repeat"
-        before, after = self._costs.text(part.text), self._costs.text(text)
-        if text is part.text or after > before * (1 - _GAIN):
+        if text is part.text or self._costs.text(text) >= self._costs.text(part.text):
             return None
-        self.changes[part.message, part.path] = (part.text, text, change)
-        return text
+        return text, change
 
-    def cut(
-        self,
-        out: list[Message],
-        changes: Mapping[tuple[int, Path], tuple[str, str, Change]],
-        dropped: Collection[int],
-        parts: Iterable[Part],
-    ) -> None:
-        """Begin a new epoch with `out`, whose `parts` may be pointed to from now on."""
-        self.out, self.changes, self.dropped = out, dict(changes), frozenset(dropped)
-        self.spent = sum(map(self._costs.message, out))
-        self.epochs += 1
-        self._repeats = ContextRepeats(self._encoding)
-        for part in parts:
-            self._repeats.push(part.text)
+
+def by_message(parts: Iterable[Part]) -> Parts:
+    """The parts of each message."""
+    found: dict[int, list[Part]] = {}
+    for part in parts:
+        found.setdefault(part.message, []).append(part)
+    return found
 
 
 class Folds:

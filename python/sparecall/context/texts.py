@@ -61,7 +61,10 @@ class Texts:
         wanted = np.asarray(self._embedder.embed([query]), np.float32)[0]
         found = [self._vectors.get(text) if text not in fresh else fresh[text] for text in texts]
         # What was evicted in the meantime is made anew.
-        whole = [self._embedder.embed(_pieces(text)) if rows is None else rows for text, rows in zip(texts, found, strict=True)]
+        whole = [
+            self._embedder.embed(_pieces(text)) if rows is None else rows
+            for text, rows in zip(texts, found, strict=True)
+        ]
         starts = np.cumsum([0, *(len(rows) for rows in whole[:-1])])
         near: list[float] = np.maximum.reduceat(np.concatenate(whole) @ wanted, starts).tolist() if texts else []
         return near

@@ -30,7 +30,9 @@ class Rates(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not 0 <= self.read <= self.write or self.write <= 0:
-            raise InvalidArgument(f"rates are write {self.write}, read {self.read}; allowed: 0 <= read <= write, above 0")
+            raise InvalidArgument(
+                f"rates are write {self.write}, read {self.read}; allowed: 0 <= read <= write, above 0"
+            )
 
     @classmethod
     def of(cls, model: str, prices: Prices | None = None) -> Rates:
