@@ -35,7 +35,9 @@ pub(super) fn read(text: &str, sink: &mut impl Sink) {
         while at < bytes.len() && is_part(bytes[at]) {
             at += 1;
         }
-        chunk(&text[start..at], sink);
+        let is_quote = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b'"' | b'\'' | b'`'));
+        let is_quoted = is_quote(start.checked_sub(1).and_then(|before| bytes.get(before))) && is_quote(bytes.get(at));
+        chunk(&text[start..at], is_quoted, sink);
     }
 }
 
@@ -48,16 +50,16 @@ fn is_joint(byte: u8) -> bool {
     matches!(byte, b'_' | b'@' | b'#' | b'.' | b'/' | b':' | b'+' | b'-')
 }
 
-fn chunk(chunk: &str, sink: &mut impl Sink) {
+fn chunk(chunk: &str, is_quoted: bool, sink: &mut impl Sink) {
     let whole = chunk.trim_matches(['.', ':', '/', '-', '+', '@']);
     if whole.is_empty() {
         return;
     }
-    value(whole, sink);
+    value(whole, is_quoted, sink);
     let mut parts = 0;
     for part in whole.split(['/', '.', ':', '@']) {
         if part.len() < whole.len() {
-            value(part, sink);
+            value(part, false, sink);
         }
         for run in part.split(['_', '#', '+', '-']) {
             parts += words(run, sink);
@@ -69,7 +71,7 @@ fn chunk(chunk: &str, sink: &mut impl Sink) {
     }
 }
 
-fn value(text: &str, sink: &mut impl Sink) {
+fn value(text: &str, is_quoted: bool, sink: &mut impl Sink) {
     if !(SHORTEST..=LONGEST).contains(&text.len()) {
         return;
     }
@@ -84,7 +86,7 @@ fn value(text: &str, sink: &mut impl Sink) {
         MIXED
     } else if digit {
         if text.len() < 4 { WORD } else { NUMBER }
-    } else if joint || upper_inside {
+    } else if joint || upper_inside || is_quoted {
         IDENTIFIER
     } else if text.as_bytes()[0].is_ascii_uppercase() {
         NAME
