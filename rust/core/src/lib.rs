@@ -10,5 +10,6 @@ pub mod error;
 pub mod frame;
 pub mod index;
 pub mod metrics;
+pub mod queue;
 pub mod semantic;
 pub mod tokens;
