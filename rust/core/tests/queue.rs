@@ -62,7 +62,9 @@ impl Model {
     fn expired(&mut self, now: u64) -> Vec<u64> {
         let late = |one: &&Waits| one.deadline.is_some_and(|deadline| deadline <= now);
         let mut late: Vec<u64> = self.waiting.iter().filter(late).map(|one| one.value).collect();
-        late.iter().for_each(|value| assert!(self.remove(*value)));
+        for value in &late {
+            assert!(self.remove(*value));
+        }
         late.sort_unstable();
         late
     }
