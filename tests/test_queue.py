@@ -41,6 +41,18 @@ async def idle() -> None:
     await queue.run(_queue_pause(0, None), priority="low")
 
 
+async def block() -> list[asyncio.Task[None]]:
+    """Has every worker busy for a while."""
+    await idle()
+    blocked = [
+        asyncio.ensure_future(queue.run(_queue_pause(0.2, None), priority="high")) for _ in range(queue.workers()[2])
+    ]
+    await asyncio.sleep(0)
+    while queue.workers()[0]:  # noqa: ASYNC110 - workers set no event
+        await asyncio.sleep(0.001)
+    return blocked
+
+
 async def test_a_result_comes_and_errors_are_those_of_the_core() -> None:
     value = object()
     assert await queue.run(_queue_pause(0.001, value)) is value
@@ -69,9 +81,7 @@ def test_without_a_loop_there_is_no_port() -> None:
 
 
 async def test_the_highest_class_is_served_by_its_weight() -> None:
-    most = queue.workers()[2]
-    blocked = [asyncio.ensure_future(queue.run(_queue_pause(0.05, None))) for _ in range(most)]
-    await asyncio.sleep(0.01)
+    blocked = await block()
     order: list[str] = []
 
     async def one(priority: queue.Priority) -> None:
@@ -83,6 +93,16 @@ async def test_the_highest_class_is_served_by_its_weight() -> None:
     await asyncio.gather(*blocked, *low, *critical)
     # Of equal work eight of the class are done for one of the lowest.
     assert order[:8].count("critical") >= 6
+
+
+async def test_what_is_urgent_does_not_stand_behind_what_can_wait() -> None:
+    low = [asyncio.ensure_future(queue.run(_queue_pause(0.3, None), priority="low")) for _ in range(queue.workers()[2])]
+    await asyncio.sleep(0.01)
+    assert await queue.run(_queue_pause(0.001, 5), priority="critical") == 5
+    assert await queue.run(_queue_pause(0.001, 6), priority="high") == 6
+    assert not any(task.done() for task in low)
+    for task in low:
+        task.cancel()
 
 
 async def test_more_than_a_drain_s_worth_comes_whole() -> None:
@@ -134,9 +154,7 @@ async def test_what_is_cancelled_before_it_is_begun_is_dropped_at_once() -> None
     class Value:
         pass
 
-    most = queue.workers()[2]
-    blocked = [asyncio.ensure_future(queue.run(_queue_pause(0.05, None))) for _ in range(most)]
-    await asyncio.sleep(0.01)
+    blocked = await block()
     value = Value()
     gone = weakref.ref(value)
     waiting = asyncio.ensure_future(queue.run(_queue_pause(60, value), priority="critical"))
@@ -158,16 +176,19 @@ async def test_what_is_cancelled_while_it_runs_is_dropped_when_it_is_done() -> N
 
     value = Value()
     gone = weakref.ref(value)
-    running = asyncio.ensure_future(queue.run(_queue_pause(0.02, value)))
+    running = asyncio.ensure_future(queue.run(_queue_pause(0.3, value)))
     del value
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
+    while queue.workers()[0]:  # noqa: ASYNC110 - workers set no event
+        await asyncio.sleep(0)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     del running
-    await idle()
-    await asyncio.sleep(0.02)
-    assert gone() is None
+    assert gone() is not None
+    await queue.run(_queue_pause(0, None))
+    while gone() is not None:  # noqa: ASYNC110 - or the test's timeout ends
+        await asyncio.sleep(0.001)
 
 
 async def test_twenty_thousand_cancellations_leave_nothing() -> None:

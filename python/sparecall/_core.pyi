@@ -1361,7 +1361,10 @@ class Port:
         """For benchmarks: a native thread resolves the futures with ``value``, one after the other."""
 
 def queue_workers() -> tuple[int, int, int]:
-    """Return how many pieces of work wait, how many threads there are for them, and how many there may be: a core less than there are."""
+    """Return how many pieces of work wait, how many threads there are for them, and how many there may be: as many as cores, at least two.
+
+    One of them does only what is ``critical`` or ``high``.
+    """
 
 def _queue_after_fork() -> None:
     """For the child of a fork: the workers are the parent's, and so is what waits for them."""

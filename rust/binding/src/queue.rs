@@ -27,8 +27,7 @@ fn priority_of(py: Python<'_>, name: &str) -> PyResult<Priority> {
 /// How many pieces of work wait, how many threads there are to do them, and how many there may be.
 #[pyfunction]
 pub(crate) fn queue_workers(py: Python<'_>) -> (usize, usize, usize) {
-    let (waiting, threads) = pool::state(py);
-    (waiting, threads, pool::most_threads())
+    pool::state(py)
 }
 
 /// For the child of a fork, which has none of the threads: it begins with none waiting.

@@ -34,14 +34,17 @@ impl Model {
     }
 
     /// The class furthest behind; in it the one due first, of equally due ones those with a deadline, then the older.
-    fn take(&mut self) -> Option<u64> {
+    fn take(&mut self, lowest: Priority) -> Option<u64> {
         let class = PRIORITIES
             .into_iter()
+            .filter(|class| *class <= lowest)
             .filter(|class| self.waiting.iter().any(|one| one.priority == *class))
             .min_by(|a, b| self.start[*a as usize].total_cmp(&self.start[*b as usize]))?;
         let key = |one: &Waits| (one.deadline.unwrap_or(one.arrived + PATIENCE), one.deadline.is_none(), one.value);
         let next = self.waiting.iter().filter(|one| one.priority == class).min_by_key(|one| key(one)).cloned()?;
-        self.virtual_time = self.virtual_time.max(self.start[class as usize]);
+        let waits = |class: &Priority| self.waiting.iter().any(|one| one.priority == *class);
+        let behind = PRIORITIES.into_iter().filter(waits).map(|class| self.start[class as usize]);
+        self.virtual_time = self.virtual_time.max(behind.fold(f64::INFINITY, f64::min));
         self.start[class as usize] += next.tokens as f64 / f64::from(class.weight());
         self.remove(next.value);
         Some(next.value)
@@ -73,7 +76,7 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Step {
     Push { class: usize, tokens: u64, deadline: Option<u64> },
-    Take,
+    Take(usize),
     Cancel(usize),
     Expire,
     Pass(u64),
@@ -83,7 +86,7 @@ fn step() -> impl Strategy<Value = Step> {
     let deadline = prop::option::weighted(0.3, 0..3 * PATIENCE);
     prop_oneof![
         5 => (0..4usize, 1..50u64, deadline).prop_map(|(class, tokens, deadline)| Step::Push { class, tokens, deadline }),
-        3 => Just(Step::Take),
+        3 => prop_oneof![Just(3), 0..4usize].prop_map(Step::Take),
         2 => any::<prop::sample::Index>().prop_map(|at| Step::Cancel(at.index(1000))),
         1 => Just(Step::Expire),
         1 => (0..PATIENCE).prop_map(Step::Pass),
@@ -119,7 +122,10 @@ proptest! {
                         }
                     }
                 }
-                Step::Take => prop_assert_eq!(queue.take(now).map(|taken| taken.value), model.take()),
+                Step::Take(lowest) => {
+                    let lowest = PRIORITIES[lowest];
+                    prop_assert_eq!(queue.take_of(lowest, now).map(|taken| taken.value), model.take(lowest));
+                }
                 Step::Cancel(at) => {
                     if !tickets.is_empty() {
                         let (value, ticket) = &tickets[at % tickets.len()];
@@ -141,7 +147,7 @@ proptest! {
             prop_assert_eq!(queue.has_room(), model.waiting.len() < most);
             prop_assert_eq!(queue.earliest(), model.waiting.iter().filter_map(|one| one.deadline).min());
         }
-        while let Some(value) = model.take() {
+        while let Some(value) = model.take(Priority::Low) {
             prop_assert_eq!(queue.take(now).map(|taken| taken.value), Some(value));
         }
         prop_assert!(queue.is_empty() && queue.take(now).is_none() && queue.tokens() == 0);

@@ -1,4 +1,5 @@
-//! The project's one pool of workers: native threads that know no Python, started when there is work.
+//! The project's one pool of workers: native threads that know no Python, started when there is work. One fewer than cores, at least one, does
+//! work of any class, and one more what is urgent alone.
 //!
 //! A fork leaves the child without them: `after_fork` has it begin with a new pool. Threads are not joined at exit: whoever would have awaited what
 //! they do is gone, and they touch nothing that goes away.
@@ -13,6 +14,7 @@ use sparecall_core::queue::{Overflow, Priority, Queue, Ticket};
 
 use super::port::{Done, Results};
 use super::work::Task;
+use crate::error::internal;
 
 /// Jobs that wait in rings; more of them wait all the same, as do those who await them.
 const MOST: usize = 4096;
@@ -60,16 +62,46 @@ impl WorkTicket {
 
 struct Pool {
     queue: Queue<Job>,
-    threads: Mutex<Threads>,
-    work: Condvar,
+    crews: Mutex<Crews>,
+    any: Condvar,
+    urgent: Condvar,
     since: Instant,
 }
 
+/// The threads, and how often something was put in.
 #[derive(Default)]
-struct Threads {
-    all: usize,
-    idle: usize,
+struct Crews {
+    any: Crew,
+    /// They do nothing below `high`, so that what somebody waits for does not stand behind what can wait.
+    urgent: Crew,
+    puts: u64,
 }
+
+#[derive(Default)]
+struct Crew {
+    all: usize,
+    /// Those asleep that nobody has called.
+    idle: usize,
+    /// Those called and not awake yet.
+    called: usize,
+}
+
+impl Crew {
+    /// Has one of the idle wake up, if there is one.
+    fn call(&mut self, bell: &Condvar) -> bool {
+        let some = self.idle > 0;
+        if some {
+            self.idle -= 1;
+            self.called += 1;
+            bell.notify_one();
+        }
+        some
+    }
+}
+
+/// The lowest class of the urgent crew, and how many they are.
+const URGENT: Priority = Priority::High;
+const MOST_URGENT: usize = 1;
 
 /// Locked only attached, and never across a call into Python: who forks is attached, so no other thread holds it then.
 static POOL: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
@@ -82,16 +114,16 @@ fn pool(_attached: Python<'_>) -> Arc<Pool> {
     lock(&POOL).get_or_insert_with(|| Arc::new(Pool::new())).clone()
 }
 
-/// How many threads work at most: all cores but the event loop's.
-pub(super) fn most_threads() -> usize {
+/// How many threads do work of any class: all cores but the event loop's.
+fn most_of_any() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get() - 1).max(1)
 }
 
-/// How many jobs wait and how many threads there are.
-pub(super) fn state(py: Python<'_>) -> (usize, usize) {
+/// How many jobs wait, how many threads there are, and how many there may be.
+pub(super) fn state(py: Python<'_>) -> (usize, usize, usize) {
     let pool = pool(py);
-    let threads = lock(&pool.threads).all;
-    (pool.queue.len(), threads)
+    let crews = lock(&pool.crews);
+    (pool.queue.len(), crews.any.all + crews.urgent.all, most_of_any() + MOST_URGENT)
 }
 
 /// In the child of a fork: its copy of the pool has no threads, and whatever lock they held is never given back.
@@ -102,58 +134,69 @@ pub(super) fn after_fork(_attached: Python<'_>) {
 /// Puts a job where a worker finds it.
 pub(super) fn submit(py: Python<'_>, job: Job, priority: Priority, cost: u64) -> PyResult<WorkTicket> {
     let pool = pool(py);
-    pool.ensure_a_thread().map_err(|error| PyOSError::new_err(format!("no thread can be started: {error}")))?;
     let now = pool.since.elapsed().as_nanos() as u64;
     // Never full: it takes in what overflows.
-    let pushed = pool.queue.push(job, priority, cost, None, now);
-    let Ok(pushed) = pushed else { return Err(crate::error::internal(py)) };
-    pool.wake();
-    Ok(WorkTicket { pool, ticket: pushed.ticket })
+    let Ok(pushed) = pool.queue.push(job, priority, cost, None, now) else { return Err(internal(py)) };
+    let ticket = WorkTicket { pool, ticket: pushed.ticket };
+    if let Err(error) = ticket.pool.tell(priority) {
+        ticket.cancel();
+        return Err(PyOSError::new_err(format!("no thread can be started: {error}")));
+    }
+    Ok(ticket)
 }
 
 impl Pool {
     fn new() -> Self {
-        let (queue, since) = (Queue::new(MOST, Overflow::Wait), Instant::now());
-        Self { queue, threads: Mutex::default(), work: Condvar::new(), since }
+        let (queue, crews, since) = (Queue::new(MOST, Overflow::Wait), Mutex::default(), Instant::now());
+        Self { queue, crews, any: Condvar::new(), urgent: Condvar::new(), since }
     }
 
-    /// Starts a thread where none is idle and more may be; only the first must come about.
-    fn ensure_a_thread(self: &Arc<Self>) -> std::io::Result<()> {
-        let mut threads = lock(&self.threads);
-        if threads.idle > 0 || threads.all >= most_threads() {
+    /// After something was put in: wakes a thread that may do it, or starts one. Only where there is none at all must that succeed.
+    fn tell(self: &Arc<Self>, priority: Priority) -> std::io::Result<()> {
+        let mut crews = lock(&self.crews);
+        crews.puts += 1;
+        if crews.any.call(&self.any) {
             return Ok(());
         }
-        let pool = self.clone();
-        match std::thread::Builder::new().name("sparecall-core".to_owned()).spawn(move || pool.work()) {
-            Ok(_) => threads.all += 1,
-            Err(error) if threads.all == 0 => return Err(error),
-            Err(_) => {}
+        if crews.any.all < most_of_any() {
+            let started = self.start(Priority::Low);
+            crews.any.all += usize::from(started.is_ok());
+            return if crews.any.all > 0 { Ok(()) } else { started };
+        }
+        let urgent = priority <= URGENT && !crews.urgent.call(&self.urgent);
+        if urgent && crews.urgent.all < MOST_URGENT && self.start(URGENT).is_ok() {
+            crews.urgent.all += 1;
         }
         Ok(())
     }
 
-    fn wake(&self) {
-        if lock(&self.threads).idle > 0 {
-            self.work.notify_one();
-        }
+    fn start(self: &Arc<Self>, lowest: Priority) -> std::io::Result<()> {
+        let pool = self.clone();
+        std::thread::Builder::new().name("sparecall-core".to_owned()).spawn(move || pool.work(lowest)).map(drop)
     }
 
-    fn work(&self) {
+    /// What a thread does that takes work of `lowest` and higher classes.
+    fn work(&self, lowest: Priority) {
+        let (crew, bell): (fn(&mut Crews) -> &mut Crew, _) = if lowest == URGENT {
+            (|crews| &mut crews.urgent, &self.urgent)
+        } else {
+            (|crews| &mut crews.any, &self.any)
+        };
+        let mut seen = lock(&self.crews).puts;
         loop {
-            if let Some(taken) = self.queue.take(self.since.elapsed().as_nanos() as u64) {
+            while let Some(taken) = self.queue.take_of(lowest, self.since.elapsed().as_nanos() as u64) {
                 taken.value.run();
-                continue;
             }
-            let mut threads = lock(&self.threads);
-            threads.idle += 1;
-            // Who puts something in takes the lock afterwards: either this sees it, or it sees this.
-            while self.queue.is_empty() {
-                threads = self.work.wait(threads).unwrap_or_else(PoisonError::into_inner);
+            let mut crews = lock(&self.crews);
+            // What was put in before `puts` was seen was there to be taken.
+            if crews.puts == seen {
+                crew(&mut crews).idle += 1;
+                while crew(&mut crews).called == 0 {
+                    crews = bell.wait(crews).unwrap_or_else(PoisonError::into_inner);
+                }
+                crew(&mut crews).called -= 1;
             }
-            threads.idle -= 1;
-            drop(threads);
-            // It may have been counted, and not put in yet.
-            std::thread::yield_now();
+            seen = crews.puts;
         }
     }
 }

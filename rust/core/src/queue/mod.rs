@@ -194,10 +194,15 @@ impl<T> Queue<T> {
 
     /// Takes the next value out.
     pub fn take(&self, now: u64) -> Option<Taken<T>> {
+        self.take_of(Priority::Low, now)
+    }
+
+    /// Takes the next value out that is of `lowest` or a higher class.
+    pub fn take_of(&self, lowest: Priority, now: u64) -> Option<Taken<T>> {
         if self.is_empty() {
             return None;
         }
-        let taken = self.absorbed().take();
+        let taken = self.absorbed().take(lowest);
         taken.map(|(value, slot)| {
             let taken = self.left(value, &slot);
             self.pace.took(now, !self.is_empty());

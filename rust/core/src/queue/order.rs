@@ -58,26 +58,30 @@ impl<T> Order<T> {
         }
     }
 
-    /// The next value, with its slot. O(1), O(log n) with deadlines; tombstones amortised.
-    pub(super) fn take(&mut self) -> Option<(T, Arc<Slot<T>>)> {
+    /// The next value of `lowest` or a higher class, with its slot. O(1), O(log n) with deadlines; tombstones amortised.
+    pub(super) fn take(&mut self, lowest: Priority) -> Option<(T, Arc<Slot<T>>)> {
         loop {
-            let mut chosen: Option<(f64, usize)> = None;
+            let (mut chosen, mut behind) = (None::<(f64, usize)>, f64::INFINITY);
             for (place, class) in self.classes.iter_mut().enumerate() {
                 let has = class.head().is_some();
                 if has && !class.awake {
                     class.start = class.start.max(self.virtual_time);
                 }
                 class.awake = has;
-                if has && chosen.is_none_or(|(start, _)| class.start < start) {
+                if has {
+                    behind = behind.min(class.start);
+                }
+                if has && place <= lowest as usize && chosen.is_none_or(|(start, _)| class.start < start) {
                     chosen = Some((class.start, place));
                 }
             }
-            let (start, place) = chosen?;
+            let (_, place) = chosen?;
             let class = &mut self.classes[place];
             let Some(slot) = class.pop() else { continue };
             // Cancelled this moment: nobody was served, nothing is charged.
             let Some(value) = slot.take() else { continue };
-            self.virtual_time = self.virtual_time.max(start);
+            // Never past a class that was passed over.
+            self.virtual_time = self.virtual_time.max(behind);
             class.start += slot.tokens as f64 / class.weight;
             return Some((value, slot));
         }
