@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sparecall.flow.breaker import Breaker, Permit, State
 from sparecall.flow.fallback import Fallback, Passed, Served, StreamFallback
+from sparecall.flow.gates import Gate, calm, room
+from sparecall.flow.hedge import Hedge, Hedged, HedgeStats
 from sparecall.flow.outcome import Outcome, outcome_of, outcome_of_status
 from sparecall.flow.rate_limit import Lease, RateLimit
 from sparecall.flow.retry import Attempt, Retry
@@ -13,6 +15,10 @@ __all__ = [
     "Attempt",
     "Breaker",
     "Fallback",
+    "Gate",
+    "Hedge",
+    "HedgeStats",
+    "Hedged",
     "Lease",
     "Outcome",
     "Passed",
@@ -23,6 +29,8 @@ __all__ = [
     "State",
     "Stream",
     "StreamFallback",
+    "calm",
     "outcome_of",
     "outcome_of_status",
+    "room",
 ]
