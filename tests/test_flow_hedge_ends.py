@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 seconds = st.integers(0, 40).map(lambda tenths: tenths / 10)
 
 
-@settings(max_examples=150)
+@settings(max_examples=300)
 @given(
     first=seconds, second=seconds, first_fails=st.booleans(), second_fails=st.booleans(), ending=st.sampled_from([0.0, 0.35]),
     cancel=st.one_of(st.none(), seconds), twice=st.booleans(), way=st.sampled_from(["run", "stream"]),
@@ -79,7 +79,7 @@ def test_any_race_ends_as_it_must_with_nothing_left(
                 assert result == (name if way == "run" else [f"{name}.0"])
         assert task.cancelled() == isinstance(result, asyncio.CancelledError)
 
-    run(main())
+    run(main(), collected=False)
 
 
 @pytest.mark.parametrize("way", ["run", "stream"])

@@ -10,6 +10,7 @@ from sparecall.flow.outcome import Outcome, outcome_of, outcome_of_status
 from sparecall.flow.rate_limit import Lease, RateLimit
 from sparecall.flow.retry import Attempt, Retry
 from sparecall.flow.stream import Stream
+from sparecall.flow.timeouts import Timed, Timeout
 
 __all__ = [
     "Attempt",
@@ -29,6 +30,8 @@ __all__ = [
     "State",
     "Stream",
     "StreamFallback",
+    "Timed",
+    "Timeout",
     "calm",
     "outcome_of",
     "outcome_of_status",
