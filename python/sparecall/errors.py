@@ -187,6 +187,16 @@ class LimitExceeded(SparecallError):
         self.retry_after = retry_after
 
 
+class NoEndpoint(SparecallError):
+    """A call that was not made: no endpoint of the models it may go to takes calls now. ``retry_after``: seconds until one may."""
+
+    __slots__ = ("retry_after",)
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class EndpointsFailed(SparecallError):
     """A call that every endpoint failed. ``errors``: by the endpoint's name, in the order they were asked."""
 

@@ -6,16 +6,22 @@ from sparecall.flow.breaker import Breaker, Permit, State
 from sparecall.flow.fallback import Fallback, Passed, Served, StreamFallback
 from sparecall.flow.gates import Gate, calm, room
 from sparecall.flow.hedge import Hedge, Hedged, HedgeStats
+from sparecall.flow.load import Endpoint
 from sparecall.flow.outcome import Outcome, outcome_of, outcome_of_status
 from sparecall.flow.rate_limit import Lease, RateLimit
 from sparecall.flow.retry import Attempt, Retry
+from sparecall.flow.router import Choice, Route, Router
+from sparecall.flow.rules import Features, Rule
 from sparecall.flow.stream import Stream
 from sparecall.flow.timeouts import Timed, Timeout
 
 __all__ = [
     "Attempt",
     "Breaker",
+    "Choice",
+    "Endpoint",
     "Fallback",
+    "Features",
     "Gate",
     "Hedge",
     "HedgeStats",
@@ -26,6 +32,9 @@ __all__ = [
     "Permit",
     "RateLimit",
     "Retry",
+    "Route",
+    "Router",
+    "Rule",
     "Served",
     "State",
     "Stream",
