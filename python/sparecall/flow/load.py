@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable  # noqa: TC003 - msgspec reads the annotations
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from sparecall.flow.arguments import positive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 _LEAST = 1e-6  # seconds: where calls take no time, those under way still count
 _FAILED = 10.0  # times what is usual among its peers: what a failed call counts as having taken
