@@ -78,7 +78,7 @@ class Router:
         per: float = 3600.0,
         prices: Prices | None = None,
         patience: float = 60.0,
-        decay: float = 10.0,
+        decay: float = 20.0,
         explore: float = 0.02,
         classify: Callable[[BaseException | None], Outcome] = outcome_of,
         on_event: Callable[[Choice], None] = lambda choice: None,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from sparecall.prices import Price
 
-_GAIN = 1 / 32  # of the last call, at least
+_GAIN = 1 / 128  # of the last call, at least
 _COMPLETION = 512.0  # tokens, where nothing is known
 _HORIZON = 0.1  # of the budget's period, over which what was saved is spent and what was overspent made up for
 
