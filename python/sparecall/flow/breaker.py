@@ -164,6 +164,10 @@ class Breaker:
     @property
     def admits(self) -> float:
         """The share of calls that it lets through now: 1 closed or while a probe is wanted, 0 open, and the step's while ramping."""
+        if (
+            self._state == "closed"
+        ):  # as far as was known at the last call: what time alone has done since, the next finds out
+            return 1.0
         now = self._advance()
         if self._state == "closed":
             return 1.0

@@ -47,7 +47,12 @@ def room(*gates: Gate | RateLimit) -> Callable[[], float]:
     asked = [_gate(part) for part in gates]
 
     def room() -> float:
-        return min((gate.admits for gate in asked), default=1.0)
+        least = 1.0
+        for gate in asked:
+            admits = gate.admits
+            if admits < least:
+                least = admits
+        return least
 
     return room
 
@@ -62,7 +67,10 @@ class _Quota:
 
     @property
     def admits(self) -> float:
-        return _LEAST if self._limit.waiting else max(_LITTLE, 1 - self._limit.spent)
+        if self._limit.waiting:
+            return _LEAST
+        left = 1 - self._limit.spent
+        return max(_LITTLE, left)
 
     @property
     def calm(self) -> bool:

@@ -62,15 +62,18 @@ class Load:
 
     def latency(self, now: float, usual: float) -> float:
         """Seconds that a call to it is thought to take. O(1)."""
-        known = self._latency
-        found = usual if known is None else usual + (known - usual) * math.exp(min(0.0, self._at - now) / self._decay)
+        found = self._latency
+        if found is None:
+            found = usual
+        elif now > self._at:
+            found = usual + (found - usual) * math.exp((self._at - now) / self._decay)
         for began in self._waiting.values():
             return max(found, now - began)
         return found
 
     def score(self, now: float, usual: float, room: float) -> float:
         """What is to be small: latency, for each call under way and the one to come, over weight and room."""
-        return max(self.latency(now, usual), _LEAST) * (self.running + 1) / (self._weight * room)
+        return (self.latency(now, usual) + _LEAST) * (self.running + 1) / (self._weight * room)
 
     def began(self, call: object, now: float) -> None:
         """`call` is under way."""

@@ -174,37 +174,33 @@ class Router:
         rule, named = self._named(features)
         self._requests += 1
         self._tokens += max(1 / self._requests, 1 / 256) * (features.tokens - self._tokens)
-        open_ends = {}
+        models, opens = [], []
         for model in named:
-            ends = [_End(load, found) for load in self._loads[model] if (found := load.room(now)) > 0]
-            if avoid:
-                ends = [end for end in ends if end.load.name not in avoid] or ends
-            if ends:
-                open_ends[model] = ends
-        if not open_ends:
+            found = self._open(model, avoid, now)
+            if found:
+                models.append(model)
+                opens.append(found)
+        if not models:
             raise self._nothing(named, now)
-        models = list(open_ends)
         shares = self._shares(models, features, now)
         explored = self._explore > 0 and self._random() < self._explore
-        if explored:
-            picked = int(self._random() * len(models))
-        elif len(models) == 1:
-            picked = 0
-        else:
-            picked = drawn(shares, self._random())
-        model = models[picked]
-        ends = open_ends[model]
-        likely = 1.0
-        if len(ends) == 1:
-            end = ends[0]
-        else:
+        picked = 0
+        if len(models) > 1:
+            picked = int(self._random() * len(models)) if explored else drawn(shares, self._random())
+        model, ends = models[picked], opens[picked]
+        chosen, likely = 0, 1.0
+        if len(ends) > 1:
             usual = self._usual(model)
-            scores = [end.load.score(now, usual, end.room) for end in ends]
+            scores = [load.score(now, usual, room) for load, room in ends]
             chosen = int(self._random() * len(ends)) if explored else less_loaded(scores, self._random)
-            end = ends[chosen]
             likely = probability(scores, chosen)
         propensity = (1 - self._explore) * shares[picked] * likely + self._explore / (len(models) * len(ends))
-        return _Chosen(model, end.load, rule, propensity, explored)
+        return _Chosen(model, ends[chosen][0], rule, propensity, explored)
+
+    def _open(self, model: str, avoid: Collection[str], now: float) -> list[tuple[Load, float]]:
+        """The model's endpoints that take calls, and their room."""
+        found = [(load, room) for load in self._loads[model] if (room := load.room(now)) > 0]
+        return [end for end in found if end[0].name not in avoid] or found if avoid else found
 
     def _shares(self, models: Sequence[str], features: Features, now: float) -> list[float]:
         """How often to ask each of these models."""
@@ -368,10 +364,3 @@ class _Chosen(NamedTuple):
     rule: str
     propensity: float
     explored: bool
-
-
-class _End(NamedTuple):
-    """An endpoint that takes calls."""
-
-    load: Load
-    room: float
