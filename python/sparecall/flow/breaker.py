@@ -164,18 +164,9 @@ class Breaker:
     @property
     def admits(self) -> float:
         """The share of calls that it lets through now: 1 closed or while a probe is wanted, 0 open, and the step's while ramping."""
-        if (
-            self._state == "closed"
-        ):  # as far as was known at the last call: what time alone has done since, the next finds out
+        if self._state == "closed":  # what time alone may have changed, the next call finds out
             return 1.0
-        now = self._advance()
-        if self._state == "closed":
-            return 1.0
-        if self._state == "open":
-            return 0.0
-        if self._state == "half_open":
-            return float(self._successes + self._failures + len(self._leases) < self._probes)
-        return 1.0 if len(self._leases) < self._probes else self._step(now)
+        return self._admitted(self._advance())
 
     def __repr__(self) -> str:
         window = self._window
@@ -270,6 +261,13 @@ class Breaker:
                 )
             self._credit -= 1
         self._leases[permit] = None
+
+    def _admitted(self, now: float) -> float:
+        if self._state == "half_open":
+            return float(self._successes + self._failures + len(self._leases) < self._probes)
+        if self._state == "ramping" and len(self._leases) >= self._probes:
+            return self._step(now)
+        return float(self._state != "open")
 
     def _step(self, now: float) -> float:
         """The share of calls that the ramp admits."""
