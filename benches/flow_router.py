@@ -2,7 +2,7 @@
 
     python -m benches.flow_router [--seeds 10] [--calls 20000]
 
-Ten endpoints of one model, of which one is slow, or another each third of the time; and three models under a budget whose prices flip half-way.
+Ten endpoints of one model, of which one is slow, or another each tenth of the time; and three models under a budget whose prices flip half-way.
 Every policy sees the same arrivals and draws the same luck for the n-th call. The oracle knows what each endpoint takes just now, and each model's quality and price.
 """
 
@@ -47,7 +47,7 @@ class World:
     def slow(self, now: float) -> int | None:
         if self.kind == "none slow":
             return None
-        return 3 if self.kind == "one slow" else (3, 7, 0)[min(2, int(3 * now / self.end))]
+        return 3 if self.kind == "one slow" else int(ENDPOINTS * now / self.end) % ENDPOINTS
 
     def seconds(self, endpoint: int, now: float) -> float:
         """On average, for a call that begins now."""
