@@ -58,7 +58,7 @@ def learned(seconds: float = 1.0, **options: Any) -> Hedge:
     """A hedge that has learned that calls take so long, and may make second calls."""
     options.setdefault("least", 0.0)
     hedge = Hedge(clock=virtual_time.clock, **options)
-    seen = hedge._seen("")
+    seen = hedge._lane("").seen
     for _ in range(100):
         seen.add(seconds)
     hedge._credit = 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,52 @@ def test_a_second_stream_lives_in_one_task_and_ends_with_its_reader() -> None:
     run(main())
 
 
+def test_a_second_call_runs_in_the_context_of_its_own_caller() -> None:
+    tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant")
+
+    async def main() -> None:
+        hedge = learned(reserve=100)
+        hedge._credit = 100.0
+        seen: dict[str, list[str]] = {}
+
+        async def call(name: str) -> None:
+            tenant.set(name)
+
+            async def ask() -> None:
+                seen.setdefault(name, []).append(tenant.get())
+                await asyncio.sleep(60 if len(seen[name]) == 1 else 1)
+
+            async def pieces() -> AsyncIterator[int]:
+                await ask()
+                yield 1
+
+            if name < "5":
+                await hedge.run(ask, idempotent=True)
+            else:
+                async for _ in hedge.stream(pieces, idempotent=True):
+                    pass
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(10):
+                group.create_task(call(str(number)))
+                await asyncio.sleep(0.01)
+        assert seen == {str(number): [str(number)] * 2 for number in range(10)}
+
+    run(main())
+
+
+def test_it_serves_one_loop_after_another() -> None:
+    hedge = Hedge(minimum_calls=1, least=0.01)
+    hedge._credit = 5.0
+    for _ in range(2):
+        run(hedge.run(lambda: asyncio.sleep(0.001), idempotent=True))
+
+    async def main() -> None:
+        assert await hedge.run(Provider(5.0, 0.0), idempotent=True) == "answer 2"
+
+    run(main())
+
+
 def test_it_stands_inside_and_around_retries() -> None:
     async def main() -> None:
         hedge = learned()
@@ -265,7 +312,7 @@ def test_it_decorates_coroutine_functions() -> None:
         return question.upper()
 
     assert run(ask("a")) == "A"
-    assert next(iter(hedge._routes)).endswith("ask")
+    assert next(iter(hedge._lanes)).endswith("ask")
     with pytest.raises(TypeError, match=r"hedge\.stream"):
         hedge(lambda: None)  # type: ignore[arg-type,return-value]
 
@@ -283,7 +330,7 @@ def test_routes_are_bounded() -> None:
         hedge = Hedge()
         for number in range(1030):
             await asked(hedge, Provider(), route=str(number))
-        assert len(hedge._routes) == 1024
-        assert "5" not in hedge._routes
+        assert len(hedge._lanes) == 1024
+        assert "5" not in hedge._lanes
 
     run(main())

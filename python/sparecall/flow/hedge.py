@@ -11,16 +11,19 @@ import logging
 import time
 from collections import OrderedDict
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
 from sparecall.flow.arguments import count, positive, share
 from sparecall.flow.quantile import RecentQuantile
-from sparecall.flow.stream import Relay, begun, closed, ended
+from sparecall.flow.race import Contender, Lane, Race, Winner
+from sparecall.flow.stream import Relay, begun
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+
+    from sparecall.flow.stream import Stream
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +40,7 @@ class Hedged(msgspec.Struct, frozen=True):
     """Seconds after which the second call was made."""
     seconds: float
     """What the answer took in all."""
-    winner: Literal["first", "second", "none"]
+    winner: Winner
     """Who answered; ``none`` where both failed, or the caller was cancelled."""
     tokens: int
     """What the call that lost costs at least: the prompt, as told by `tokens`."""
@@ -69,8 +72,21 @@ class Hedge:
     """
 
     __slots__ = (
-        "_allowed", "_budget", "_calls", "_clock", "_credit", "_hedges", "_least", "_minimum", "_on_event", "_quantile", "_reserve", "_routes",
-        "_tokens", "_won",
+        "_allowed",
+        "_budget",
+        "_calls",
+        "_clock",
+        "_credit",
+        "_hedges",
+        "_lanes",
+        "_least",
+        "_least",
+        "_minimum",
+        "_on_event",
+        "_quantile",
+        "_reserve",
+        "_tokens",
+        "_won",
     )  # fmt: skip
 
     def __init__(
@@ -91,7 +107,7 @@ class Hedge:
         self._least = positive("least", least, zero=True)
         self._minimum = count("minimum_calls", minimum_calls)
         self._allowed, self._on_event, self._clock = allowed, on_event, clock
-        self._routes: OrderedDict[str, RecentQuantile] = OrderedDict()
+        self._lanes: OrderedDict[str, Lane] = OrderedDict()
         self._calls = self._hedges = self._won = self._tokens = 0
         self._credit = 0.0
 
@@ -102,13 +118,13 @@ class Hedge:
 
     def delay(self, route: str = "") -> float | None:
         """Seconds after which a call on `route` is made a second time; None while too few are known."""
-        seen = self._routes.get(route)
-        return None if seen is None or seen.seen < self._minimum else max(seen.value, self._least)
+        lane = self._lanes.get(route)
+        return None if lane is None else self._delay(lane)
 
     def __repr__(self) -> str:
         return f"<Hedge at the quantile {self._quantile:g}: {self._hedges} of {self._calls} calls made twice, {self._won} won>"
 
-    async def run(
+    def run(
         self,
         work: Callable[[], Awaitable[R]],
         *,
@@ -116,19 +132,14 @@ class Hedge:
         second: Callable[[], Awaitable[R]] | None = None,
         route: str = "",
         tokens: int = 0,
-    ) -> R:
-        """What `work()` returns, or `second()` (by default `work()` again) where that is late and it answers first.
+    ) -> Coroutine[Any, Any, R]:
+        """What `work()` returns, or `second()` (by default `work()` again) where that is late and it answers first. To be awaited.
 
         ``idempotent``: whether the work may be done twice; False for what runs tools, sends or stores: it is then called once. ``tokens``:
         the prompt's, for the accounts. An answer of the call that lost is closed, where it has ``aclose``.
         """
         again = work if second is None else second
-
-        def contend() -> _Contender[R]:
-            task = asyncio.get_running_loop().create_task(_called(again))
-            return _Contender(task, task)
-
-        return await self._raced(work, contend, route, tokens, idempotent=idempotent)
+        return self._raced(work, lambda: _called(again), route, tokens, idempotent=idempotent)
 
     async def stream(
         self,
@@ -144,12 +155,9 @@ class Hedge:
         A second stream that won goes on in a task of its own, which is asked for little more than what is read.
         """
         again = work if second is None else second
-
-        def contend() -> _Contender[Any]:
-            relay = Relay(again)
-            return _Contender(relay.task, relay.begun)
-
-        items: Any = await self._raced(lambda: begun(aiter(work())), contend, route, tokens, idempotent=idempotent)
+        items: Stream[R] | Relay[R] = await self._raced(
+            lambda: begun(aiter(work())), lambda: _relayed(again), route, tokens, idempotent=idempotent
+        )
         try:
             async for item in items:
                 yield item
@@ -169,29 +177,51 @@ class Hedge:
 
     async def _raced(
         self,
-        work: Callable[[], Awaitable[R]],
-        contend: Callable[[], _Contender[R]],
+        work: Callable[[], Awaitable[Any]],
+        contend: Callable[[], Contender],
         route: str,
         tokens: int,
         *,
         idempotent: bool,
-    ) -> R:
+    ) -> Any:
         self._calls += 1
-        self._credit = min(self._credit + self._budget, self._reserve)
-        delay = self.delay(route) if idempotent else None
-        race = _Race(self, contend, route, tokens, delay)
+        credit = self._credit + self._budget
+        self._credit = min(self._reserve, credit)
+        lane = self._lane(route)
+        at = self._clock()
+        race: Race | None = None
+        if idempotent:
+            delay = self._delay(lane)
+            if delay is not None:
+                race = Race(lane, contend, at, delay)
         try:
             value = await work()
         except BaseException as error:
-            if race.ends() is None:
-                race.lost()
+            lane.gave_up(self._clock() - at)
+            if race is None or not race.ends():
                 raise
-            return await race.failed(error)
-        rival = race.ends()
-        race.took(race.elapsed())
-        if rival is not None:
-            await race.won_by_first(value)
+            return await race.failed(error, route, tokens)
+        lane.seen.add(self._clock() - at)
+        if race is not None and race.ends():
+            await race.won_by_first(value, route, tokens)
         return value
+
+    def _delay(self, lane: Lane) -> float | None:
+        seen = lane.seen
+        if seen.seen < self._minimum:
+            return None
+        value = seen.value
+        return max(self._least, value)
+
+    def _lane(self, route: str) -> Lane:
+        lane = self._lanes.get(route)
+        if lane is None:
+            if len(self._lanes) >= _ROUTES:
+                self._lanes.popitem(last=False)
+            lane = self._lanes[route] = Lane(RecentQuantile(self._quantile), self._may, self._tell)
+        else:
+            self._lanes.move_to_end(route)
+        return lane
 
     def _may(self) -> bool:
         """Whether a second call may be made now; if so it is counted."""
@@ -207,19 +237,11 @@ class Hedge:
             self._hedges += 1
         return allowed
 
-    def _seen(self, route: str) -> RecentQuantile:
-        seen = self._routes.get(route)
-        if seen is None:
-            if len(self._routes) >= _ROUTES:
-                self._routes.popitem(last=False)
-            seen = self._routes[route] = RecentQuantile(self._quantile)
-        else:
-            self._routes.move_to_end(route)
-        return seen
-
-    def _tell(self, hedged: Hedged) -> None:
-        self._tokens += hedged.tokens
-        self._won += hedged.winner == "second"
+    def _tell(self, route: str, delay: float, at: float, winner: Winner, tokens: int) -> None:
+        """A call that was made twice, begun at `at`, is over."""
+        hedged = Hedged(route, delay, max(0.0, self._clock() - at), winner, tokens)
+        self._tokens += tokens
+        self._won += winner == "second"
         try:
             self._on_event(hedged)
         except Exception:  # noqa: BLE001 - the user's code, of any kind
@@ -227,140 +249,14 @@ class Hedge:
             _LOG.exception("on_event of a hedge failed")
 
 
-class _Contender(NamedTuple, Generic[R]):
-    """A second call under way: its task, and what is done once it has answered, which may be sooner."""
+def _called(work: Callable[[], Awaitable[Any]]) -> Contender:
+    async def call() -> Any:
+        return await work()
 
-    task: asyncio.Task[Any]
-    answer: asyncio.Future[Any]
-
-
-class _Race(Generic[R]):
-    """One call, which runs in its caller's task, and perhaps a second in one of its own.
-
-    The first is cancelled by cancelling the caller, and taking that back, as `asyncio.timeout` does.
-    """
-
-    __slots__ = (
-        "_at",
-        "_cancelling",
-        "_contend",
-        "_delay",
-        "_hedge",
-        "_overtaken",
-        "_rival",
-        "_route",
-        "_running",
-        "_task",
-        "_timer",
-        "_tokens",
-    )
-
-    def __init__(
-        self, hedge: Hedge, contend: Callable[[], _Contender[R]], route: str, tokens: int, delay: float | None
-    ) -> None:
-        self._hedge, self._contend, self._route, self._tokens = hedge, contend, route, tokens
-        self._rival: _Contender[R] | None = None
-        self._overtaken = False
-        self._running = True
-        self._timer: asyncio.TimerHandle | None = None
-        self._at = hedge._clock()
-        if delay is not None:
-            task = asyncio.current_task()
-            if task is None:
-                raise RuntimeError("a hedge needs to run in a task")
-            self._task, self._cancelling, self._delay = task, task.cancelling(), delay
-            self._timer = asyncio.get_running_loop().call_later(delay, self._fire)
-
-    def elapsed(self) -> float:
-        return max(0.0, self._hedge._clock() - self._at)
-
-    def ends(self) -> _Contender[R] | None:
-        """The first call has ended: there will be no second one any more. The one there is, if any."""
-        self._running = False
-        if self._timer is not None:
-            self._timer.cancel()
-        return self._rival
-
-    def took(self, seconds: float) -> None:
-        self._hedge._seen(self._route).add(seconds)
-
-    def lost(self) -> None:
-        """The first call ended without an answer: it counts where it had taken longer than the quantile, for which any such number is as good."""
-        elapsed, seen = self.elapsed(), self._hedge._seen(self._route)
-        if seen.seen and elapsed > seen.value:
-            seen.add(elapsed)
-
-    async def failed(self, error: BaseException) -> R:
-        """The first call raised, and there is a second: its answer, or the error."""
-        self.lost()
-        assert self._rival is not None  # noqa: S101 - for mypy; the caller has checked
-        if self._overtaken:
-            if self._task.uncancel() <= self._cancelling:
-                return self._won_by_second()
-        elif isinstance(error, Exception):
-            try:
-                await asyncio.wait([self._rival.answer])
-            except BaseException:
-                await self._abandoned()
-                raise
-            if _answered(self._rival.answer):
-                return self._won_by_second()
-        await self._abandoned()
-        raise error
-
-    async def won_by_first(self, value: R) -> None:
-        """The first call answered, and there is a second: it is closed."""
-        if self._overtaken:  # and the first did not mind being cancelled
-            self._task.uncancel()
-        try:
-            await self._close()
-        except BaseException:
-            self._tell("none")
-            await closed(value)
-            raise
-        self._tell("first")
-
-    def _fire(self) -> None:
-        if self._hedge._may():
-            self._rival = self._contend()
-            self._rival.answer.add_done_callback(self._second_ended)
-
-    def _second_ended(self, answer: asyncio.Future[Any]) -> None:
-        if _answered(answer) and self._running:
-            self._overtaken = True
-            self._task.cancel()
-
-    def _won_by_second(self) -> R:
-        assert self._rival is not None  # noqa: S101 - for mypy; the callers have checked
-        self._tell("second")
-        value: R = self._rival.answer.result()
-        return value
-
-    async def _abandoned(self) -> None:
-        try:
-            await self._close()
-        finally:
-            self._tell("none")
-
-    async def _close(self) -> None:
-        """Ends the second call, and closes the answer that it may have given all the same."""
-        assert self._rival is not None  # noqa: S101 - for mypy; the callers have checked
-        try:
-            await ended(self._rival.task)
-        finally:
-            if _answered(self._rival.answer):
-                try:
-                    await closed(self._rival.answer.result())
-                except Exception:  # noqa: BLE001 - a loser's error is nobody's
-                    _LOG.debug("closing the answer of a call that lost failed", exc_info=True)
-
-    def _tell(self, winner: Literal["first", "second", "none"]) -> None:
-        self._hedge._tell(Hedged(self._route, self._delay, self.elapsed(), winner, self._tokens))
+    task = asyncio.get_running_loop().create_task(call())
+    return Contender(task, task)
 
 
-def _answered(answer: asyncio.Future[Any]) -> bool:
-    return answer.done() and not answer.cancelled() and answer.exception() is None
-
-
-async def _called(work: Callable[[], Awaitable[R]]) -> R:
-    return await work()
+def _relayed(work: Callable[[], AsyncIterator[Any]]) -> Contender:
+    relay = Relay(work)
+    return Contender(relay.task, relay.begun)

@@ -9,12 +9,12 @@ from itertools import accumulate
 
 _ACCURACY = 0.025
 _GROWTH = (1 + _ACCURACY) / (1 - _ACCURACY)
-_LOG_GROWTH = math.log(_GROWTH)
+_PER_LOG = 1 / math.log(_GROWTH)
 _LEAST, _MOST = 1e-4, 1e4  # what is smaller or larger is counted at the end
-_OFFSET = math.ceil(math.log(_LEAST) / _LOG_GROWTH)
-_BUCKETS = math.ceil(math.log(_MOST) / _LOG_GROWTH) - _OFFSET + 1
+_OFFSET = math.ceil(math.log(_LEAST) * _PER_LOG)
+_BUCKETS = math.ceil(math.log(_MOST) * _PER_LOG) - _OFFSET + 1
 _HEAVY = 1e12
-_REFRESH = 32  # values after which the quantile is looked up again, at most
+_REFRESH = 64  # values after which the quantile is looked up again, at most
 
 
 class RecentQuantile:
@@ -37,7 +37,11 @@ class RecentQuantile:
 
     def add(self, value: float) -> None:
         """Count `value`, above 0."""
-        bucket = 0 if value <= _LEAST else min(math.ceil(math.log(value) / _LOG_GROWTH) - _OFFSET, _BUCKETS - 1)
+        bucket = 0
+        if value > _LEAST:
+            bucket = math.ceil(math.log(value) * _PER_LOG) - _OFFSET
+            if bucket >= _BUCKETS:
+                bucket = _BUCKETS - 1
         weight = self._weight
         self._counts[bucket] += weight
         self._total += weight
