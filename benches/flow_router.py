@@ -235,7 +235,7 @@ def spent(name: str, calls: int, seed: int) -> Spent:
             clock_was = clock
             clock += kind.seconds
             route.settle(PROMPT, COMPLETION)
-            route.report(good)
+            route.rate(good)
             now_of(route.__aexit__(None, None, None))
             clock = clock_was
         found.utility[half] += (good - kind.seconds / PATIENCE) / (calls / 2)

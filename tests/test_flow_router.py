@@ -17,7 +17,7 @@ from flow_calls import Clock, enter, leave
 from hedges import Provider, learned, run
 from routes import World
 from sparecall.errors import BreakerOpen, InvalidArgument, NoEndpoint
-from sparecall.flow import Breaker, Endpoint, RateLimit, Route, Router, outcome_of, room
+from sparecall.flow import Breaker, Endpoint, RateLimit, Route, Router, calm, outcome_of, room
 from sparecall.flow.load import Load
 
 
@@ -75,6 +75,28 @@ def test_failures_and_calls_that_were_given_up_count_as_slow() -> None:
     assert world.router._worths["m"].quality == 1.0
 
 
+def test_reports_stand_for_replies_that_raise_nothing() -> None:
+    world = World()
+    for status, outcome in (
+        (503, "failure"),
+        (200, "success"),
+        (429, "limited"),
+        (400, "ignored"),
+        ("failure", "failure"),
+    ):
+        route = world.enter()
+        route.report(status)  # type: ignore[arg-type]
+        leave(route)
+        assert world.told[-1].outcome == outcome
+    assert 0 < world.router._worths["m"].quality < 1
+    with pytest.raises(InvalidArgument, match="'failed'"):
+        route.report("failed")  # type: ignore[arg-type]
+    wordless = World(classify=lambda error: "bad")
+    with pytest.raises(InvalidArgument, match="classify gave 'bad'"):
+        leave(wordless.enter())
+    assert "0 calls under way" in repr(wordless.router)
+
+
 def test_the_beginning_of_an_answer_is_what_counts() -> None:
     world = World()
     for endpoint, first in (("a", 0.2), ("b", 1.0)):
@@ -111,6 +133,16 @@ def test_endpoints_that_take_no_calls_are_passed_over() -> None:
     assert not limit.try_acquire()
     assert room()() == 1.0
     del held
+
+    class Adaptive:
+        load, shrinking = 0.4, False
+
+    adaptive = Adaptive()
+    assert (room(adaptive)(), calm(adaptive)()) == (0.6, True)
+    adaptive.load = 1.2
+    assert (room(adaptive)(), calm(adaptive)()) == (0.01, False)
+    adaptive.load, adaptive.shrinking = 0.99, True
+    assert (room(adaptive)(), calm(adaptive)()) == (0.05, False)
 
 
 def test_a_retry_after_keeps_it_away_and_where_nothing_is_left_it_says_until_when() -> None:
@@ -200,7 +232,7 @@ def test_a_route_serves_one_call() -> None:
         enter(route)
     for quality in (-0.1, 1.1, float("nan")):
         with pytest.raises(InvalidArgument, match="quality"):
-            route.report(quality)
+            route.rate(quality)
     with pytest.raises(InvalidArgument, match="completion_tokens"):
         route.settle(1, -1)
 

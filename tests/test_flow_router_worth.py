@@ -166,7 +166,7 @@ def test_models_are_asked_by_what_they_are_worth() -> None:
     for _ in range(200):
         route = world.enter()
         world.clock.now += 1.0 if route.model == "small" else 2.0
-        route.report(0.5 if route.model == "small" else 0.9)
+        route.rate(0.5 if route.model == "small" else 0.9)
         leave(route)
     assert Counter(choice.model for choice in world.told[100:])["large"] == 100
     for _ in range(100):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sparecall.flow.breaker import Breaker, Permit, State
 from sparecall.flow.fallback import Fallback, Passed, Served, StreamFallback
-from sparecall.flow.gates import Gate, calm, room
+from sparecall.flow.gates import Concurrency, Gate, Quota, calm, room
 from sparecall.flow.hedge import Hedge, Hedged, HedgeStats
 from sparecall.flow.load import Endpoint
 from sparecall.flow.outcome import Outcome, outcome_of, outcome_of_status
@@ -19,6 +19,7 @@ __all__ = [
     "Attempt",
     "Breaker",
     "Choice",
+    "Concurrency",
     "Endpoint",
     "Fallback",
     "Features",
@@ -30,6 +31,7 @@ __all__ = [
     "Outcome",
     "Passed",
     "Permit",
+    "Quota",
     "RateLimit",
     "Retry",
     "Route",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from sparecall.flow.rate_limit import RateLimit
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,12 +11,12 @@ _CALM_UNTIL = 0.75  # of a quota spent: from there on, what could be done withou
 _LITTLE, _LEAST = (
     0.05,
     0.01,
-)  # room of a quota that is spent, and of one that calls wait for: they wait there, but are not refused
+)  # room of a limit that is used up, and of one that calls wait for: they wait there, but are not refused
 
 
 @runtime_checkable
 class Gate(Protocol):
-    """A `Breaker`, a limit, or anything else that knows these two of itself, and awaits nothing to tell."""
+    """A `Breaker`, or anything else that knows these two of itself, and awaits nothing to tell."""
 
     @property
     def admits(self) -> float:
@@ -29,8 +27,37 @@ class Gate(Protocol):
         """Whether calls that could be done without, such as hedges, do no harm now."""
 
 
-def calm(*gates: Gate | RateLimit) -> Callable[[], bool]:
-    """Whether all of `gates` are calm, as a function to be asked: breakers closed, limits not shrinking, a quarter of the quota left and nobody waiting."""
+@runtime_checkable
+class Quota(Protocol):
+    """A `RateLimit`, or what else is spent."""
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+
+    @property
+    def spent(self) -> float:
+        """The share that is spent, 0 to 1."""
+
+
+@runtime_checkable
+class Concurrency(Protocol):
+    """An adaptive limit of calls under way, or what else is filled."""
+
+    @property
+    def load(self) -> float:
+        """The share that is in use: above 1, calls wait."""
+
+    @property
+    def shrinking(self) -> bool:
+        """Whether the limit is well below what it was lately."""
+
+
+def calm(*gates: Gate | Quota | Concurrency) -> Callable[[], bool]:
+    """Whether all of `gates` are calm, as a function to be asked.
+
+    That is: breakers closed, of quotas a quarter left and nobody waiting, other limits neither shrinking nor full.
+    """
     asked = [_gate(part) for part in gates]
 
     def calm() -> bool:
@@ -39,10 +66,10 @@ def calm(*gates: Gate | RateLimit) -> Callable[[], bool]:
     return calm
 
 
-def room(*gates: Gate | RateLimit) -> Callable[[], float]:
+def room(*gates: Gate | Quota | Concurrency) -> Callable[[], float]:
     """The share of calls that the strictest of `gates` would let through now, as a function to be asked; 0 where one would refuse.
 
-    Of a `RateLimit` it is what is left of the quota; never 0, as calls wait there and are not refused.
+    Of limits it is what is left of them; never 0, as calls wait there and are not refused.
     """
     asked = [_gate(part) for part in gates]
 
@@ -57,31 +84,48 @@ def room(*gates: Gate | RateLimit) -> Callable[[], float]:
     return room
 
 
-class _Quota:
-    """A rate limit as a gate."""
+class _OfQuota:
+    """A quota as a gate."""
+
+    __slots__ = ("_quota",)
+
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+
+    @property
+    def admits(self) -> float:
+        if self._quota.waiting:
+            return _LEAST
+        return max(_LITTLE, 1 - self._quota.spent)
+
+    @property
+    def calm(self) -> bool:
+        return not self._quota.waiting and self._quota.spent < _CALM_UNTIL
+
+
+class _OfConcurrency:
+    """A limit of calls under way as a gate."""
 
     __slots__ = ("_limit",)
 
-    def __init__(self, limit: RateLimit) -> None:
+    def __init__(self, limit: Concurrency) -> None:
         self._limit = limit
 
     @property
     def admits(self) -> float:
-        if self._limit.waiting:
-            return _LEAST
-        left = 1 - self._limit.spent
-        return max(_LITTLE, left)
+        load = self._limit.load
+        return _LEAST if load > 1 else max(_LITTLE, 1 - load)
 
     @property
     def calm(self) -> bool:
-        return not self._limit.waiting and self._limit.spent < _CALM_UNTIL
+        return not self._limit.shrinking and self._limit.load < 1
 
 
-def _gate(part: Gate | RateLimit) -> Gate:
-    if isinstance(part, RateLimit):
-        return _Quota(part)
-    if not isinstance(part, Gate):
-        raise TypeError(
-            f"{part!r} is no gate: it needs `admits` and `calm`, as a Breaker has them, or to be a RateLimit"
-        )
-    return part
+def _gate(part: Gate | Quota | Concurrency) -> Gate:
+    if isinstance(part, Gate):
+        return part
+    if isinstance(part, Quota):
+        return _OfQuota(part)
+    if isinstance(part, Concurrency):
+        return _OfConcurrency(part)
+    raise TypeError(f"{part!r} is no gate: it needs `admits` and `calm` as a Breaker has them, or to be a limit")

@@ -15,7 +15,7 @@ import msgspec
 from sparecall.errors import InvalidArgument, NoEndpoint, UnknownName
 from sparecall.flow.arguments import count, positive, share
 from sparecall.flow.load import Endpoint, Load, less_loaded, probability
-from sparecall.flow.outcome import Outcome, outcome_of, retry_after_of
+from sparecall.flow.outcome import OUTCOMES, Outcome, outcome_of, outcome_of_status, retry_after_of
 from sparecall.flow.rules import Features, Rule
 from sparecall.flow.spending import Budget, Option, Worth, drawn, mixture
 from sparecall.prices import Prices
@@ -244,12 +244,13 @@ class Router:
 class Route:
     """The way of one call: the holder of an ``async with router.route(...)``. It is under way until the block ends, however that is."""
 
-    __slots__ = ("_at", "_avoid", "_chosen", "_dollars", "_features", "_quality", "_router", "_seconds")
+    __slots__ = ("_at", "_avoid", "_chosen", "_dollars", "_features", "_outcome", "_quality", "_router", "_seconds")
 
     def __init__(self, router: Router, features: Features, avoid: Collection[str]) -> None:
         self._router, self._features, self._avoid = router, features, avoid
         self._chosen: _Chosen | None = None
         self._seconds: float | None = None
+        self._outcome: Outcome | None = None
         self._quality: float | None = None
         self._dollars = 0.0
 
@@ -268,12 +269,15 @@ class Route:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        outcome: Outcome = "ignored"
+        outcome = self._outcome or "ignored"
         try:
-            outcome = self._router._classify(error)
+            if self._outcome is None:
+                outcome = self._router._classify(error)
+                if outcome not in OUTCOMES:
+                    raise InvalidArgument(f"classify gave {outcome!r}; it must give one of {sorted(OUTCOMES)}")
         finally:
             # Whatever happens in code that is not ours, the call is under way no more.
-            self._end(outcome, error)
+            self._end(outcome if outcome in OUTCOMES else "ignored", error)
 
     @property
     def model(self) -> str:
@@ -314,7 +318,16 @@ class Route:
             router._budget.spend(dollars - self._dollars)
         self._dollars = dollars
 
-    def report(self, quality: float) -> None:
+    def report(self, outcome: Outcome | int) -> None:
+        """Say how the call went where no exception tells: a word, or the HTTP status of the reply. The last report counts."""
+        if isinstance(outcome, int) and not isinstance(outcome, bool):
+            self._outcome = outcome_of_status(outcome)
+        elif outcome in OUTCOMES:
+            self._outcome = outcome
+        else:
+            raise InvalidArgument(f"outcome is {outcome!r}; it must be an HTTP status or one of {sorted(OUTCOMES)}")
+
+    def rate(self, quality: float) -> None:
         """Say how good the answer is, from 0 to 1, before the ``async with`` ends; without it, an answer is a 1."""
         positive("quality", quality, zero=True)
         if quality > 1:
