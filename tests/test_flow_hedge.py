@@ -323,6 +323,8 @@ def test_it_decorates_coroutine_functions() -> None:
 def test_bad_options_are_named(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument, match=next(iter(options))):
         Hedge(**options)
+    with pytest.raises(InvalidArgument, match="tokens"):
+        Hedge().run(Provider(), idempotent=True, tokens=-1).close()
 
 
 def test_routes_are_bounded() -> None:
