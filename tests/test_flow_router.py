@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import virtual_time
 from flow_calls import Clock, enter, leave
@@ -257,45 +254,6 @@ def test_bad_options_are_named(options: dict[str, Any], name: str) -> None:
         Router(**({"models": {"large": ["a"]}} | options))
     with pytest.raises(TypeError, match="room"):
         Router({"m": [Endpoint(name="a", room=0.5)]})  # type: ignore[arg-type]
-
-
-@settings(max_examples=60)
-@given(st.lists(st.tuples(st.integers(0, 6), st.floats(0, 3)), max_size=60), st.integers(0, 1000))
-def test_whatever_happens_counts_and_bounds_hold(steps: list[tuple[int, float]], seed: int) -> None:
-    world = World(
-        {"small": ["a", "b"], "large": ["c", Endpoint(name="d", weight=0.5)]}, seed=seed, explore=0.3, budget=5.0
-    )
-    under_way: list[Route] = []
-    made = ended = 0
-    for kind, seconds in steps:
-        world.clock.now += seconds if kind != 6 else -seconds
-        if kind < 3:
-            with contextlib.suppress(NoEndpoint):
-                under_way.append(world.enter(tokens=100))
-                made += 1
-        elif under_way:
-            route = under_way.pop(int(seconds) % len(under_way))
-            if kind == 3:
-                route.answered()
-                route.settle(90, 30)
-            leave(
-                route,
-                [
-                    None,
-                    None,
-                    None,
-                    None,
-                    ConnectionError(),
-                    asyncio.CancelledError(),
-                    BreakerOpen("", retry_after=seconds),
-                ][kind],
-            )
-            ended += 1
-    loads = [load for loads in world.router._loads.values() for load in loads]
-    assert sum(load.running for load in loads) == made - ended == len(under_way)
-    assert all(len(load._waiting) <= load.running for load in loads)
-    assert all(0 < choice.propensity <= 1 + 1e-9 for choice in world.told)
-    assert len(world.told) == ended
 
 
 def cancels(calls: int) -> None:
