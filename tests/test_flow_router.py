@@ -48,11 +48,11 @@ def test_a_peak_counts_at_once_and_is_forgotten_slowly_and_by_silence() -> None:
 def test_a_black_hole_is_seen_before_anything_comes_back() -> None:
     world = World()
     world.took("a", 1.0)
-    world.took("b", 1.5)
+    world.took("b", 3.0)
     assert world.enter().endpoint == "a"  # it will never come back
-    world.clock.now += 5.0
+    world.clock.now += 6.0
     for _ in range(3):
-        assert world.call(0.5).endpoint == "b"
+        assert world.call(2.0).endpoint == "b"  # though a has but one under way, and answered in a second
 
 
 def test_failures_and_calls_that_were_given_up_count_as_slow() -> None:
