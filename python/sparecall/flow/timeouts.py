@@ -283,7 +283,7 @@ class _Alarm:
         self._timer = None
         if self._task is None:
             return
-        if self._loop.time() < self._due - _RESOLUTION:
+        if self._due > self._at:  # it was set anew since, for later
             self._start()
         else:
             self._rang = True
