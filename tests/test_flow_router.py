@@ -69,7 +69,7 @@ def test_failures_and_calls_that_were_given_up_count_as_slow() -> None:
     world.clock.now += 6.0
     leave(route, asyncio.CancelledError())
     assert (route.endpoint, world.call().endpoint) == ("a", "b")
-    assert world.router._worths["m"].quality == 1.0
+    assert world.router._worths["m"].quality(world.clock.now) == 1.0
 
 
 def test_reports_stand_for_replies_that_raise_nothing() -> None:
@@ -85,7 +85,7 @@ def test_reports_stand_for_replies_that_raise_nothing() -> None:
         route.report(status)  # type: ignore[arg-type]
         leave(route)
         assert world.told[-1].outcome == outcome
-    assert 0 < world.router._worths["m"].quality < 1
+    assert 0 < world.router._worths["m"].quality(world.clock.now) < 1
     with pytest.raises(InvalidArgument, match="'failed'"):
         route.report("failed")  # type: ignore[arg-type]
     wordless = World(classify=lambda error: "bad")
