@@ -71,6 +71,8 @@ def test_rules_come_from_configurations_too() -> None:
     ):
         with pytest.raises(msgspec.ValidationError, match=text):
             msgspec.convert(bad | {"name": "n"}, Rule)
+    with pytest.raises(InvalidArgument, match="tokens is -1"):
+        Features(tokens=-1)
     for rule in (Rule(name="n", models=("other",)), lambda features: ["other"]):
         with pytest.raises(UnknownName, match="'other' is none of m"):
             World(rules=[rule]).enter()
