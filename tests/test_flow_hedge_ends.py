@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 seconds = st.integers(0, 40).map(lambda tenths: tenths / 10)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     first=seconds, second=seconds, first_fails=st.booleans(), second_fails=st.booleans(), ending=st.sampled_from([0.0, 0.35]),
     cancel=st.one_of(st.none(), seconds), twice=st.booleans(), way=st.sampled_from(["run", "stream"]),

@@ -294,7 +294,7 @@ def test_routes_are_bounded() -> None:
 tenths = st.integers(0, 60).map(lambda count: count / 10)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     first=tenths, gap=tenths, limit=tenths.map(lambda s: s + 0.1037), idle=tenths.map(lambda s: s + 0.1041),
     cancel=st.one_of(st.none(), tenths.map(lambda s: s + 0.0017)), slow_reader=st.booleans(), way=st.sampled_from(["run", "stream"]),

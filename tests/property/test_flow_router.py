@@ -118,4 +118,4 @@ class RouterMachine(RuleBasedStateMachine):
 
 
 TestRouter = RouterMachine.TestCase
-TestRouter.settings = settings(max_examples=100, stateful_step_count=50)
+TestRouter.settings = settings(max_examples=50, stateful_step_count=40)
