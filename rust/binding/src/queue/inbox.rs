@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::error::Error;
 use sparecall_core::queue::{self as core, Full, Overflow, Pushed};
 
@@ -180,6 +181,15 @@ impl Inbox {
     fn _tell_no_more(&self, future: Py<PyAny>) {
         let left: Vec<Waiter> = self.told().of_room.extract_if(.., |waiter| waiter.future.is(&future)).collect();
         drop(left);
+    }
+
+    // Of what is held, only the clock is shown to the collector: what waits comes and goes while it looks.
+    #[allow(clippy::needless_pass_by_value)] // the signature pyo3 asks for
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.clock {
+            Clock::Coarse => Ok(()),
+            Clock::Injected(clock) => visit.call(clock),
+        }
     }
 
     fn __len__(&self) -> usize {

@@ -3,6 +3,7 @@
 //! Python objects in it are touched and dropped on the loop's thread alone.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_queue::SegQueue;
 use pyo3::exceptions::{PyBaseException, PyOSError, PyRuntimeError};
@@ -16,8 +17,9 @@ use super::wakeup::Wakeup;
 use super::work::{Task, Work};
 use crate::error::{guard, internal};
 
-/// The most futures of one drain: the rest of what is ready comes after others on the loop had their turn.
+/// The most futures of one drain, and about the longest it takes: the rest of what is ready comes after others on the loop had their turn.
 const MOST: usize = 256;
+const LONGEST: Duration = Duration::from_micros(500);
 
 /// What is done. Its length is bounded by what is under way.
 pub(super) struct Results {
@@ -56,10 +58,15 @@ impl Results {
     fn drain(&self, py: Python<'_>) {
         self.wakeup.clear();
         self.armed.lower();
+        let began = Instant::now();
         for _ in 0..MOST {
             let Some(done) = self.done.pop() else { return };
+            let made = matches!(done, Done::Ran { .. });
             if let Err(error) = done.settle(py) {
                 error.write_unraisable(py, None);
+            }
+            if made && began.elapsed() > LONGEST {
+                break;
             }
         }
         if !self.done.is_empty() && self.armed.raise() {
@@ -91,7 +98,7 @@ impl Done {
 }
 
 /// Where an event loop gets results from other threads. `sparecall.queue` makes one for each loop.
-#[pyclass(frozen, module = "sparecall.queue", weakref)]
+#[pyclass(frozen, module = "sparecall.queue")]
 pub(crate) struct Port {
     results: Arc<Results>,
 }

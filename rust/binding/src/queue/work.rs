@@ -14,7 +14,7 @@ pub(crate) trait Task: Send {
 
 /// Work that one closure does and another makes an object of.
 struct Closures<W, F, T> {
-    work: Option<W>,
+    work: W,
     finish: Option<F>,
     done: Option<T>,
 }
@@ -27,7 +27,7 @@ where
 {
     fn run(&mut self) {
         // What the closure holds stays until this is dropped, attached.
-        self.done = self.work.as_mut().map(|work| work());
+        self.done = Some((self.work)());
     }
 
     fn finish(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -54,7 +54,7 @@ impl Work {
         work: impl FnMut() -> T + Send + 'static,
         finish: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
     ) -> Self {
-        let task = Closures { work: Some(work), finish: Some(finish), done: None };
+        let task = Closures { work, finish: Some(finish), done: None };
         Self { task: Mutex::new(Some(Box::new(task))), seconds }
     }
 

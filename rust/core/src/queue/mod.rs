@@ -247,7 +247,7 @@ impl<T> Queue<T> {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let mut added = false;
         for ring in &self.rings {
-            // As many as there are now: producers may go on meanwhile.
+            // As many as there are now: producers may go on meanwhile. To ask is much cheaper than to pop from an empty ring.
             for _ in 0..ring.len() {
                 let Some(slot) = ring.pop() else { break };
                 if !slot.is_gone() {
