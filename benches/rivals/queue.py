@@ -1,7 +1,8 @@
 """Results of another thread for awaiting coroutines: sparecall's port, ``call_soon_threadsafe``, executors, and the queues between threads and loops.
 
 Each of 1,024 coroutines awaits a future; a thread resolves them, one by one. Then a thread fills a queue of 1,024 that a coroutine empties. What
-ways take turns, round after round, by the same loop. `bare` resolves on the loop itself: what of it is the loop's own.
+ways take turns, round after round, by the same loop. The first way resolves on the loop
+itself: what of each is the loop's own.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ async def bare(futures: list[asyncio.Future[None]]) -> None:
 
 
 WAYS: dict[str, Callable[[list[asyncio.Future[None]]], Awaitable[None]]] = {
-    "bare: the loop itself": bare,
-    "sparecall, a native thread": native,
-    "sparecall, a Python thread": python_thread,
+    "the loop itself": bare,
+    "sparecall's port, a native thread": native,
+    "sparecall's port, a Python thread": python_thread,
     "call_soon_threadsafe, a Python thread": call_soon_threadsafe,
 }
 
@@ -121,6 +122,11 @@ async def workers() -> float:
     return (time.perf_counter() - start) * 1e6 / IN_FLIGHT
 
 
+async def through_ours() -> float:
+    between: queue.Queue[int] = queue.Queue(IN_FLIGHT)
+    return await emptied(between.put, between.get)
+
+
 async def through_janus() -> float:
     between: Any = janus.Queue(IN_FLIGHT)
     taken = await emptied(between.sync_q.put, between.async_q.get)
@@ -151,6 +157,7 @@ async def emptied(put: Callable[[int], Any], get: Callable[[], Awaitable[int]]) 
 WHOLE: dict[str, Callable[[], Awaitable[float]]] = {
     "sparecall's workers: work that does nothing": workers,
     "run_in_executor, one thread": executor,
+    "sparecall's Queue: put by a thread, awaited": through_ours,
     "janus: put by a thread, awaited": through_janus,
     "culsans: put by a thread, awaited": through_culsans,
 }
