@@ -65,7 +65,7 @@ class SameOrder(RuleBasedStateMachine):
         assert (len(self.native), self.native.tokens) == (self.plain.items, self.plain.tokens)
 
 
-SameOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+SameOrder.TestCase.settings = settings(stateful_step_count=40)
 TestSameOrder = SameOrder.TestCase
 
 
