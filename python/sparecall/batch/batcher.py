@@ -180,7 +180,7 @@ class Batcher(Generic[T, R]):
         if asyncio.get_running_loop() is not loop:
             raise BatchError("the batcher belongs to another event loop; close it there", code="loop")
         self._room()
-        if not self._busy():
+        if not self.busy:
             self._set_timer(None)
             return
         self._pump_soon()
@@ -197,6 +197,11 @@ class Batcher(Generic[T, R]):
     def full(self) -> bool:
         """Whether `ready` would wait: ``max_waiting`` items wait, and ``overflow`` is ``wait``."""
         return self._waiting.items >= self._max_waiting and self._overflow == "wait"
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or runs."""
+        return bool(self._waiting.items or self._running)
 
     def stats(self) -> BatcherStats:
         """The counts so far."""
@@ -321,11 +326,8 @@ class Batcher(Generic[T, R]):
                 future.set_result(None)
                 room -= 1
 
-    def _busy(self) -> bool:
-        return bool(self._waiting.items or self._running)
-
     def _settle(self) -> None:
-        if self._closing and not self._busy() and self._drained is not None and not self._drained.done():
+        if self._closing and not self.busy and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
     def _abandon(self) -> None:
