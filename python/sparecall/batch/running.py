@@ -102,7 +102,7 @@ class Running:
         self.item_fault = item_fault
         self.alive = len(waiters)
         self.answered = self.calls = self.failed = 0
-        self.task: asyncio.Task[bool] | None = None
+        self.task: asyncio.Task[Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
         for waiter in waiters:
             waiter.batch = self
@@ -131,6 +131,14 @@ class Running:
         self.alive -= 1
         if not self.alive and self.task is not None:
             self.task.cancel()
+
+    def be_late(self, seconds: float) -> None:
+        """It has run for so long that nobody waits any longer."""
+        self.give_up(
+            BatchError(
+                f"the batch function did not return in {seconds} s; raise timeout or submit again", code="timeout"
+            )
+        )
 
     def give_up(self, error: BatchError) -> None:
         """Fails all who still wait now, and cancels the work, however long that takes to end."""
