@@ -301,7 +301,7 @@ class Batcher(Generic[T, R]):
         waiters = cast("list[Waiter]", closed.items)
         self._permits -= 1
         self._batches[closed.reason] = self._batches.get(closed.reason, 0) + 1
-        running = Running(self._fn, closed.reason, waiters, now, self._item_fault)
+        running = Running(self._fn, closed.reason, waiters, closed.tokens, now, self._item_fault)
         self._running.add(running)
         loop = asyncio.get_running_loop()
         running.task = task = task or loop.create_task(running.drive())

@@ -76,5 +76,5 @@ class Gate:
                     lease.refund()
                 return False
             if hasattr(lease, "settle"):
-                lease.settle(running.load[2])
+                lease.settle(running.tokens)
             return await running.drive()

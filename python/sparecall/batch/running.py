@@ -84,6 +84,7 @@ class Running:
         "started",
         "task",
         "timer",
+        "tokens",
         "waiters",
     )
 
@@ -92,12 +93,14 @@ class Running:
         function: Callable[[list[Any]], Any],
         reason: Reason,
         waiters: list[Waiter],
+        tokens: int,
         started: float,
         item_fault: Callable[[Exception], bool] | None,
     ) -> None:
         self.function = function
         self.reason: Reason = reason
         self.waiters = waiters
+        self.tokens = tokens
         self.started = started
         self.item_fault = item_fault
         self.alive = len(waiters)
@@ -110,7 +113,7 @@ class Running:
     @property
     def load(self) -> tuple[float, int, int]:
         """When it started, its items and their tokens."""
-        return self.started, len(self.waiters), sum([waiter.tokens for waiter in self.waiters])
+        return self.started, len(self.waiters), self.tokens
 
     def event(self, now: float) -> BatchEvent:
         """What there is to say of it at its end."""
