@@ -3,104 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from embeddings import ENCODING, MODEL, Provider, Site, answer, vector_of
 from sparecall import tokens
-from sparecall.cache import BytesCache
-from sparecall.config import Embeddings as EmbeddingsConfig
 from sparecall.errors import UpstreamError
-from sparecall.pipeline import Digest, Embeddings, Pipeline, Reply, Request, Scope, vectors
+from sparecall.pipeline import CacheControl, Reply, Request, vectors
 from virtual_time import run
-
-MODEL, ENCODING = "text-embedding-3-small", "cl100k_base"
-
-
-def vector_of(given: Any) -> list[float]:
-    return [float(len(given)), float(sum(map(ord, given)) if isinstance(given, str) else sum(given))]
-
-
-class Provider:
-    """Takes `seconds` a call, refuses inputs that are `bad`, and remembers what it was asked."""
-
-    def __init__(self, seconds: float = 1.0) -> None:
-        self.seconds = seconds
-        self.requests: list[Request] = []
-        self.bad: set[Any] = set()
-        self.status = 200
-        self.error: Exception | None = None
-        self.lists = True
-        self.running = self.most = self.cancelled = self.charged = 0
-
-    @property
-    def asked(self) -> list[Any]:
-        return [msgspec.json.decode(request.body)["input"] for request in self.requests]
-
-    async def __call__(self, request: Request, next: Any) -> Reply:  # noqa: A002
-        self.requests.append(request)
-        self.running += 1
-        self.most = max(self.most, self.running)
-        try:
-            await asyncio.sleep(self.seconds)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        finally:
-            self.running -= 1
-        if self.error is not None:
-            raise self.error
-        body = msgspec.json.decode(request.body)
-        inputs = [body["input"]] if isinstance(body["input"], str) else body["input"]
-        if self.status != 200:
-            return self.refusal(self.status, "busy")
-        if bad := [each for each in inputs if isinstance(each, str) and each in self.bad]:
-            return self.refusal(400, f"bad input {bad[0]}")
-        if not self.lists and len(inputs) > 1:
-            inputs = inputs[:1]
-        used = sum(tokens.count(each, ENCODING) if isinstance(each, str) else len(each) for each in inputs)
-        self.charged += used
-        data = [{"index": index, "embedding": vector_of(each)} for index, each in enumerate(inputs)]
-        content = msgspec.json.encode({"data": data, "model": body["model"], "usage": {"prompt_tokens": used}})
-        return Reply(status=200, hit="miss", body=content, summary=vectors.summarise(content), served_by="p")
-
-    @staticmethod
-    def refusal(status: int, message: str) -> Reply:
-        content = msgspec.json.encode({"error": {"message": message}})
-        return Reply(status=status, hit="miss", body=content, headers={"retry-after": "7"}, served_by="p")
-
-
-class Site:
-    """The stages around a provider, and its clients."""
-
-    def __init__(self, provider: Provider, **options: Any) -> None:
-        self.provider = provider
-        self.events: list[Any] = []
-        config = EmbeddingsConfig(**{"max_concurrent": 1, "max_wait": 1000.0, **options})
-        self.stage = Embeddings(BytesCache(100_000_000), batch=config, on_batch=self.events.append)
-        self.pipeline = Pipeline([Scope(), Digest(), self.stage, provider])
-
-    def ask(self, given: Any, *, key: str = "sk-a", headers: dict[str, str] | None = None, **fields: Any) -> Any:
-        own = {name: fields.pop(name) for name in ("scope", "cache_control") if name in fields}
-        body = {"model": MODEL, "input": given, **fields}
-        return asyncio.ensure_future(
-            self.pipeline(Request.of(body, wire="embeddings", key=key, headers=headers or {}, **own))
-        )
-
-    async def busy(self) -> asyncio.Task[Reply]:
-        """One call that runs, so that whoever comes now has to wait."""
-        task = self.ask("the first")
-        await asyncio.sleep(0.1)
-        return task
-
-
-def answer(reply: Reply) -> tuple[list[list[float]], int]:
-    """The vectors of a reply, and the tokens it states."""
-    body = msgspec.json.decode(reply.body or b"")
-    return [item["embedding"] for item in body["data"]], body["usage"]["prompt_tokens"]
 
 
 def test_while_calls_are_free_every_request_goes_at_once_as_it_came() -> None:
@@ -184,8 +97,6 @@ def test_the_shares_of_a_call_add_up_to_the_provider_s_total_whatever_that_is(to
 )
 def test_what_the_provider_could_tell_apart_never_shares_a_call(other: dict[str, Any]) -> None:
     async def main() -> None:
-        from sparecall.pipeline import CacheControl
-
         site = Site(provider := Provider())
         first = await site.busy()
         given = other.pop("given", "other")
@@ -325,146 +236,57 @@ def test_a_provider_that_takes_one_input_a_call_answers_all_the_same() -> None:
     run(main())
 
 
-def test_who_leaves_leaves_alone() -> None:
+def test_such_a_provider_is_soon_asked_for_one_request_at_a_time_and_tried_again_later() -> None:
     async def main() -> None:
-        site = Site(provider := Provider())
-        await site.busy()
-        asking = [site.ask(f"text {number}") for number in range(5)]
-        await asyncio.sleep(0.1)
-        asking[0].cancel()  # waits
-        await asyncio.sleep(1.0)
-        assert provider.asked[1:] == [[f"text {number}" for number in range(1, 5)]]
-        asking[1].cancel()  # its call runs
-        replies = await asyncio.gather(*asking, return_exceptions=True)
-        assert [isinstance(each, asyncio.CancelledError) for each in replies] == [True, True, False, False, False]
-        assert provider.cancelled == 0
-        assert (await site.ask("text 1")).hit == "exact"  # paid for, and kept
-
-        asking = [site.ask(f"again {number}") for number in range(2)]
-        await asyncio.sleep(0.1)
-        for each in asking:
-            each.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-        await asyncio.sleep(0)
-        assert provider.cancelled == 1  # nobody waits for it any more
-        assert (await site.ask("again 0")).status == 200
-        assert len(site.stage) == 0
+        site = Site(provider := Provider(0.1), max_concurrent=2)
+        provider.lists = False
+        for several in range(5):
+            await asyncio.gather(*(site.ask(f"text {several} {number}") for number in range(20)))
+        wasted = len(provider.requests) - 100
+        assert wasted <= 30, "what was learnt of the first holds for the others"
+        assert provider.most == 20
+        await asyncio.sleep(601)
+        provider.lists = True
+        provider.requests.clear()
+        for several in range(5):
+            await asyncio.gather(*(site.ask(f"later {several} {number}") for number in range(20)))
+        assert len(provider.requests) <= 10
 
     run(main())
 
 
-def test_who_has_waited_long_enough_goes_alone() -> None:
+def test_one_bad_input_among_many_keeps_nobody_apart() -> None:
     async def main() -> None:
-        site = Site(provider := Provider(seconds=100.0), max_wait=0.5)
-        loop = asyncio.get_running_loop()
-        first = await site.busy()
-        provider.seconds = 1.0
-        start = loop.time()
-        late = [site.ask(f"text {number}") for number in range(3)]
-        await asyncio.gather(*late)
-        assert loop.time() - start == pytest.approx(1.5)
-        assert sorted(provider.asked[1:]) == [f"text {number}" for number in range(3)]
+        site = Site(provider := Provider(0.1))
+        for several in range(10):
+            provider.bad = {f"text {several} 7"}
+            replies = await asyncio.gather(*(site.ask(f"text {several} {number}") for number in range(16)))
+            assert [reply.status for reply in replies].count(400) == 1
         assert site.stage.batches is not None
-        assert site.stage.batches.alone == 3
-        leaving = site.ask("leaves")
-        await asyncio.sleep(0.4999)
-        leaving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await leaving
-        assert len(provider.requests) == 4
-        first.cancel()
+        assert [each.apart_until for each in site.stage.batches._companies.values()] == [float("-inf")]
 
     run(main())
 
 
-def test_closing_tells_those_who_wait() -> None:
+def test_a_call_of_one_request_sees_its_caller_s_context_and_a_shared_one_nobody_s() -> None:
+    who: ContextVar[str] = ContextVar("who", default="nobody")
+    seen: list[tuple[int, str]] = []
+
+    class Seeing(Provider):
+        async def __call__(self, request: Request, next: Any) -> Reply:  # noqa: A002
+            reply = await super().__call__(request, next)
+            seen.append((len(self.asked[-1]), who.get()))
+            return reply
+
     async def main() -> None:
-        site = Site(provider := Provider())
-        async with site.pipeline:
-            asking = [await site.busy(), site.ask("one"), site.ask("two")]
+        site = Site(provider := Seeing())
+        asking = []
+        for name in ("ada", "bob", "eve"):
+            who.set(name)
+            asking.append(site.ask([name]))
             await asyncio.sleep(0.1)
-        outcomes = await asyncio.gather(*asking, return_exceptions=True)
-        assert [type(each) for each in outcomes] == [UpstreamError] * 3
-        assert provider.running == 0
-        with pytest.raises(UpstreamError, match="closed"):
-            await site.ask("three")
+        await asyncio.gather(*asking)
+        assert [len(each) for each in provider.asked] == [1, 2]
 
     run(main())
-
-
-def test_cancelled_anywhere_nothing_is_lost_and_nothing_stays() -> None:
-    """One client of three leaves after every number of loop turns in which anything happens."""
-
-    async def main(turns: int) -> bool:
-        site = Site(provider := Provider(seconds=0.0), max_inputs=4)
-        asking = [site.ask([f"{name} {number}" for number in range(6)]) for name in "abc"]
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        done = asking[1].done()
-        asking[1].cancel()
-        replies = await asyncio.gather(*asking, return_exceptions=True)
-        for name, reply in zip("abc", replies, strict=True):
-            if isinstance(reply, BaseException):
-                assert name == "b"
-            else:
-                assert answer(reply)[0] == [vector_of(f"{name} {number}") for number in range(6)]
-        await asyncio.sleep(1)
-        assert (len(site.stage), provider.running) == (0, 0)
-        assert site.stage.batches is not None
-        assert not any(each.busy for each in site.stage.batches._batchers.values())
-        return done
-
-    for turns in range(200):
-        if run(main(turns)):
-            break
-    else:
-        raise AssertionError("never ended")
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.floats(0, 3),  # when
-            st.lists(st.integers(0, 40), min_size=1, max_size=6),  # which texts
-            st.sampled_from(["sk-a", "sk-a", "sk-b"]),
-            st.one_of(st.none(), st.none(), st.floats(0, 2)),  # after how long it leaves
-        ),
-        max_size=25,
-    ),
-    st.integers(1, 3),
-    st.sampled_from([2, 8, 2048]),
-    st.sets(st.integers(0, 40), max_size=3),
-    st.sampled_from([0.2, 1000.0]),
-)
-def test_any_clients_are_answered_rightly_or_told(
-    clients: list[Any], permits: int, most: int, bad: set[int], patience: float
-) -> None:
-    async def one(site: Site, when: float, texts: list[str], key: str, leaves: float | None) -> None:
-        await asyncio.sleep(when)
-        task = site.ask(texts, key=key)
-        if leaves is not None:
-            await asyncio.wait({task}, timeout=leaves)
-            if not task.done():
-                task.cancel()
-                return
-        reply = await task
-        if reply.status == 200:
-            assert answer(reply)[0] == [vector_of(text) for text in texts]
-        else:
-            assert reply.status == 400
-            word = msgspec.json.decode(reply.body or b"")["error"]["message"].removeprefix("bad input ")
-            assert word in texts
-
-    async def main() -> None:
-        site = Site(provider := Provider(), max_concurrent=permits, max_inputs=most, max_wait=patience)
-        provider.bad = {f"text {number}" for number in bad}
-        await asyncio.gather(
-            *(one(site, when, [f"text {number}" for number in texts], key, leaves)
-              for when, texts, key, leaves in clients)
-        )  # fmt: skip
-        await asyncio.sleep(1000)
-        assert (provider.running, len(site.stage)) == (0, 0)
-        assert all(len(each) <= most for each in provider.asked if isinstance(each, list))
-
-    run(main())
+    assert seen == [(1, "ada"), (2, "nobody")]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from contextvars import copy_context
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,7 +19,7 @@ from sparecall.pipeline.upstream import REQUEST_HEADERS
 from sparecall.pipeline.vectors import Vector, in_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Sequence
+    from collections.abc import Callable, Coroutine, Hashable, Sequence
 
     from sparecall.batch import BatchEvent
     from sparecall.config import Embeddings as EmbeddingsConfig
@@ -32,7 +34,10 @@ _LABELS = frozenset({"traceparent", "tracestate", "x-client-request-id"})
 _TELLING_HEADERS = (REQUEST_HEADERS | {"connection"}) - _LABELS
 MAX_INPUT_TOKENS = 8192
 """The most of one input that OpenAI takes: a request with a longer one is refused whole, and takes nobody with it."""
-_MOST_BATCHERS = 256
+_MOST_COMPANIES = 256
+_LOOKED_AT = 64  # of those least lately used, for idle ones to forget
+# So many shared calls refused and none answered: it is not the inputs. Their company's requests go apart for so many seconds.
+_REFUSALS, _APART = 8, 600.0
 _encode = msgspec.json.encode
 
 
@@ -46,7 +51,7 @@ class Fetched(msgspec.Struct, frozen=True):
 class Part:
     """The inputs of one request that go out together, each with its key. `tokens` are at least as many as they have."""
 
-    __slots__ = ("below", "inputs", "overdue", "question", "request", "started", "tokens")
+    __slots__ = ("below", "context", "inputs", "overdue", "question", "request", "started", "tokens")
 
     def __init__(
         self, question: Question, request: Request, below: Next, inputs: dict[bytes, Input], tokens: int = 0
@@ -56,6 +61,7 @@ class Part:
         self.below = below
         self.inputs = inputs
         self.tokens = tokens
+        self.context = copy_context()
         self.started = self.overdue = False
 
     def body(self) -> bytes:
@@ -77,7 +83,7 @@ class Refused(Exception):
 
 
 def merged(parts: Sequence[Part]) -> Request:
-    """The request that asks for all parts at once. They must have come from one `company`."""
+    """The request that asks for all parts at once. They must be of one company."""
     first = parts[0]
     inputs = [each for part in parts for each in part.inputs.values()]
     headers = {name: value for name, value in first.request.headers.items() if name.lower() not in _LABELS}
@@ -85,7 +91,7 @@ def merged(parts: Sequence[Part]) -> Request:
     return msgspec.structs.replace(first.request, body=body, headers=headers, trace={})
 
 
-def company(part: Part) -> Hashable | None:
+def company_of(part: Part) -> Hashable | None:
     """What must be equal for requests to go together: all that the provider could see, bill or answer differently. None: it goes alone.
 
     That is tenant and credentials, every field but the inputs (`user` and `encoding_format`, too), whether these are texts or
@@ -106,20 +112,38 @@ def company(part: Part) -> Hashable | None:
     return request.scope, request.key, kinds.pop(), frozenset(fields.items()), frozenset(headers.items()), part.below
 
 
+class _Company:
+    """Requests that may go together: their batcher, and until when (of the loop's time) they go apart since the provider takes none together."""
+
+    __slots__ = ("apart_until", "batcher", "refused")
+
+    def __init__(self) -> None:
+        self.batcher: Batcher[Part, Fetched]
+        self.apart_until = float("-inf")
+        self.refused = 0
+
+    def answered(self, now: float, *, well: bool) -> None:
+        """A shared call was answered, or refused."""
+        self.refused = 0 if well else self.refused + 1
+        if self.refused >= _REFUSALS:
+            self.apart_until = now + _APART
+
+
 class Batches:
     """A `Batcher` for each company of requests, over ``call``, which asks the provider for the inputs of one or more parts.
 
     While fewer than ``config.max_concurrent`` calls of a company run, a request goes at once and unchanged. What comes while as many
     run waits for one of them to end, ``config.max_wait`` seconds at most, and goes out together. Companies never wait for each other. A request
-    of more than ``max_inputs`` or ``max_tokens`` goes in several parts. ``on_event``: called with each `BatchEvent`, whose items are parts
+    of more than ``max_inputs`` or ``max_tokens`` goes in several parts. A call of one part runs in the context of its caller, a shared one in that of
+    whoever made this. A company of whom a provider answers no shared call goes apart for ten minutes. ``on_event``: called with each `BatchEvent`, whose items are parts
     and whose tokens are what counted for the limits: at least as many as the inputs have.
     """
 
-    __slots__ = ("_batchers", "_call", "_closed", "_config", "_context", "_on_event", "alone")
+    __slots__ = ("_call", "_closed", "_companies", "_config", "_context", "_on_event", "alone")
 
     def __init__(
         self,
-        call: Callable[[list[Part]], Awaitable[list[Fetched]]],
+        call: Callable[[list[Part]], Coroutine[Any, Any, list[Fetched]]],
         config: EmbeddingsConfig,
         *,
         on_event: Callable[[BatchEvent], None] | None = None,
@@ -127,7 +151,7 @@ class Batches:
         self._call = call
         self._config = config
         self._on_event = on_event
-        self._batchers: OrderedDict[Hashable, Batcher[Part, Fetched]] = OrderedDict()
+        self._companies: OrderedDict[Hashable, _Company] = OrderedDict()
         self._context = copy_context()  # of whoever made the pipeline, not of the first client
         self._closed = False
         self.alone = 0
@@ -135,11 +159,11 @@ class Batches:
 
     def __len__(self) -> int:
         """How many companies are remembered."""
-        return len(self._batchers)
+        return len(self._companies)
 
     async def ask(self, part: Part) -> Fetched:
         """What the provider gives for these inputs, in a call of its own or together with others."""
-        with_whom = company(part)
+        with_whom = company_of(part)
         counts = None if with_whom is None else await self._counts(part)
         if counts is None:
             return (await self._call([part]))[0]
@@ -152,15 +176,18 @@ class Batches:
     async def close(self) -> None:
         """Fails whoever still waits. May be called again."""
         self._closed = True
-        while self._batchers:
-            await self._batchers.popitem()[1].close(grace=0)
+        while self._companies:
+            await self._companies.popitem()[1].batcher.close(grace=0)
 
     async def _together(self, part: Part, with_whom: Hashable) -> Fetched:
+        company, loop = self._company(with_whom), asyncio.get_running_loop()
+        if loop.time() < company.apart_until:
+            return (await self._call([part]))[0]
         try:
-            future = self._batcher(with_whom).submit(part)
+            future = company.batcher.submit(part)
         except Overloaded:
             return await self._by_itself(part)
-        timer = asyncio.get_running_loop().call_later(self._config.max_wait, part.go_alone, future)
+        timer = loop.call_later(self._config.max_wait, part.go_alone, future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -179,25 +206,34 @@ class Batches:
         self.alone += 1
         return (await self._call([part]))[0]
 
-    async def _run(self, parts: list[Part]) -> list[Fetched]:
+    async def _run(self, company: _Company, parts: list[Part]) -> list[Fetched]:
         """The batch function."""
+        loop = asyncio.get_running_loop()
         for part in parts:
             part.started = True
-        return await self._call(parts)
+        if len(parts) == 1:
+            return await loop.create_task(self._call(parts), context=parts[0].context)
+        try:
+            fetched = await self._call(parts)
+        except Refused:
+            company.answered(loop.time(), well=False)
+            raise
+        company.answered(loop.time(), well=True)
+        return fetched
 
-    def _batcher(self, with_whom: Hashable) -> Batcher[Part, Fetched]:
-        """The company's own: nobody waits for other companies' calls. Those least lately used are forgotten, once idle."""
-        batchers = self._batchers
-        found = batchers.get(with_whom)
+    def _company(self, with_whom: Hashable) -> _Company:
+        """Those who go together: nobody waits for other companies' calls. Those least lately used are forgotten, once idle."""
+        companies = self._companies
+        found = companies.get(with_whom)
         if found is not None:
-            batchers.move_to_end(with_whom)
+            companies.move_to_end(with_whom)
             return found
         if self._closed:
             raise UpstreamError("the pipeline is closed: open another", code="broken")
-        config = self._config
-        made: Batcher[Part, Fetched] = self._context.run(
+        config, made = self._config, _Company()
+        made.batcher = self._context.run(
             Batcher,
-            self._run,
+            partial(self._run, made),
             max_items=config.max_inputs,
             max_tokens=config.max_tokens,
             size_of=self._weight,
@@ -207,10 +243,12 @@ class Batches:
             hold=False,
             on_event=self._on_event,
         )
-        batchers[with_whom] = made
-        for key in [key for key, each in batchers.items() if not each.busy][: max(0, len(batchers) - _MOST_BATCHERS)]:
-            if key is not with_whom:
-                del batchers[key]
+        spare = len(companies) + 1 - _MOST_COMPANIES
+        if spare > 0:
+            oldest = [key for key in islice(companies, _LOOKED_AT) if not companies[key].batcher.busy]
+            for key in oldest[:spare]:
+                del companies[key]
+        companies[with_whom] = made
         return made
 
     def _weight(self, part: Part) -> int:
