@@ -2,10 +2,10 @@
 
 Holding n items for h seconds costs n * h seconds of waiting; whoever comes meanwhile is spared a batch of its own. With one server, value iteration
 over Poisson arrivals and batches of ``a * tokens + b * items + c`` seconds gives a control limit of ``rate * c / 2`` at every load, which says what that
-is worth: c / 2 for each. With k servers, batches of T seconds that close one after the other at even distances have T / k between them and ``rate * T / k`` items;
-searched by simulation for 2, 4 and 8 servers, the best control limit is close to that at every load, so that is what it is worth there: T / k for each. It
-keeps servers from getting free together, of which the second would find next to nothing. Arrivals are seldom Poisson, so the number that comes
-within h is not computed from a rate but counted.
+is worth: c / 2 for each. With k servers, batches of T seconds that close at even distances have T / k between them and ``rate * T / k`` items; the
+best control limit, searched by simulation for 2, 4 and 8 servers, is close to that wherever it is less, so that is the most it is worth there. It keeps
+servers from getting free together, of which the second would find next to nothing. While p permits are free whoever comes next
+need not wait, but those of a burst will: a p-th of it. Arrivals are seldom Poisson, so the number that comes within h is not computed from a rate but counted.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Hold:
         self._previous: tuple[float, int, list[int]] | None = None  # the same of the last one, and who came after
         self.limit = 0.0  # more items than that are never held
 
-    def until(self, now: float, items: int, oldest: float, resolution: float) -> float | None:
-        """Until when to hold `items`, of which the oldest came at `oldest`, or None."""
+    def until(self, now: float, items: int, oldest: float, resolution: float, permits: int = 1) -> float | None:
+        """Until when to hold `items`, of which the oldest came at `oldest`, or None, with so many permits free."""
         if self._since is None:
             self._since = now
             self._kind = int(now - oldest > resolution / 2)
@@ -55,7 +55,7 @@ class Hold:
                 kind = 1 - kind
         if self._seen[kind] < least:
             return None
-        best, gain, before, each = None, 0.0, 0.0, self._spared()
+        best, gain, before, each = None, 0.0, 0.0, self._spared() / permits
         for share, came in zip(_SHARES, self._came[kind], strict=True):
             span = share * self._fixed
             end = self._since + span
@@ -83,13 +83,13 @@ class Hold:
             for index, more in enumerate(self._after(before, items)):
                 came[index] += share * (counts[index] + more - came[index])
         self._fixed = fixed
-        # One that closed full, or beside another free permit, was no decision: who came after it may be in a later batch still.
+        # One that closed full was no decision: who came after it may be in a later batch still.
         self._previous = None if since is None else (since, self._kind, self._after(since, items))
         self.limit = max(max(came) for came in self._came) * self._spared() / (_SHARES[0] * fixed) if fixed else 0.0
 
     def _spared(self) -> float:
         """The seconds that each is spared who comes while a batch is held."""
-        return self._fixed / 2 if self._servers == 1 else self._seconds / self._servers
+        return min(self._fixed / 2, self._seconds / self._servers)
 
     def _after(self, since: float, items: list[Item]) -> list[int]:
         """How many of `items`, in order of arrival, came within each span after `since`."""

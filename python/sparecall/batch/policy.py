@@ -97,15 +97,9 @@ class Policy:
     def wait_until(self, now: float, permits: int = 1) -> float | None:
         """With `permits` free and work waiting: until when to hold the batch that could close now, or None to close it."""
         waiting, hold = self.waiting, self._hold
-        # With another permit free, whoever comes next waits for nobody.
-        if (
-            hold is None
-            or permits > 1
-            or waiting.items >= self.max_items
-            or (self.max_tokens or math.inf) <= waiting.tokens
-        ):
+        if hold is None or waiting.items >= self.max_items or (self.max_tokens or math.inf) <= waiting.tokens:
             return None
-        until = hold.until(now, waiting.items, waiting.next_arrival(), self.resolution)
+        until = hold.until(now, waiting.items, waiting.next_arrival(), self.resolution, permits)
         if until is None:
             return None
         deadline = waiting.earliest()
