@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sparecall import _core, errors, queue
-from sparecall._core import _queue_pause
+from sparecall._core import _queue_hold, _queue_let_go
 from sparecall.index import Matches, VectorIndex, VectorQuery
 
 DIM = 96
@@ -371,13 +371,15 @@ async def test_a_long_search_is_done_by_a_worker_and_called_off_when_nobody_awai
     found = await asyncio.gather(*(index.search_async(matrix[row % 300]) for row in range(many)))
     assert [matches.ids for matches in found] == [(row % 300,) for row in range(many)]
     assert len(tickets) == 1
-    held = [asyncio.ensure_future(queue.run(_queue_pause(0.05, None), priority="critical")) for _ in range(16)]
+    held = [asyncio.ensure_future(queue.run(_queue_hold(None), priority="critical")) for _ in range(queue.workers()[2])]
     await asyncio.sleep(0)
+    while queue.workers()[0]:  # noqa: ASYNC110 - workers set no event
+        await asyncio.sleep(0.001)
     tasks = [asyncio.ensure_future(index.search_async(vector)) for vector in np.repeat(matrix, 10, axis=0)]
     for _ in range(3):
         await asyncio.sleep(0)
     ticket = tickets[-1]
-    assert len(tickets) == 18
+    assert len(tickets) == 2 + len(held)
     assert repr(ticket) == "WorkTicket(waiting)"
     for task in tasks[:-1]:
         task.cancel()
@@ -386,8 +388,8 @@ async def test_a_long_search_is_done_by_a_worker_and_called_off_when_nobody_awai
     tasks[-1].cancel()
     await asyncio.wait(tasks)
     assert repr(ticket) != "WorkTicket(waiting)"
-    for task in held:
-        task.cancel()
+    _queue_let_go()
+    await asyncio.gather(*held)
 
 
 @pytest.mark.anyio

@@ -16,11 +16,11 @@ import pytest
 import uvloop
 
 from sparecall import queue
-from sparecall._core import _queue_pause
+from sparecall._core import _queue_hold, _queue_let_go, _queue_pause
 from sparecall.errors import InternalError, UnknownName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
 pytestmark = pytest.mark.anyio
 
@@ -41,15 +41,24 @@ async def idle() -> None:
     await queue.run(_queue_pause(0, None), priority="low")
 
 
-async def block() -> list[asyncio.Task[None]]:
-    """Has every worker busy for a while."""
-    await idle()
-    blocked = [
-        asyncio.ensure_future(queue.run(_queue_pause(0.2, None), priority="high")) for _ in range(queue.workers()[2])
-    ]
+@pytest.fixture(autouse=True)
+def _held_work_ends() -> Iterator[None]:
+    yield
+    _queue_let_go()
+
+
+async def begun() -> None:
+    """Until all work was begun."""
     await asyncio.sleep(0)
     while queue.workers()[0]:  # noqa: ASYNC110 - workers set no event
         await asyncio.sleep(0.001)
+
+
+async def block() -> list[asyncio.Task[None]]:
+    """Has every worker busy until `_queue_let_go`."""
+    await idle()
+    blocked = [asyncio.ensure_future(queue.run(_queue_hold(None), priority="high")) for _ in range(queue.workers()[2])]
+    await begun()
     return blocked
 
 
@@ -90,19 +99,22 @@ async def test_the_highest_class_is_served_by_its_weight() -> None:
 
     low = [asyncio.ensure_future(one("low")) for _ in range(8)]
     critical = [asyncio.ensure_future(one("critical")) for _ in range(8)]
+    await asyncio.sleep(0)
+    _queue_let_go()
     await asyncio.gather(*blocked, *low, *critical)
     # Of equal work eight of the class are done for one of the lowest.
     assert order[:8].count("critical") >= 6
 
 
 async def test_what_is_urgent_does_not_stand_behind_what_can_wait() -> None:
-    low = [asyncio.ensure_future(queue.run(_queue_pause(0.3, None), priority="low")) for _ in range(queue.workers()[2])]
-    await asyncio.sleep(0.01)
+    await idle()
+    low = [asyncio.ensure_future(queue.run(_queue_hold(None), priority="low")) for _ in range(queue.workers()[2])]
+    await asyncio.sleep(0)
     assert await queue.run(_queue_pause(0.001, 5), priority="critical") == 5
     assert await queue.run(_queue_pause(0.001, 6), priority="high") == 6
     assert not any(task.done() for task in low)
-    for task in low:
-        task.cancel()
+    _queue_let_go()
+    await asyncio.gather(*low)
 
 
 async def test_more_than_a_drain_s_worth_comes_whole() -> None:
@@ -167,6 +179,7 @@ async def test_what_is_cancelled_before_it_is_begun_is_dropped_at_once() -> None
     del waiting
     assert queue.workers()[0] == 0
     assert gone() is None
+    _queue_let_go()
     await asyncio.gather(*blocked)
 
 
@@ -176,16 +189,15 @@ async def test_what_is_cancelled_while_it_runs_is_dropped_when_it_is_done() -> N
 
     value = Value()
     gone = weakref.ref(value)
-    running = asyncio.ensure_future(queue.run(_queue_pause(0.3, value)))
+    running = asyncio.ensure_future(queue.run(_queue_hold(value)))
     del value
-    await asyncio.sleep(0)
-    while queue.workers()[0]:  # noqa: ASYNC110 - workers set no event
-        await asyncio.sleep(0)
+    await begun()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     del running
     assert gone() is not None
+    _queue_let_go()
     await queue.run(_queue_pause(0, None))
     while gone() is not None:  # noqa: ASYNC110 - or the test's timeout ends
         await asyncio.sleep(0.001)
@@ -320,7 +332,7 @@ def test_an_exit_waits_for_no_work_and_breaks_nothing(end: str) -> None:
     program = f"""
 import asyncio, os, sys, uvloop
 from sparecall import queue, tokens
-from sparecall._core import _queue_pause
+from sparecall._core import _queue_hold, _queue_let_go, _queue_pause
 
 async def main():
     tasks = [asyncio.ensure_future(queue.run(_queue_pause(60, object()))) for _ in range(5)]
@@ -340,7 +352,7 @@ def test_a_process_can_end_while_results_come() -> None:
     program = """
 import asyncio, sys
 from sparecall import queue
-from sparecall._core import _queue_pause
+from sparecall._core import _queue_hold, _queue_let_go, _queue_pause
 
 async def main():
     for _ in range(2_000):

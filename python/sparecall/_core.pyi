@@ -1369,6 +1369,12 @@ def queue_workers() -> tuple[int, int, int]:
 def _queue_after_fork() -> None:
     """For the child of a fork: the workers are the parent's, and so is what waits for them."""
 
+def _queue_hold(value: _T) -> Work[_T]:
+    """For tests: work that keeps a worker busy until `_queue_let_go` is called next, and returns ``value``."""
+
+def _queue_let_go() -> None:
+    """For tests: end what `_queue_hold` made."""
+
 def _queue_pause(seconds: float, value: _T) -> Work[_T]:
     """For tests: work that keeps a worker busy for so many seconds and returns ``value``; for NaN, a fault of the core."""
 

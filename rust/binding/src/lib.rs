@@ -40,7 +40,10 @@ mod _core {
     #[pymodule_export]
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
     #[pymodule_export]
-    use crate::queue::{_queue_after_fork, _queue_pause, Inbox, Port, QueueTicket, Work, WorkTicket, queue_workers};
+    use crate::queue::{
+        _queue_after_fork, _queue_hold, _queue_let_go, _queue_pause, Inbox, Port, QueueTicket, Work, WorkTicket,
+        queue_workers,
+    };
     #[pymodule_export]
     use crate::semantic::{
         _semantic_feature_names, _semantic_features, _semantic_stems, Decision, Profile, Report, Verdict,

@@ -6,6 +6,8 @@ mod port;
 mod wakeup;
 mod work;
 
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
 use pyo3::prelude::*;
 use sparecall_core::error::Error;
 use sparecall_core::queue::{PRIORITIES, Priority};
@@ -44,4 +46,26 @@ pub(crate) fn _queue_pause(seconds: f64, value: Py<PyAny>) -> Work {
         std::thread::sleep(std::time::Duration::from_secs_f64(seconds.max(0.0)));
     };
     Work::new(seconds.max(0.0), work, move |_, ()| Ok(value))
+}
+
+/// How often held work was let go, and the bell for it.
+static LET_GO: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
+
+fn let_go() -> MutexGuard<'static, u64> {
+    LET_GO.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For tests: work that keeps a worker busy until `_queue_let_go` is called next, and returns `value`.
+#[pyfunction]
+pub(crate) fn _queue_hold(value: Py<PyAny>) -> Work {
+    let made = *let_go();
+    let work = move || drop(LET_GO.1.wait_while(let_go(), |count| *count == made));
+    Work::new(0.001, work, move |_, ()| Ok(value))
+}
+
+/// For tests: ends what `_queue_hold` made.
+#[pyfunction]
+pub(crate) fn _queue_let_go() {
+    *let_go() += 1;
+    LET_GO.1.notify_all();
 }
