@@ -8,16 +8,38 @@ from typing import Any, assert_type
 
 import sparecall
 from sparecall import digest, pipeline, tokens
-from sparecall.batch import Batcher, BatcherStats, batched
+from sparecall.batch import Batcher, BatcherStats, BatchEvent, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
 from sparecall.context.costs import Costs
 from sparecall.context.grammar import Conversation, Fault, Part, faults, read, validate, write
 from sparecall.context.handles import Handles
-from sparecall.flow import Breaker, Fallback, Lease, Outcome, Permit, RateLimit, Retry, Served, outcome_of
+from sparecall.flow import (
+    Breaker,
+    Endpoint,
+    Fallback,
+    Features,
+    Hedge,
+    HedgeStats,
+    Lease,
+    Outcome,
+    Permit,
+    RateLimit,
+    Retry,
+    Route,
+    Router,
+    Rule,
+    Served,
+    Timed,
+    Timeout,
+    calm,
+    outcome_of,
+    room,
+)
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
+from sparecall.queue import Port, Queue, QueueTicket, Work, WorkTicket, port, run, submit, workers
 from sparecall.store import DerivedCache, Entry, Making, RedisStore, SqliteStore, Store, TieredCache, TieredStats
 
 assert_type(sparecall.__version__, str)
@@ -175,11 +197,24 @@ async def batched_lengths(items: list[str]) -> list[int]:
     return [len(item) for item in items]
 
 
+def on_batch(event: BatchEvent) -> None:
+    assert_type(event.waited, float)
+
+
+assert_type(sparecall.open({}, on_batch=on_batch), pipeline.Pipeline)
+
+
 async def batches() -> None:
     batcher = Batcher(lengths, max_items=8)
     assert_type(batcher.submit("a"), asyncio.Future[int])
     assert_type(batcher.submit_many(["a"], priority="low"), list[asyncio.Future[int]])
     assert_type(batcher.stats(), BatcherStats)
+    assert_type(batcher.busy, bool)
+    limit = RateLimit(requests=500)
+    limited = Batcher(lengths, permit=limit.acquire, on_event=on_batch)
+    assert_type(limited.submit("a"), asyncio.Future[int])
+    Batcher(lengths, permit=lambda tokens: asyncio.Semaphore(2))
+    Batcher(lengths, permit=limit)  # type: ignore[arg-type]
     assert_type(await batched_lengths("a"), int)
     assert_type(await batched(lengths)("a", deadline=1.0), int)
 
@@ -211,6 +246,22 @@ async def guarded() -> None:
     retry = Retry(attempts=2)
     assert_type(await retry.run(lambda: ask("one"), deadline=5.0), int)
     assert_type(await retry(ask)("one"), int)
+    hedge = Hedge(budget=0.02, allowed=calm(breaker, limit))
+    assert_type(await hedge.run(lambda: ask("one"), idempotent=True), int)
+    assert_type(await hedge(ask)("one"), int)
+    assert_type(hedge.stats, HedgeStats)
+    await hedge.run(lambda: ask("one"))  # type: ignore[call-arg]
+    timeout = Timeout(idle=5.0)
+    assert_type(await timeout.run(lambda: ask("one"), tokens=5, used=lambda answer: answer), int)
+    assert_type(await timeout(ask)("one"), int)
+    async with timeout.call("route") as call:
+        assert_type(call, Timed)
+    rule = Rule(name="any", models=("m",))
+    router = Router({"m": ["a", Endpoint(name="b", room=room(breaker, limit))]}, rules=[rule, lambda features: ()])
+    async with router.route(Features(model="m")) as route:
+        assert_type(route, Route)
+        assert_type((route.model, route.endpoint, route.propensity), tuple[str, str, float])
+    calm(5)  # type: ignore[arg-type]
     fallback = Fallback({"a": ask})
     assert_type(await fallback.run("one"), Served[int])
     await fallback.run(1)  # type: ignore[arg-type]
@@ -229,3 +280,20 @@ read([], "responses")  # type: ignore[arg-type]
 assert_type(Costs(model="gpt-4o").request(conversation.messages, None, system="s"), int)
 assert_type(Handles(max_bytes=1).put("text", scope="team"), str)
 assert_type(Handles().get("handle"), str)
+
+
+async def queued(work: Work[int], future: asyncio.Future[int]) -> None:
+    queue: Queue[str] = Queue(5, overflow="drop")
+    assert_type(queue.put("a", priority="low", tokens=5, deadline=1.0, timeout=None), QueueTicket[str])
+    assert_type(queue.put("a").dropped, list[str])
+    assert_type(queue.take(), tuple[str] | None)
+    assert_type(queue.expired(), list[str])
+    assert_type(await queue.get(), str)
+    await queue.ready()
+    queue.put(5)  # type: ignore[arg-type]
+    queue.put("a", priority="urgent")  # type: ignore[arg-type]
+    assert_type(await run(work, priority="high"), int)
+    assert_type(submit(work, future), WorkTicket)
+    assert_type(port(), Port)
+    assert_type(workers(), tuple[int, int, int])
+    assert_type(await digest.inspect_async(b"{}", scope=""), digest.Inspection)
