@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sparecall._core import context_select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 
     from sparecall._core import ContextDocument
     from sparecall.context.costs import Costs
@@ -44,12 +44,15 @@ class Choice(NamedTuple):
 
 
 class Board:
-    """A conversation laid out for choosing: rows, and what each atom costs without them."""
+    """A conversation laid out for choosing: rows, and what each atom costs without them. ``sizes``: the tokens of its messages, by ``id``."""
 
-    __slots__ = ("_costs", "bare", "conversation", "fixed_tokens", "pinned", "rows", "scale")
+    __slots__ = ("_costs", "_sizes", "bare", "conversation", "fixed_tokens", "pinned", "rows", "scale")
 
-    def __init__(self, conversation: Conversation, costs: Costs, *, pinned: Collection[int]) -> None:
+    def __init__(
+        self, conversation: Conversation, costs: Costs, *, sizes: Mapping[int, int], pinned: Collection[int]
+    ) -> None:
         self.conversation = conversation
+        self._sizes = sizes
         self.pinned = set(pinned)
         self.rows: list[Row] = []
         self.bare: list[float] = []
@@ -70,7 +73,7 @@ class Board:
             rewritten = 0
             for index in atom:
                 message = messages[index]
-                whole += costs.message(message)
+                whole += self._sizes[id(message)]
                 for text in _unwritten(message):
                     yield from self._read(texts, text, number, None, 1.0, compact=False)
                 role = message["role"]

@@ -51,6 +51,11 @@ class Costs:
     def __repr__(self) -> str:
         return f"<Costs under {self._encoding}>" if self._counter is None else f"<Costs for {self._counter.model!r}>"
 
+    @property
+    def is_sum(self) -> bool:
+        """Whether a request costs exactly what its messages and tools do, each by itself."""
+        return self._counter is None
+
     def text(self, text: str) -> int:
         """The tokens of a text by itself; at most so many where the model's tokenizer is not public. O(n), once."""
         found = self._memo.get(text)

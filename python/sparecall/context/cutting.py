@@ -37,18 +37,20 @@ def cut(
     *,
     budget: int,
     beside: int,
-    whole: Callable[[list[Message]], int],
+    whole: Callable[[list[Message]], int] | None,
     pinned: Collection[int],
     query: str | None,
 ) -> Generator[Callable[[], object] | None, Any, Cut]:
     """Choose and write, in steps: a call to make in a thread or at once, or None where others may run.
 
-    ``beside``: tokens of the request beside its messages; ``whole``: counts it as a whole; ``pinned``: atoms that stay as
+    ``beside``: tokens of the request beside its messages; ``whole``: counts it as a whole, None
+    where that is the sum of its parts; ``pinned``: atoms that stay as
     they are. Raises `CannotFit`.
     """
     still = set(pinned)
+    sizes = {id(message): costs.message(message) for message in conversation.messages}
     while True:
-        board = Board(conversation, costs, pinned=still)
+        board = Board(conversation, costs, sizes=sizes, pinned=still)
         yield from board.lay(texts)
         free = budget - beside - board.fixed_tokens
         similar = None
@@ -64,7 +66,10 @@ def cut(
             if required:
                 break
             out = write(conversation.messages, choice.edits, choice.dropped)
-            tokens = whole(out)
+            if whole is None:
+                tokens = beside + sum(sizes.get(id(message)) or costs.message(message) for message in out)
+            else:
+                tokens = whole(out)
             if tokens <= budget:
                 return Cut(out, tokens, choice)
             free -= tokens - budget

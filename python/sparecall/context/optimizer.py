@@ -207,7 +207,7 @@ class ContextOptimizer:
         def whole(out: list[Message]) -> int:
             return costs.request(out, request.tools, system=request.system)
 
-        if before > self._budget:
+        if before > self._budget and not costs.is_sum:
             before = whole(conversation.messages)
         if before <= self._budget:
             return self._done(request, conversation.messages, before, before, {}, ())
@@ -217,7 +217,7 @@ class ContextOptimizer:
             self._texts,
             budget=self._budget,
             beside=request.beside,
-            whole=whole,
+            whole=None if costs.is_sum else whole,
             pinned=self._pinned(conversation, request.pins),
             query=query,
         )
@@ -263,20 +263,15 @@ class ContextOptimizer:
         whole = request.conversation
         prefix = whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
         pinned = self._pinned(prefix, request.pins)
-        costs = self._costs
-
-        def spent(out: list[Message]) -> int:
-            return request.beside + sum(map(costs.message, out))
-
         for budget in (int(self._budget * self._epoch_share), self._budget):
             try:
                 done = yield from cut(
                     prefix,
-                    costs,
+                    self._costs,
                     self._texts,
                     budget=budget,
                     beside=request.beside,
-                    whole=spent,
+                    whole=None,
                     pinned=pinned,
                     query=None,
                 )
