@@ -3,7 +3,6 @@
 //! Greedy by marginal worth per token with lazy evaluation (Minoux 1978; Leskovec et al. 2007), over a worth that is
 //! submodular but for the price of what a gap leaves behind. Deterministic: ties go to the later segment.
 
-use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::document::Document;
@@ -103,34 +102,16 @@ struct Greedy<'a> {
     /// What is kept already, by pairs of words or by lines: what was said before is known by them.
     seen: Numbers,
     left: u32,
-    heap: BinaryHeap<Entry>,
+    heap: BinaryHeap<u64>,
     /// Of each unit the density of its entry that counts; older ones are passed over.
     newest: Vec<f32>,
 }
 
-/// A candidate as it was when it was last looked at: a unit, or the bare atom.
-struct Entry {
-    density: f32,
-    at: u32,
-    is_atom: bool,
+/// A candidate as it was when it was last looked at, as one number: its density, which is not negative, and below that its
+/// place, units first and then bare atoms. So ties go to the later one.
+fn entry(density: f32, at: usize) -> u64 {
+    u64::from(density.to_bits()) << 32 | at as u64
 }
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.density.total_cmp(&other.density).then(self.at.cmp(&other.at)).then(self.is_atom.cmp(&other.is_atom))
-    }
-}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl Eq for Entry {}
 
 /// What each value is worth, by where it stands.
 struct Places {
@@ -305,7 +286,7 @@ impl<'a> Greedy<'a> {
         let density = density(gain, price);
         if density > self.newest[at] {
             self.newest[at] = density;
-            self.heap.push(Entry { density, at: at as u32, is_atom: false });
+            self.heap.push(entry(density, at));
         }
     }
 
@@ -313,43 +294,43 @@ impl<'a> Greedy<'a> {
         let mut entries = Vec::with_capacity(2 * self.units.len() + self.costs.len());
         for at in 0..self.units.len() {
             let (gain, price) = self.weigh(at);
-            entries.push(Entry { density: density(gain, price), at: at as u32, is_atom: false });
+            let density = density(gain, price);
+            self.newest.push(density);
+            entries.push(entry(density, at));
         }
-        self.newest = entries.iter().map(|entry| entry.density).collect();
         for atom in 0..self.costs.len() {
             let density = density(self.uncovered(&self.fixed[atom]), i64::from(self.opening(atom)));
-            entries.push(Entry { density, at: atom as u32, is_atom: true });
+            entries.push(entry(density, self.units.len() + atom));
         }
         self.heap = BinaryHeap::from(entries);
         while let Some(top) = self.heap.pop() {
-            let at = top.at as usize;
-            let (gain, price) = if top.is_atom {
-                if self.open[at] {
-                    continue;
-                }
-                (self.uncovered(&self.fixed[at]), i64::from(self.opening(at)))
-            } else {
-                if self.units[at].is_kept || top.density != self.newest[at] {
-                    continue;
-                }
-                self.weigh(at)
+            let (then, at) = (f32::from_bits((top >> 32) as u32), (top & u64::from(u32::MAX)) as usize);
+            let atom = at.checked_sub(self.units.len());
+            let (gain, price) = match atom {
+                Some(atom) if self.open[atom] => continue,
+                Some(atom) => (self.uncovered(&self.fixed[atom]), i64::from(self.opening(atom))),
+                None if self.units[at].is_kept || then.to_bits() != self.newest[at].to_bits() => continue,
+                None => self.weigh(at),
             };
-            let now = density(gain, price);
             if price > i64::from(self.left) {
-                if !top.is_atom {
+                if atom.is_none() {
                     self.newest[at] = f32::NEG_INFINITY; // once it is cheaper it may come again
                 }
                 continue;
             }
-            if now < top.density && self.heap.peek().is_some_and(|next| now < next.density) {
-                if !top.is_atom {
+            let now = density(gain, price);
+            if now < then && self.heap.peek().is_some_and(|&next| entry(now, at) < next) {
+                if atom.is_none() {
                     self.newest[at] = now;
                 }
-                self.heap.push(Entry { density: now, ..top });
+                self.heap.push(entry(now, at));
                 continue;
             }
             self.left = (i64::from(self.left) - price).try_into().unwrap_or(u32::MAX);
-            if top.is_atom { self.enter(at) } else { self.keep(at) }
+            match atom {
+                Some(atom) => self.enter(atom),
+                None => self.keep(at),
+            }
         }
     }
 
@@ -424,5 +405,6 @@ impl<'a> Greedy<'a> {
 
 /// Worth for each token; without end where it costs nothing.
 fn density(gain: f32, price: i64) -> f32 {
-    if price <= 0 { f32::INFINITY } else { gain / price as f32 }
+    // The sum of nothing is -0.0, which has other bits.
+    if price <= 0 { f32::INFINITY } else { gain / price as f32 + 0.0 }
 }
