@@ -11,7 +11,20 @@ from sparecall import digest, pipeline, tokens
 from sparecall.batch import Batcher, BatcherStats, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
-from sparecall.flow import Breaker, Fallback, Lease, Outcome, Permit, RateLimit, Retry, Served, outcome_of
+from sparecall.flow import (
+    AdaptiveLimit,
+    AdaptivePermit,
+    Breaker,
+    Fallback,
+    Lease,
+    Outcome,
+    Permit,
+    RateLimit,
+    Retry,
+    Served,
+    SystemSignals,
+    outcome_of,
+)
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
@@ -179,6 +192,11 @@ async def batches() -> None:
     assert_type(batcher.stats(), BatcherStats)
     assert_type(await batched_lengths("a"), int)
     assert_type(await batched(lengths)("a", deadline=1.0), int)
+
+
+adaptive = AdaptiveLimit(initial=20, signals=SystemSignals())
+assert_type(adaptive.try_acquire("light"), AdaptivePermit | None)
+assert_type(adaptive.load, float)
 
 
 breaker = Breaker(failure_rate=0.5, slow_rate=0.5, slow_after=2.0)

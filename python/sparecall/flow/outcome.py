@@ -6,7 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sparecall.errors import BreakerOpen, EmbedderError, LimitExceeded, StoreUnavailable, UpstreamError
+from sparecall.errors import (
+    BreakerOpen,
+    EmbedderError,
+    LimitExceeded,
+    Overloaded,
+    StoreUnavailable,
+    UpstreamError,
+)
 from sparecall.flow.headers import read
 
 Outcome = Literal["success", "failure", "limited", "ignored"]
@@ -42,7 +49,7 @@ def outcome_of(error: BaseException | None) -> Outcome:
         return "success"
     if not isinstance(error, Exception):
         return "ignored"
-    if isinstance(error, BreakerOpen | LimitExceeded):
+    if isinstance(error, BreakerOpen | LimitExceeded | Overloaded):
         return "ignored" if error.retry_after is None else "limited"
     status = status_of(error)
     if status is not None:
