@@ -1,7 +1,7 @@
 """The compiled core. Import the faces (``sparecall.digest``, ``sparecall.tokens``, ``sparecall.cache``), not this module."""
 
 import os
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
 from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
 
 import numpy as np
@@ -897,6 +897,157 @@ class CacheStats:
     @property
     def max_weight(self) -> int:
         """The bound of ``weight``."""
+
+# --- flow ----------------------------------------------------------------------------------------
+
+@final
+class Gcra:
+    """One limit's arithmetic: the generic cell rate algorithm (ITU-T I.371), and what the server tells of the same limit.
+
+    ``limit`` units each ``per`` seconds; after a pause the share ``burst`` of them at once. An unknown limit is None. `now` is
+    monotonic seconds. Every step is O(1). Belongs to one event loop, as all of flow.
+    """
+
+    def __new__(cls, limit: float | None, *, per: float, burst: float, now: float) -> Self: ...
+    def ready_at(self, amount: float, now: float) -> float:
+        """When `amount` can be taken, as far as is known at `now`; not after `now` where it can be now."""
+
+    def take(self, amount: float, now: float) -> None:
+        """Take it, whether it is there or not."""
+
+    def give_back(self, amount: float, mark: float) -> None:
+        """Give back `amount` of what was taken when `mark` had passed."""
+
+    def hold(self, until: float) -> None:
+        """One unit at `until`, none before: the server said so."""
+
+    def told(
+        self, *, limit: float | None, remaining: float | None, reset: float | None, mark: float, now: float
+    ) -> None:
+        """Believe the server's count where it is the newest and stricter than ours. `mark`: what had passed with the call it came with.
+
+        ``reset`` is the seconds until all of the limit is there again. For a server that refills as time goes by, that is when
+        the missing units will have been refilled. Another time means that it counts in windows: then no more than
+        ``remaining`` is taken until the window ends.
+        """
+
+    def spent(self, now: float) -> float:
+        """The share of the limit spent in about the last period: by our count, exponentially averaged, or by the server's if that is more."""
+
+    @property
+    def limit(self) -> float:
+        """Units a period; infinite where unknown."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds a unit; 0 where there is no limit."""
+
+    @property
+    def tolerance(self) -> float:
+        """Seconds that the virtual clock may run ahead."""
+
+    @property
+    def tat(self) -> float:
+        """The virtual clock: the "theoretical arrival time"."""
+
+    @property
+    def taken(self) -> float:
+        """Taken and not given back."""
+
+    @property
+    def passed(self) -> float:
+        """Taken ever, which never shrinks: the order of takes, and what the ceiling is for."""
+
+    @property
+    def mark(self) -> float:
+        """What had passed with the call that the server's newest count came with."""
+
+    @property
+    def ceiling(self) -> float:
+        """The most that may pass until `ceiling_until`."""
+
+    @property
+    def ceiling_until(self) -> float:
+        """When the ceiling ends."""
+
+@disjoint_base
+class RateGate:
+    """The part of a `RateLimit` that every call goes through. Without a clock it reads the system's monotonic one."""
+
+    _waiters: int
+    _learning: bool
+    _held_until: float
+    def __new__(cls, *arguments: object, **options: object) -> Self: ...
+    def try_acquire(
+        self, tokens: int = 0, *, route: str | None = None, max_tokens: int | None = None, background: bool = False
+    ) -> Lease | None:
+        """A lease if the call may go now, else None. Never before one that waits. Arguments and errors: `acquire`. O(1)."""
+
+    def acquire(
+        self,
+        tokens: int = 0,
+        *,
+        route: str | None = None,
+        max_tokens: int | None = None,
+        background: bool = False,
+        max_wait: float | None = None,
+    ) -> Lease:
+        """A lease of one request and `tokens` tokens; ``async with`` waits until it may go. O(1).
+
+        With a ``route``, `tokens` are the prompt's, and what answers on that route had lately is reserved on top, at most
+        ``max_tokens``. Raises `LimitExceeded` where the call is larger than a whole limit; entering raises it at once
+        where the call would wait for longer than ``max_wait`` seconds, as far as can be told now.
+        """
+
+    def _open(self, requests: Gcra, tokens: Gcra, *, clock: Callable[[], float] | None, learning: bool) -> None: ...
+    def _ready_at(self, lease: Lease, now: float) -> float: ...
+    def _grant_if_due(self, lease: Lease, now: float) -> float | None: ...
+    def _now(self) -> float: ...
+    def _make_room(self) -> None: ...
+    def _background_turn(self, now: float) -> bool: ...
+    @property
+    def _requests(self) -> Gcra: ...
+    @property
+    def _tokens(self) -> Gcra: ...
+
+@final
+class Lease:
+    """What one call has reserved. The holder of an ``async with limit.acquire(...)``, or what `RateLimit.try_acquire` gave.
+
+    Its end gives nothing back: what was sent counts at the server, however it ended. `settle` says what it came to, and
+    `refund` that it was never sent. Entering one that may go at once makes no coroutine: what ``__aenter__`` gives is done
+    already.
+    """
+
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(self, kind: object, error: object, traceback: object, /) -> Awaitable[None]: ...
+    def __await__(self) -> Generator[None, None, Self]: ...
+    def __next__(self) -> Self: ...
+    @property
+    def tokens(self) -> float:
+        """Tokens now reserved for the call; once settled, those it used."""
+
+    def settle(self, used: int, *, final: bool = True) -> None:
+        """Say how many tokens the call used in all, prompt and completion: what was reserved above that is given back, what is missing taken.
+
+        It may be said again, also after the ``async with`` has ended. ``final=False`` while a stream's count still grows: then the
+        route's completions do not learn from it. Raises `InvalidArgument` where it was never let through, or refunded.
+        """
+
+    def refund(self) -> None:
+        """Say that the call was never sent: all of it is given back. Once refunded, again is nothing."""
+
+    def sync(self, headers: Mapping[str, str], *, status: int = 200) -> None:
+        """Take over what the reply to this call tells of the limits; a status of 429 makes every caller wait. O(headers)."""
+
+    @property
+    def _at(self) -> float | None: ...
+    @property
+    def _marks(self) -> tuple[float, float]: ...
+    @property
+    def _background(self) -> bool: ...
+    @property
+    def _max_wait(self) -> float | None: ...
 
 # --- frame ---------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ mod embed;
 mod error;
 mod fastcall;
 mod file;
+mod flow;
 mod frame;
 mod index;
 mod metrics;
@@ -30,6 +31,8 @@ mod _core {
     use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
     #[pymodule_export]
     use crate::embed::{MiniLMEmbedder, StaticEmbedder};
+    #[pymodule_export]
+    use crate::flow::{Gcra, Lease, RateGate};
     #[pymodule_export]
     use crate::frame::{_frame_draft, _frame_lengths, FrameDraft, FrameReader, frame_pack, frame_unpack};
     #[pymodule_export]
@@ -78,6 +81,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::error::silence_panics();
+        crate::flow::install(module.py())?;
         crate::cache::install_fast_methods(module.py())
     }
 }

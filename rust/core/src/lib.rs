@@ -7,6 +7,7 @@ pub mod cache;
 pub mod cpu;
 pub mod digest;
 pub mod error;
+pub mod flow;
 pub mod frame;
 pub mod index;
 pub mod metrics;

@@ -1,0 +1,20 @@
+//! `sparecall.flow`: what a limit decides for each call. What waits, and what is rare, is Python's.
+
+mod awaited;
+mod gate;
+mod gcra;
+mod held;
+mod lease;
+
+use pyo3::prelude::*;
+
+pub(crate) use gate::RateGate;
+pub(crate) use gcra::Gcra;
+pub(crate) use lease::Lease;
+
+/// Puts fast functions in the place of those that every call takes.
+pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
+    gate::install(py)?;
+    lease::install(py)?;
+    awaited::install(py)
+}
