@@ -95,7 +95,7 @@ class Gcra:
         if self.interval:
             # Only ever forward.
             self.tat = max(self.tat, now + self.tolerance - left * self.interval)
-        whole = self.limit if limit is None else limit
+        whole = limit if limit is not None and limit > 0 else self.limit
         refilled = 0.0 if whole == math.inf else (whole - remaining) * self.per / whole
         if reset is None:
             reset = refilled if self.interval else self.per

@@ -6,16 +6,12 @@ The provider, its stories and the rivals are those of `benches/flow_limits.py`; 
 from __future__ import annotations
 
 import math
-import random
 from functools import cache
 
 import pytest
 from benches import flow_limits
 from benches.flow_limits import Aimd, Gradient2, Ours, Policy, Record
 
-from sparecall.flow.capacity import Capacity
-from sparecall.flow.expected import Expected
-from sparecall.flow.gradient import Gradient
 
 STORIES = {story.name: story for story in flow_limits.STORIES}
 STEPS = "capacity 50 -> 20 -> 80"
@@ -75,48 +71,3 @@ def test_long_answers_are_not_congestion() -> None:
 def test_the_same_seed_gives_the_same() -> None:
     name = "little demand, then all"
     assert flow_limits.played(STORIES[name], Ours()).limits == ours(name, False, False).limits
-
-
-def test_expected_finds_the_line_and_knows_what_it_has_not_seen() -> None:
-    dice = random.Random(1)
-    expected = Expected()
-    for _ in range(400):
-        tokens = dice.randint(50, 200)
-        expected.learn(tokens, (0.3 + 0.02 * tokens) * dice.lognormvariate(0, 0.1))
-    assert expected.seconds(100) == pytest.approx(2.3, rel=0.05)
-    assert expected.seconds(1000) == pytest.approx(20.3, rel=0.15)
-    assert expected.leverage(100) < 0.01 < expected.leverage(10_000)
-    expected.scale(2.0)
-    assert expected.seconds(100) == pytest.approx(4.6, rel=0.05)
-
-
-def test_expected_of_odd_samples_stays_finite_and_positive() -> None:
-    expected = Expected()
-    for tokens, seconds in ((0, 0.0), (10**9, 0.0), (0, 1e6), (1, 1e-12), (5, 1.0)) * 50:
-        expected.learn(tokens, seconds)
-        assert 0 < expected.seconds(3) < math.inf
-        assert expected.seconds(10**9) > 0
-
-
-def test_a_capacity_is_told_from_a_level_once_the_calls_in_flight_change() -> None:
-    capacity = Capacity(least=1, most=1000)
-    for _ in range(12):
-        capacity.slower(20, 1.5, 0.05)  # too many, or an endpoint that is slow
-    for _ in range(12):
-        capacity.slower(13, 1.5, 0.05)  # fewer, and they take as long: it is slow
-    assert capacity.level == pytest.approx(1.45, rel=0.1)
-    assert capacity.quantile(0.5) > 13
-    crowded = Capacity(least=1, most=1000)
-    for in_flight in (20, 30, 40, 30, 20):
-        for _ in range(6):
-            crowded.slower(in_flight, max(1.0, in_flight / 20), 0.05)
-    assert crowded.quantile(0.5) == pytest.approx(20, rel=0.1)
-    assert crowded.level == pytest.approx(1.0, rel=0.1)
-
-
-def test_readings_of_nothing_change_nothing() -> None:
-    gradient = Gradient(initial=20, least=1, most=1000)
-    for step in range(2_000):
-        gradient.ended(1 + step % 20, 0.0, 0, 1.0 + step / 100, streamed=False)
-        gradient.answered(1 + step % 20, 0.0, 0, 1.0 + step / 100)
-    assert 1 <= gradient.limit <= 1000

@@ -970,6 +970,39 @@ class Gcra:
     def ceiling_until(self) -> float:
         """When the ceiling ends."""
 
+@final
+class Gradient:
+    """How many calls an endpoint takes at once, by what its calls tell: the adaptive limit's arithmetic.
+
+    Calls that wait inside the endpoint are, by Little's law, the excess of the mean time over what it should be, times the calls that
+    come back a second. What it should be is a line through the tokens, by weighted recursive least squares with forgetting; what the
+    capacity is, and how slow the endpoint by itself, is weighed on a grid of probabilities (a histogram filter). Tell it how calls
+    end: `in_flight` counts those under way when the call began, itself among them; times are in seconds. O(1) a call, amortised: a
+    few in a round trip cost 30 us. Belongs to one event loop.
+    """
+
+    def __new__(cls, *, initial: float, least: float, most: float) -> Self: ...
+    def answered(self, in_flight: float, seconds: float, prompt: float, now: float) -> None:
+        """The first token of a stream came after so long; ``prompt`` in tokens."""
+
+    def ended(self, in_flight: float, seconds: float, tokens: float | None, now: float, streamed: bool) -> None:
+        """A call ended well. Of one that was streamed the length says something only where its tokens are known."""
+
+    def dropped(self, in_flight: float, seconds: float, now: float, refused: bool) -> None:
+        """A call was refused for want of room, or timed out."""
+
+    @property
+    def limit(self) -> float:
+        """Calls that fit at once."""
+
+    @property
+    def load(self) -> float:
+        """How many of the calls in flight waited in the endpoint at the last reading, as a share."""
+
+    @property
+    def duration(self) -> float:
+        """Mean seconds of a call, lately; 0 before the first."""
+
 @disjoint_base
 class RateGate:
     """The part of a `RateLimit` that every call goes through. Without a clock it reads the system's monotonic one."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import msgspec
 
+from sparecall._core import Gradient
 from sparecall.errors import BreakerOpen, InvalidArgument, LimitExceeded, UpstreamError
 from sparecall.flow.adaptive_permit import KINDS, AdaptivePermit, Kind
 from sparecall.flow.arguments import count, positive
-from sparecall.flow.gradient import Gradient
 from sparecall.flow.outcome import OUTCOMES, Outcome, outcome_of, status_of
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class AdaptiveLimit:
         "_kinds",
         "_lately",
         "_lease_for",
+        "_least",
         "_max_waiting",
         "_on_event",
         "_running",
@@ -104,7 +105,7 @@ class AdaptiveLimit:
         self._lease_for = positive("lease_for", lease_for)
         self._signals, self._classify, self._on_event, self._clock = signals, classify, on_event, clock
         self._estimate = Gradient(initial=initial, least=least, most=most)
-        self._shown = initial
+        self._shown, self._least = initial, least
         self._lately = float(initial)
         self._running: dict[AdaptivePermit, None] = {}  # oldest first
         self._kinds = dict.fromkeys(KINDS, 0)  # of those
@@ -117,7 +118,7 @@ class AdaptiveLimit:
         """Calls that may be in flight at once now."""
         limit = self._estimate.limit
         if self._signals is not None:
-            limit = max(limit * self._signals.share, self._estimate.least)
+            limit = max(limit * self._signals.share, self._least)
         return int(limit)
 
     @property
@@ -199,7 +200,7 @@ class AdaptiveLimit:
                 break
             del self._running[permit]
             self._kinds[permit._kind] -= 1
-            self._estimate.dropped(permit._in_flight, self._lease_for, now, refused=False)
+            self._estimate.dropped(permit._in_flight, self._lease_for, now, False)
             self._tell("lost", permit._kind)
         return len(self._running) < self.limit
 
@@ -339,12 +340,12 @@ class AdaptiveLimit:
         seconds = max(now - permit._began, 0.0)
         estimate = self._estimate
         if outcome == "success":
-            estimate.ended(permit._in_flight, seconds, permit._tokens, now, streamed=permit._answered)
+            estimate.ended(permit._in_flight, seconds, permit._tokens, now, permit._answered)
         elif outcome != "ignored" and not isinstance(error, BreakerOpen | LimitExceeded):
             status = permit._status if error is None or permit._outcome is not None else status_of(error)
             refused = outcome == "limited" or status in _REFUSALS
             if refused or status in _TIMEOUTS or _is_timeout(error):
-                estimate.dropped(permit._in_flight, seconds, now, refused=refused)
+                estimate.dropped(permit._in_flight, seconds, now, refused)
         limit = self.limit
         if limit != self._shown:
             self._shown = limit

@@ -3,6 +3,7 @@
 mod awaited;
 mod gate;
 mod gcra;
+mod gradient;
 mod held;
 mod lease;
 
@@ -10,6 +11,7 @@ use pyo3::prelude::*;
 
 pub(crate) use gate::RateGate;
 pub(crate) use gcra::Gcra;
+pub(crate) use gradient::Gradient;
 pub(crate) use lease::Lease;
 
 /// Puts fast functions in the place of those that every call takes.

@@ -117,7 +117,8 @@ impl Gcra {
     /// For a server that refills as time goes by, `reset` is when the missing units will have been refilled. Another time means
     /// that it counts in windows: then no more than `remaining` is taken until the window ends.
     pub fn told(&mut self, told: Told, mark: f64, now: f64) {
-        if let Some(limit) = told.limit.filter(|&limit| limit > 0.0) {
+        let limit = told.limit.filter(|&limit| limit > 0.0);
+        if let Some(limit) = limit {
             let known = self.configured.map_or(limit, |configured| limit.min(configured));
             #[allow(clippy::float_cmp)] // the same number told again
             if known != self.limit {
@@ -133,7 +134,7 @@ impl Gcra {
             // Only ever forward.
             self.tat = self.tat.max(now + self.tolerance - left * self.interval);
         }
-        let whole = told.limit.unwrap_or(self.limit);
+        let whole = limit.unwrap_or(self.limit);
         let refilled = if whole < f64::INFINITY { (whole - remaining) * self.per / whole } else { 0.0 };
         let reset = told.reset.unwrap_or(if self.interval > 0.0 { refilled } else { self.per });
         if (reset - refilled).abs() > 0.1 * refilled + 1.0 {

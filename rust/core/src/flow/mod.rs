@@ -1,5 +1,11 @@
-//! Flow control's arithmetic: what may go when. No clock, no queue.
+//! Flow control's arithmetic: what may go when, and how much at once. No clock, no queue.
 
+mod capacity;
+mod expected;
 mod gcra;
+mod gradient;
 
+pub use capacity::Capacity;
+pub use expected::Expected;
 pub use gcra::{Gcra, Told, is_due};
+pub use gradient::Gradient;
