@@ -12,7 +12,6 @@ import pytest
 from benches import flow_limits
 from benches.flow_limits import Aimd, Gradient2, Ours, Policy, Record
 
-
 STORIES = {story.name: story for story in flow_limits.STORIES}
 STEPS = "capacity 50 -> 20 -> 80"
 TRIP = flow_limits.FIRST + flow_limits.TOKEN * 113  # seconds of a mean call of an idle provider

@@ -12,7 +12,23 @@ import pytest
 import bert
 import sparecall
 from sparecall import _core
-from stub_cases import BAD, BODY, CALLS, GOOD, VECTOR, cache, decision, encoding, index, profile, registry, verdict
+from stub_cases import (
+    BAD,
+    BODY,
+    CALLS,
+    GOOD,
+    VECTOR,
+    cache,
+    decision,
+    encoding,
+    gcra,
+    gradient,
+    index,
+    lease,
+    profile,
+    registry,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +44,7 @@ def documented() -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             yield node.name, node
             for member in node.body:
-                if isinstance(member, ast.FunctionDef) and not member.name.startswith("__"):
+                if isinstance(member, ast.FunctionDef) and not member.name.startswith("_"):
                     yield f"{node.name}.{member.name}", member
 
 
@@ -76,6 +92,7 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "Difference",
         "CacheStats",
         "FrameDraft",
+        "Lease",
         "MetricFamily",
         "MetricCounter",
         "MetricGauge",
@@ -176,6 +193,9 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "Difference": difference,
         "CacheStats": cache().stats(),
         "FrameReader": _core.FrameReader(),
+        "Gcra": gcra(),
+        "Gradient": gradient(),
+        "Lease": lease(),
         "TokenEncoding": encoding(),
         "Meter": _core.Meter(),
         "Prefix": _core.Prefix("text"),

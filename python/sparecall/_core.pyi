@@ -901,6 +901,14 @@ class CacheStats:
 # --- flow ----------------------------------------------------------------------------------------
 
 @final
+class Done(Generic[_T]):
+    """An awaitable that is done: awaiting it gives its value at once. Half the cost of a coroutine that returns it."""
+
+    def __new__(cls, value: _T, /) -> Self: ...
+    def __await__(self) -> Generator[None, None, _T]: ...
+    def __next__(self) -> None: ...
+
+@final
 class Gcra:
     """One limit's arithmetic: the generic cell rate algorithm (ITU-T I.371), and what the server tells of the same limit.
 
@@ -985,8 +993,8 @@ class Gradient:
     def answered(self, in_flight: float, seconds: float, prompt: float, now: float) -> None:
         """The first token of a stream came after so long; ``prompt`` in tokens."""
 
-    def ended(self, in_flight: float, seconds: float, tokens: float | None, now: float, streamed: bool) -> None:
-        """A call ended well. Of one that was streamed the length says something only where its tokens are known."""
+    def ended(self, in_flight: float, seconds: float, tokens: float | None, now: float, streamed: bool) -> float:
+        """A call ended well; the limit from here on. Of one that was streamed the length says something only where its tokens are known."""
 
     def dropped(self, in_flight: float, seconds: float, now: float, refused: bool) -> None:
         """A call was refused for want of room, or timed out."""

@@ -66,6 +66,7 @@ class AdaptiveLimit:
         "_classify",
         "_clock",
         "_estimate",
+        "_fits",
         "_kinds",
         "_lately",
         "_lease_for",
@@ -73,7 +74,6 @@ class AdaptiveLimit:
         "_max_waiting",
         "_on_event",
         "_running",
-        "_shown",
         "_signals",
         "_timer",
         "_waiters",
@@ -105,7 +105,8 @@ class AdaptiveLimit:
         self._lease_for = positive("lease_for", lease_for)
         self._signals, self._classify, self._on_event, self._clock = signals, classify, on_event, clock
         self._estimate = Gradient(initial=initial, least=least, most=most)
-        self._shown, self._least = initial, least
+        self._fits = initial
+        self._least = least
         self._lately = float(initial)
         self._running: dict[AdaptivePermit, None] = {}  # oldest first
         self._kinds = dict.fromkeys(KINDS, 0)  # of those
@@ -116,10 +117,9 @@ class AdaptiveLimit:
     @property
     def limit(self) -> int:
         """Calls that may be in flight at once now."""
-        limit = self._estimate.limit
-        if self._signals is not None:
-            limit = max(limit * self._signals.share, self._least)
-        return int(limit)
+        if self._signals is None:
+            return self._fits
+        return int(max(self._fits * self._signals.share, self._least))
 
     @property
     def in_flight(self) -> int:
@@ -181,7 +181,8 @@ class AdaptiveLimit:
 
     def _go(self, permit: AdaptivePermit, now: float) -> bool:
         """Lets the call through where there is room and nobody waits before it."""
-        if self._waiters or (len(self._running) >= self.limit and not self._reclaim(now)):
+        limit = self._fits if self._signals is None else self.limit
+        if self._waiters or (len(self._running) >= limit and not self._reclaim(now)):
             return False
         self._grant(permit, now)
         return True
@@ -204,7 +205,8 @@ class AdaptiveLimit:
             self._tell("lost", permit._kind)
         return len(self._running) < self.limit
 
-    async def _wait(self, permit: AdaptivePermit) -> None:
+    async def _wait_for(self, permit: AdaptivePermit) -> AdaptivePermit:
+        """What entering a permit is that cannot go at once."""
         ahead = self._ahead(permit._kind)
         if permit._max_wait is not None and ahead > permit._max_wait:
             raise self._refusal(
@@ -232,6 +234,7 @@ class AdaptiveLimit:
         finally:
             if late is not None:
                 late.cancel()
+        return permit
 
     def _late(self, permit: AdaptivePermit) -> None:
         self._turn_away(permit, f"the call waited for {permit._max_wait:g} s, which is its max_wait", "refused")
@@ -323,34 +326,45 @@ class AdaptiveLimit:
         if permit not in self._running:
             return  # taken back, or ended before
         try:
-            self._observe(permit, error)
+            if error is None and permit._outcome is None:
+                self._succeeded(permit)  # the common case, without the steps that have nothing to do in it
+            else:
+                self._observe(permit, error)
         finally:
             # Whatever happens in code that is not ours, the permit comes back.
             self._forget(permit)
-            self._wake()
+            if self._waiters:
+                self._wake()
+
+    def _succeeded(self, permit: AdaptivePermit) -> None:
+        now = self._clock()
+        took = now - (permit._began or 0.0)
+        fits = self._estimate.ended(permit._in_flight, took if took > 0 else 0.0, permit._tokens, now, permit._answered)
+        self._lately += (fits - self._lately) / 64
+        if int(fits) != self._fits:
+            self._move(fits)
+
+    def _move(self, fits: float) -> None:
+        self._fits = int(fits)
+        self._tell("limit", None)
 
     def _observe(self, permit: AdaptivePermit, error: BaseException | None) -> None:
         outcome = permit._outcome
         if outcome is None:
-            outcome = "success" if error is None else self._classify(error)
+            outcome = self._classify(error)
             if outcome not in OUTCOMES:
                 raise InvalidArgument(f"classify gave {outcome!r}; it must give one of {sorted(OUTCOMES)}")
-        now = self._clock()
-        assert permit._began is not None  # noqa: S101 - for mypy: who runs has begun
-        seconds = max(now - permit._began, 0.0)
-        estimate = self._estimate
         if outcome == "success":
-            estimate.ended(permit._in_flight, seconds, permit._tokens, now, permit._answered)
+            self._succeeded(permit)
         elif outcome != "ignored" and not isinstance(error, BreakerOpen | LimitExceeded):
             status = permit._status if error is None or permit._outcome is not None else status_of(error)
             refused = outcome == "limited" or status in _REFUSALS
             if refused or status in _TIMEOUTS or _is_timeout(error):
-                estimate.dropped(permit._in_flight, seconds, now, refused)
-        limit = self.limit
-        if limit != self._shown:
-            self._shown = limit
-            self._tell("limit", None)
-        self._lately += (limit - self._lately) / 64
+                now = self._clock()
+                seconds = max(now - (permit._began or 0.0), 0.0)
+                self._estimate.dropped(permit._in_flight, seconds, now, refused)
+                if int(self._estimate.limit) != self._fits:
+                    self._move(self._estimate.limit)
 
     def _tell(self, what: Literal["limit", "refused", "dropped", "lost"], kind: Kind | None) -> None:
         if self._on_event is None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
+from sparecall._core import Done
 from sparecall.errors import InvalidArgument
 from sparecall.flow.arguments import count
 from sparecall.flow.outcome import OUTCOMES, Outcome, outcome_of_status
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Awaitable
     from types import TracebackType
 
     from sparecall.flow.adaptive_limit import AdaptiveLimit
 
 Kind = Literal["light", "standard", "heavy"]
+_DONE = Done(None)
 KINDS: tuple[Kind, ...] = get_args(Kind)  # the first is shed last
 
 
@@ -42,19 +45,20 @@ class AdaptivePermit:
         self._status: int | None = None
         self._future: asyncio.Future[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    def __aenter__(self) -> Awaitable[AdaptivePermit]:
         if self._entered:
             raise InvalidArgument("a permit serves one call; ask limit.acquire() for another")
         self._entered = True
         limit = self._limit
         if self._began is None and not limit._go(self, limit._clock()):
-            await limit._wait(self)
-        return self
+            return limit._wait_for(self)
+        return Done(self)
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> Done[None]:
         self._limit._end(self, error)
+        return _DONE
 
     def release(self, error: BaseException | None = None) -> None:
         """End it: the call is over, well or with `error`. For permits of `AdaptiveLimit.try_acquire`; again is nothing."""

@@ -13,6 +13,7 @@ import time
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
+from sparecall._core import Done
 from sparecall.errors import BreakerOpen, InvalidArgument
 from sparecall.flow.arguments import count, positive, share
 from sparecall.flow.outcome import OUTCOMES, Outcome, outcome_of, outcome_of_status
@@ -26,6 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 State = Literal["closed", "open", "half_open", "ramping"]
 
+_DONE = Done(None)
 _LOG = logging.getLogger("sparecall.flow")
 _LONGEST = 10  # times `open_for`: as long as a pause gets by doubling
 _SOON = 1.0  # seconds after which to ask again while others find out whether the endpoint is back
@@ -50,16 +52,17 @@ class Permit:
         self._slow_at: float | None = None
         self._outcome: Outcome | None = None
 
-    async def __aenter__(self) -> Self:
+    def __aenter__(self) -> Done[Self]:
         if self._generation != _NEW:
             raise InvalidArgument("a permit serves one call; ask breaker.call() for another")
         self._breaker._enter(self)
-        return self
+        return Done(self)
 
-    async def __aexit__(
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    ) -> Done[None]:
         self._breaker._exit(self, error)
+        return _DONE
 
     def report(self, outcome: Outcome | int) -> None:
         """Say how the call went where no exception tells: a word, or the HTTP status of the reply. The last report counts."""

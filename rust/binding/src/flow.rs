@@ -9,6 +9,7 @@ mod lease;
 
 use pyo3::prelude::*;
 
+pub(crate) use awaited::Done;
 pub(crate) use gate::RateGate;
 pub(crate) use gcra::Gcra;
 pub(crate) use gradient::Gradient;

@@ -5,48 +5,52 @@
 
 #![allow(unsafe_code)]
 
-use pyo3::exceptions::PyStopIteration;
+use pyo3::exceptions::{PyBaseException, PyStopIteration};
 use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::type_object::PyTypeInfo;
+use pyo3::types::PyTuple;
 
-/// What has nothing left to do: awaiting it gives None at once.
-#[pyclass(frozen, module = "sparecall._core", name = "_FlowDone")]
-pub(crate) struct Done;
+/// An awaitable that is done: awaiting it gives its value at once, and makes no coroutine.
+#[pyclass(frozen, module = "sparecall._core", name = "Done", freelist = 64)]
+pub(crate) struct Done {
+    value: Option<Py<PyAny>>,
+}
 
 #[pymethods]
 impl Done {
+    #[new]
+    #[pyo3(signature = (value, /))]
+    fn new(value: Bound<'_, PyAny>) -> Self {
+        Self { value: if value.is_none() { None } else { Some(value.unbind()) } }
+    }
+
     fn __await__(this: PyRef<'_, Self>) -> PyRef<'_, Self> {
         this
     }
 
-    #[allow(clippy::unused_self)]
-    const fn __next__(&self) -> Option<()> {
-        None
+    fn __next__(&self, py: Python<'_>) -> PyResult<()> {
+        // Replaced by a function that does the same without an exception object.
+        Err(PyStopIteration::new_err(self.value.as_ref().map(|value| value.clone_ref(py))))
     }
 
-    /// As of a coroutine, for callers that drive one by hand.
-    fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let _ = (self, value);
-        Err(PyStopIteration::new_err(()))
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.value)
     }
-
-    /// As of a coroutine.
-    #[allow(clippy::unused_self)]
-    fn close(&self) {}
 }
 
 static DONE: PyOnceLock<Py<Done>> = PyOnceLock::new();
 
-/// The one such object.
+/// The one without a value.
 #[inline]
 pub(super) fn done(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    Ok(DONE.get_or_try_init(py, || Py::new(py, Done))?.bind(py).clone().into_any())
+    Ok(DONE.get_or_try_init(py, || Py::new(py, Done { value: None }))?.bind(py).clone().into_any())
 }
 
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
-    install_await::<Done>(py, nothing);
+    install_await::<Done>(py, with_value);
     done(py).map(drop)
 }
 
@@ -68,9 +72,24 @@ unsafe extern "C" fn itself(this: *mut ffi::PyObject) -> *mut ffi::PyObject {
     unsafe { ffi::Py_NewRef(this) }
 }
 
+/// Ends with the value of a `Done`.
+///
 /// # Safety
-/// The interpreter's.
-unsafe extern "C" fn nothing(_this: *mut ffi::PyObject) -> *mut ffi::PyObject {
+/// The interpreter's: `this` is a `Done`.
+unsafe extern "C" fn with_value(this: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: Python calls slots with the interpreter attached.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: by this function's contract.
+    let this = unsafe { Borrowed::from_ptr(py, this).cast_unchecked::<Done>() };
+    if let Some(value) = &this.get().value {
+        // An exception or a tuple would be taken for the exception itself, or its arguments.
+        if value.bind(py).is_instance_of::<PyTuple>() || value.bind(py).is_instance_of::<PyBaseException>() {
+            PyStopIteration::new_err((value.clone_ref(py),)).restore(py);
+        } else {
+            // SAFETY: both are objects; the interpreter is attached.
+            unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value.as_ptr()) };
+        }
+    }
     std::ptr::null_mut()
 }
 

@@ -28,7 +28,7 @@ impl Gradient {
         })
     }
 
-    /// A call ended well. Of one that was streamed the length says something only where its tokens are known.
+    /// A call ended well; the limit from here on. Of one that was streamed the length says something only where its tokens are known.
     fn ended(
         &self,
         py: Python<'_>,
@@ -37,10 +37,12 @@ impl Gradient {
         tokens: Option<f64>,
         now: f64,
         streamed: bool,
-    ) -> PyResult<()> {
+    ) -> PyResult<f64> {
         guard(py, || {
-            self.inner.with(py, |gradient| gradient.ended(in_flight, seconds, tokens, now, streamed));
-            Ok(())
+            Ok(self.inner.with(py, |gradient| {
+                gradient.ended(in_flight, seconds, tokens, now, streamed);
+                gradient.limit()
+            }))
         })
     }
 
