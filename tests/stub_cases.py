@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparecall import _core
-from sparecall.flow import RateLimit
+from sparecall.flow import Breaker, RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,14 @@ def gate() -> _core.RateGate:
     made = _core.RateGate()
     made._open(gcra(), gcra(), clock=None, learning=False)
     return made
+
+
+def window() -> _core.Window:
+    return _core.Window(10)
+
+
+def permit() -> _core.Permit:
+    return Breaker().call()
 
 
 def lease() -> _core.Lease:
@@ -151,6 +159,14 @@ GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[st
     ("Lease.settle", lambda *a, **k: lease().settle(*a, **k), [((3,), {}), ((300,), {"final": False})]),
     ("Lease.sync", lambda *a, **k: lease().sync(*a, **k), [(({},), {}), (({"retry-after": "1"},), {"status": 429})]),
     ("Lease.refund", lambda *a: lease().refund(*a), [((), {})]),
+    ("Window", _core.Window, [((10,), {}), ((1.5,), {})]),
+    ("Window.clear", lambda *a: window().clear(*a), [((), {})]),
+    ("Window.pass_to", lambda *a: window().pass_to(*a), [((1000,), {})]),
+    ("Window.add", lambda *a, **k: window().add(*a, **k), [((1000.5,), {"calls": 1, "failed": True, "slow": False})]),
+    ("BreakerGate", _core.BreakerGate, [((), {}), ((1,), {"window": 5})]),
+    ("BreakerGate.call", lambda *a: Breaker().call(*a), [((), {})]),
+    ("Permit.report", lambda *a: permit().report(*a), [((503,), {}), (("failure",), {})]),
+    ("Permit.answered", lambda *a: permit().answered(*a), [((), {})]),
     ("FrameReader", _core.FrameReader, [((), {}), ((), {"copy": True, "max_bytes": 100})]),
     (
         "FrameReader.feed",
@@ -370,6 +386,14 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "Lease.settle": [((), {}), ((1.5,), {}), (("5",), {}), ((5,), {"final": 1})],
     "Lease.sync": [((), {}), (({},), {"status": "429"})],
     "Lease.refund": [((1,), {})],
+    "Window": [((), {}), (("10",), {})],
+    "Window.clear": [((1,), {})],
+    "Window.pass_to": [((), {}), (("1",), {})],
+    "Window.add": [((1,), {}), ((1,), {"calls": 1.5, "failed": True, "slow": False}), ((1,), {"calls": 1, "failed": 1, "slow": 0})],
+    "BreakerGate": [],
+    "BreakerGate.call": [((1,), {})],
+    "Permit.report": [((), {})],
+    "Permit.answered": [((1,), {})],
     "FrameReader": [((1,), {}), ((), {"copy": 1}), ((), {"max_bytes": 1.5})],
     "FrameReader.feed": [(("text",), {}), ((), {}), ((5,), {})],
     "FrameReader.finish": [((1,), {})],

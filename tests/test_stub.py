@@ -28,6 +28,7 @@ from stub_cases import (
     profile,
     registry,
     verdict,
+    window,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "FrameDraft",
         "Lease",
         "MetricFamily",
+        "Permit",
         "MetricCounter",
         "MetricGauge",
         "MetricHistogram",
@@ -196,6 +198,7 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "Gcra": gcra(),
         "Gradient": gradient(),
         "Lease": lease(),
+        "Window": window(),
         "TokenEncoding": encoding(),
         "Meter": _core.Meter(),
         "Prefix": _core.Prefix("text"),

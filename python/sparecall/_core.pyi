@@ -1011,6 +1011,84 @@ class Gradient:
     def duration(self) -> float:
         """Mean seconds of a call, lately; 0 before the first."""
 
+@final
+class Window:
+    """Counts of calls, failures and slow calls over the last ``seconds``, forgotten a tenth at a time; O(1) a call.
+
+    `now` never goes back; the caller sees to that.
+    """
+
+    def __new__(cls, seconds: float) -> Self: ...
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def pass_to(self, now: float) -> None:
+        """Forget what is older than the window at `now`."""
+
+    def add(self, now: float, *, calls: int, failed: bool, slow: bool) -> None:
+        """Count at `now`; ``calls`` is 0 where the call itself has been counted already."""
+
+    @property
+    def calls(self) -> int:
+        """Calls that ended, or that are slow, within the window."""
+
+    @property
+    def failed(self) -> int:
+        """Of those, how many failed."""
+
+    @property
+    def slow(self) -> int:
+        """Of those, how many were slow."""
+
+@disjoint_base
+class BreakerGate:
+    """The part of a `Breaker` that every call goes through. Without a clock it reads the system's monotonic one."""
+
+    _plain: bool
+    _generation: int
+    def __new__(cls, *arguments: object, **options: object) -> Self: ...
+    def call(self) -> Permit:
+        """A permit, to be used by ``async with``. Entering it raises `BreakerOpen` where no call may be made now."""
+
+    def _open_gate(
+        self,
+        window: Window,
+        *,
+        clock: Callable[[], float] | None,
+        now: float,
+        minimum: int,
+        failure_rate: float,
+    ) -> None: ...
+    def _tick(self) -> float: ...
+    @property
+    def _window(self) -> Window: ...
+
+@final
+class Permit:
+    """The right to make one call through a breaker, for the length of an ``async with``.
+
+    How the block ends is the outcome, unless `report` named another. One that never ends, is cancelled, or ends after the
+    breaker has changed its mind leaks nothing: it is a lease of one generation. What ``__aenter__`` gives is done already.
+    """
+
+    _generation: int
+    _started: float
+    _slow_at: float | None
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(self, kind: object, error: object, traceback: object, /) -> Awaitable[None]: ...
+    def __await__(self) -> Generator[None, None, Self]: ...
+    def __next__(self) -> Self: ...
+    def report(self, outcome: Literal["success", "failure", "limited", "ignored"] | int) -> None:
+        """Say how the call went where no exception tells: a word, or the HTTP status of the reply. The last report counts."""
+
+    def answered(self) -> None:
+        """Say that the answer begins: from here on a long answer is not a slow one."""
+
+    @property
+    def _answered(self) -> float | None: ...
+    @property
+    def _outcome(self) -> Literal["success", "failure", "limited", "ignored"] | None: ...
+
 @disjoint_base
 class RateGate:
     """The part of a `RateLimit` that every call goes through. Without a clock it reads the system's monotonic one."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sparecall._core import Lease
+from sparecall._core import Lease, Permit
 from sparecall.flow.adaptive_limit import AdaptiveLimit, LimitEvent
 from sparecall.flow.adaptive_permit import AdaptivePermit, Kind
-from sparecall.flow.breaker import Breaker, Permit, State
+from sparecall.flow.breaker import Breaker, State
 from sparecall.flow.fallback import Fallback, Passed, Served, StreamFallback
 from sparecall.flow.outcome import Outcome, outcome_of, outcome_of_status
 from sparecall.flow.rate_limit import RateLimit

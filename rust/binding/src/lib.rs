@@ -32,7 +32,7 @@ mod _core {
     #[pymodule_export]
     use crate::embed::{MiniLMEmbedder, StaticEmbedder};
     #[pymodule_export]
-    use crate::flow::{Done, Gcra, Gradient, Lease, RateGate};
+    use crate::flow::{BreakerGate, Done, Gcra, Gradient, Lease, Permit, RateGate, Window};
     #[pymodule_export]
     use crate::frame::{_frame_draft, _frame_lengths, FrameDraft, FrameReader, frame_pack, frame_unpack};
     #[pymodule_export]

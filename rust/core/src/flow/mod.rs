@@ -4,8 +4,10 @@ mod capacity;
 mod expected;
 mod gcra;
 mod gradient;
+mod window;
 
 pub use capacity::Capacity;
 pub use expected::Expected;
 pub use gcra::{Gcra, Told, is_due};
 pub use gradient::Gradient;
+pub use window::Window;

@@ -1,4 +1,4 @@
-"""The compiled `Gcra` and a plain one agree to the last bit, whatever is taken, given back and told."""
+"""The compiled `Gcra` and `Window` and plain ones agree to the last bit, whatever is taken, given back, told and counted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcra_model import Gcra as Model
-from sparecall._core import Gcra
+from sparecall._core import Gcra, Window
+from window_model import Window as WindowModel
 
 _SEEN = ("limit", "interval", "tolerance", "tat", "taken", "passed", "mark", "ceiling", "ceiling_until")
 amounts = st.floats(0, 1e6) | st.integers(0, 5000).map(float)
@@ -55,3 +56,23 @@ def test_it_agrees_with_the_model(
             assert ours.ready_at(amount, now) == model.ready_at(amount, now)
         assert ours.passed >= passed  # it never shrinks
         passed = ours.passed
+
+
+@given(
+    seconds=st.floats(0.01, 1e4),
+    play=st.lists(
+        st.tuples(st.floats(0, 50), st.integers(0, 2), st.booleans(), st.booleans(), st.booleans()), max_size=60
+    ),
+)
+def test_a_window_agrees_with_the_model(seconds: float, play: list[tuple[float, int, bool, bool, bool]]) -> None:
+    now = 1000.0
+    ours, model = Window(seconds), WindowModel(seconds)
+    for passed, calls, failed, slow, only in play:
+        now += passed * seconds / 25
+        for window in (ours, model):
+            if only:
+                window.pass_to(now)
+            else:
+                # What is slow or failed was a call, counted now or before.
+                window.add(now, calls=max(calls, 1), failed=failed, slow=slow)
+        assert (ours.calls, ours.failed, ours.slow) == (model.calls, model.failed, model.slow)
