@@ -97,6 +97,11 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("server.workers", 0),
     ("server.workers", 1025),
     ("cache.snapshot_every", -1.0),
+    ("embeddings.max_concurrent", 0),
+    ("embeddings.max_inputs", 0),
+    ("embeddings.max_tokens", -1),
+    ("embeddings.max_wait", -0.1),
+    ("embeddings.max_wait", math.inf),
     ("cache.snapshot_every", math.inf),
     ("server.shutdown_grace", math.nan),
     ("server.client_keys", [""]),
@@ -331,7 +336,11 @@ def documented_rows(heading: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("heading", "struct", "left_out"),
     [
-        ("Top level", config.Config, {"server", "upstream", "anthropic", "cache", "store", "semantic", "prices"}),
+        (
+            "Top level",
+            config.Config,
+            {"server", "upstream", "anthropic", "cache", "store", "semantic", "embeddings", "prices"},
+        ),
         ("`[server]`", config.Server, set()),
         ("`[upstream]`", config.Upstream, set()),
         (
@@ -342,6 +351,7 @@ def documented_rows(heading: str) -> dict[str, list[str]]:
         ("`[cache]`", config.Cache, set()),
         ("`[store]`", config.Store, set()),
         ("`[semantic]`", config.Semantic, {"categories"}),
+        ("`[embeddings]`", config.Embeddings, set()),
         ("`[semantic.categories.NAME]`", config.SemanticCategory, set()),
         ('`[prices."model"]`', Price, set()),
     ],
@@ -367,7 +377,9 @@ def test_the_page_names_every_key_with_its_default_and_no_other(
 def test_the_page_has_a_section_for_every_table() -> None:
     headings = set(re.findall(r"^## `\[(\w+)", PAGE.read_text("utf-8"), re.MULTILINE))
     tables = {field.name for field in msgspec.structs.fields(config.Config)} - set(documented_rows("Top level"))
-    assert headings == tables == {"server", "upstream", "anthropic", "cache", "store", "semantic", "prices"}
+    assert headings == tables == {
+        "server", "upstream", "anthropic", "cache", "store", "semantic", "embeddings", "prices",
+    }  # fmt: skip
 
 
 def test_the_whole_file_on_the_page_loads(monkeypatch: pytest.MonkeyPatch) -> None:

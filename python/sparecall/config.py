@@ -166,6 +166,21 @@ class Semantic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     categories: dict[str, SemanticCategory] = {}
 
 
+class Embeddings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[embeddings]`: how inputs of ``/v1/embeddings`` that are not in memory go to the provider."""
+
+    batch: bool = True
+    """Whether requests of one client that come while its calls run go out together."""
+    max_concurrent: int = 16
+    """Calls of one client at once; what comes while as many run waits for one of them to end."""
+    max_inputs: int = 2048
+    """The most inputs of one call."""
+    max_tokens: int = 300_000
+    """The most tokens of one call."""
+    max_wait: float = 1.0
+    """Seconds after which a request that still waits goes by itself."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration. Every field has a default, so `Config()` is the embedded one."""
 
@@ -180,6 +195,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache: Cache = Cache()
     store: Store = Store()
     semantic: Semantic = Semantic()
+    embeddings: Embeddings = Embeddings()
     prices: dict[str, Price] = {}
     """Prices of models the shipped list does not know, or other than list prices."""
 
@@ -222,7 +238,7 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Config | None = No
 
 def checked(config: Config) -> Config:
     """The same configuration, or `ConfigError` for a value out of its range."""
-    server, cache = config.server, config.cache
+    server, cache, snapshot = config.server, config.cache, config.cache.snapshot
     for key in server.client_keys:
         _check_text("server.client_keys", key)
     rules: list[tuple[bool, str, object, str]] = [
@@ -237,21 +253,11 @@ def checked(config: Config) -> Config:
         (_is_life(cache.ttl), "cache.ttl", cache.ttl, _A_LIFE),
         (_at_least(cache.second_price, 0), "cache.second_price", cache.second_price, "0 or more dollars"),
         (0 <= cache.jitter <= 1, "cache.jitter", cache.jitter, "0 to 1"),
-        (
-            cache.compress_above is None or 0 <= cache.compress_above < 2**63,
-            "cache.compress_above",
-            cache.compress_above,
-            "0 or more",
-        ),
+        (_is_amount(cache.compress_above), "cache.compress_above", cache.compress_above, "0 or more"),
         (_at_least(cache.max_temperature, 0), "cache.max_temperature", cache.max_temperature, "0 or more"),
         (1 <= cache.max_n < 2**63, "cache.max_n", cache.max_n, "1 or more"),
         (cache.max_reply_bytes > 0, "cache.max_reply_bytes", cache.max_reply_bytes, "1 or more"),
-        (
-            cache.snapshot is None or _plain(cache.snapshot),
-            "cache.snapshot",
-            repr(cache.snapshot),
-            "the path of a file",
-        ),
+        (snapshot is None or _plain(snapshot), "cache.snapshot", repr(snapshot), "the path of a file"),
         (_at_least(cache.snapshot_every, 0), "cache.snapshot_every", cache.snapshot_every, "0 or more seconds"),
         (0 <= config.version < 2**63, "version", config.version, "0 to 2^63-1"),
         (config.scope != "", "scope", "empty", "a path such as team/service, or leave it out"),
@@ -260,7 +266,7 @@ def checked(config: Config) -> Config:
         for name in price.__struct_fields__:
             rate = getattr(price, name)
             rules.append((rate is None or _at_least(rate, 0), f'prices."{model}".{name}', rate, "0 or more dollars"))
-    rules += _rules_of_semantic(config) + _rules_of_store(config)
+    rules += _rules_of_semantic(config) + _rules_of_store(config) + _rules_of_embeddings(config.embeddings)
     for section, provider in (("upstream", config.upstream), ("anthropic", config.anthropic)):
         if provider is not None:
             rules += _rules_of(section, provider)
@@ -301,30 +307,28 @@ def _rules_of_store(config: Config) -> list[tuple[bool, str, object, str]]:
     ]
 
 
+def _rules_of_embeddings(embeddings: Embeddings) -> list[tuple[bool, str, object, str]]:
+    amounts = {name: getattr(embeddings, name) for name in ("max_concurrent", "max_inputs", "max_tokens")}
+    return [
+        (_at_least(embeddings.max_wait, 0), "embeddings.max_wait", embeddings.max_wait, "0 or more seconds"),
+        *((1 <= value < 2**63, f"embeddings.{name}", value, "1 or more") for name, value in amounts.items()),
+    ]
+
+
 def _rules_of_semantic(config: Config) -> list[tuple[bool, str, object, str]]:
     semantic = config.semantic
-    limit = "more than 0, up to 1"
+    limit, least = "more than 0, up to 1", semantic.min_similarity
     rules: list[tuple[bool, str, object, str]] = [
         (config.cache.enabled or not semantic.enabled, "semantic.enabled", "true", "only with cache.enabled"),
         (0 < semantic.max_error <= 1, "semantic.max_error", semantic.max_error, limit),
         (0 <= semantic.audit_share <= 1, "semantic.audit_share", semantic.audit_share, "0 to 1"),
-        (
-            semantic.min_similarity is None or -1 <= semantic.min_similarity <= 1,
-            "semantic.min_similarity",
-            semantic.min_similarity,
-            "-1 to 1",
-        ),
+        (least is None or -1 <= least <= 1, "semantic.min_similarity", least, "-1 to 1"),
         (0 <= semantic.max_bytes < 2**63, "semantic.max_bytes", semantic.max_bytes, "0 to 2^63-1"),
         (_is_life(semantic.ttl), "semantic.ttl", semantic.ttl, _A_LIFE),
         (1 <= semantic.max_characters <= MIB, "semantic.max_characters", semantic.max_characters, f"1 to {MIB}"),
         (semantic.seed is None or 0 <= semantic.seed < 2**63, "semantic.seed", semantic.seed, "0 to 2^63-1"),
         (1 <= semantic.promote_after <= 64, "semantic.promote_after", semantic.promote_after, "1 to 64"),
-        (
-            semantic.write_quota is None or semantic.write_quota >= 0,
-            "semantic.write_quota",
-            semantic.write_quota,
-            "0 or more",
-        ),
+        (_is_amount(semantic.write_quota), "semantic.write_quota", semantic.write_quota, "0 or more"),
         (
             (semantic.embedder != "static") == (semantic.folder is not None)
             and (semantic.folder is None or _plain(semantic.folder)),
@@ -353,6 +357,10 @@ _A_LIFE = "0 or more seconds, inf for no end"
 
 def _is_life(ttl: float | None) -> bool:
     return ttl is None or ttl >= 0
+
+
+def _is_amount(value: int | None) -> bool:
+    return value is None or 0 <= value < 2**63
 
 
 _A_TIMEOUT = "0.001 or more seconds"

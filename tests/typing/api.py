@@ -8,22 +8,33 @@ from typing import assert_type
 
 import sparecall
 from sparecall import digest, pipeline, tokens
-from sparecall.batch import Batcher, BatcherStats, batched
+from sparecall.batch import Batcher, BatcherStats, BatchEvent, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
 from sparecall.flow import (
     AdaptiveLimit,
     AdaptivePermit,
     Breaker,
+    Endpoint,
     Fallback,
+    Features,
+    Hedge,
+    HedgeStats,
     Lease,
     Outcome,
     Permit,
     RateLimit,
     Retry,
+    Route,
+    Router,
+    Rule,
     Served,
     SystemSignals,
+    Timed,
+    Timeout,
+    calm,
     outcome_of,
+    room,
 )
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
@@ -185,11 +196,24 @@ async def batched_lengths(items: list[str]) -> list[int]:
     return [len(item) for item in items]
 
 
+def on_batch(event: BatchEvent) -> None:
+    assert_type(event.waited, float)
+
+
+assert_type(sparecall.open({}, on_batch=on_batch), pipeline.Pipeline)
+
+
 async def batches() -> None:
     batcher = Batcher(lengths, max_items=8)
     assert_type(batcher.submit("a"), asyncio.Future[int])
     assert_type(batcher.submit_many(["a"], priority="low"), list[asyncio.Future[int]])
     assert_type(batcher.stats(), BatcherStats)
+    assert_type(batcher.busy, bool)
+    limit = RateLimit(requests=500)
+    limited = Batcher(lengths, permit=limit.acquire, on_event=on_batch)
+    assert_type(limited.submit("a"), asyncio.Future[int])
+    Batcher(lengths, permit=lambda tokens: asyncio.Semaphore(2))
+    Batcher(lengths, permit=limit)  # type: ignore[arg-type]
     assert_type(await batched_lengths("a"), int)
     assert_type(await batched(lengths)("a", deadline=1.0), int)
 
@@ -226,6 +250,22 @@ async def guarded() -> None:
     retry = Retry(attempts=2)
     assert_type(await retry.run(lambda: ask("one"), deadline=5.0), int)
     assert_type(await retry(ask)("one"), int)
+    hedge = Hedge(budget=0.02, allowed=calm(breaker, limit))
+    assert_type(await hedge.run(lambda: ask("one"), idempotent=True), int)
+    assert_type(await hedge(ask)("one"), int)
+    assert_type(hedge.stats, HedgeStats)
+    await hedge.run(lambda: ask("one"))  # type: ignore[call-arg]
+    timeout = Timeout(idle=5.0)
+    assert_type(await timeout.run(lambda: ask("one"), tokens=5, used=lambda answer: answer), int)
+    assert_type(await timeout(ask)("one"), int)
+    async with timeout.call("route") as call:
+        assert_type(call, Timed)
+    rule = Rule(name="any", models=("m",))
+    router = Router({"m": ["a", Endpoint(name="b", room=room(breaker, limit))]}, rules=[rule, lambda features: ()])
+    async with router.route(Features(model="m")) as route:
+        assert_type(route, Route)
+        assert_type((route.model, route.endpoint, route.propensity), tuple[str, str, float])
+    calm(5)  # type: ignore[arg-type]
     fallback = Fallback({"a": ask})
     assert_type(await fallback.run("one"), Served[int])
     await fallback.run(1)  # type: ignore[arg-type]

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from sparecall.errors import (
     BreakerOpen,
+    CallTimeout,
     EmbedderError,
     LimitExceeded,
+    NoEndpoint,
     Overloaded,
     StoreUnavailable,
     UpstreamError,
@@ -49,8 +51,10 @@ def outcome_of(error: BaseException | None) -> Outcome:
         return "success"
     if not isinstance(error, Exception):
         return "ignored"
-    if isinstance(error, BreakerOpen | LimitExceeded | Overloaded):
+    if isinstance(error, BreakerOpen | LimitExceeded | NoEndpoint | Overloaded):
         return "ignored" if error.retry_after is None else "limited"
+    if isinstance(error, CallTimeout) and error.code == "deadline":
+        return "ignored"  # another endpoint would have had as little time
     status = status_of(error)
     if status is not None:
         found = outcome_of_status(status)

@@ -84,7 +84,7 @@ class Gateway:
         self._metrics = Metrics()
         self._passing: set[asyncio.Task[Any]] = set()
         self._peers = peers
-        self.pipeline: Pipeline = pipeline.open(config, on_event=self._metrics.observe)
+        self.pipeline: Pipeline = pipeline.open(config, on_event=self._metrics.observe, on_batch=self._metrics.batched)
         self.ready = False
         self._stopping = False
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from types import TracebackType
 
+    from sparecall.batch import BatchEvent
     from sparecall.config import Config
 
 __all__ = ["Answer", "CacheControl", "Coalesce", "Digest", "Embeddings", "Event", "Exact", "Hit", "Judged", "Next", "Pipeline", "Reply", "Request",
@@ -136,10 +137,12 @@ class Pipeline:
         return next((stage for stage in self.stages if isinstance(stage, kind)), None)
 
 
-def stages(config: Config, *, prices: Prices | None = None) -> list[Stage]:
+def stages(
+    config: Config, *, prices: Prices | None = None, on_batch: Callable[[BatchEvent], None] | None = None
+) -> list[Stage]:
     """The usual stages for a configuration, outermost first; add to the list or take from it as you like.
 
-    `prices` are the configuration's own unless others are given.
+    `prices` are the configuration's own unless others are given. `on_batch` is called with each batch of embeddings.
     """
     prices = Prices(config.prices) if prices is None else prices
     limit = config.cache.max_reply_bytes
@@ -185,7 +188,10 @@ def stages(config: Config, *, prices: Prices | None = None) -> list[Stage]:
                     store=store,
                 )
             ]
-        chain += [Embeddings(memory, version=config.version, settings=settings, prices=prices)]
+        batch = config.embeddings if config.embeddings.batch else None
+        chain += [
+            Embeddings(memory, version=config.version, settings=settings, prices=prices, batch=batch, on_batch=on_batch)
+        ]
     return [*chain, *providers]
 
 
@@ -193,15 +199,18 @@ def open(  # noqa: A001 - a public name of the design
     source: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
     *,
     on_event: Callable[[Event], None] | None = None,
+    on_batch: Callable[[BatchEvent], None] | None = None,
 ) -> Pipeline:
     """The pipeline of a configuration: the path of a `sparecall.toml`, a mapping of its shape, a `Config`, or the defaults.
+
+    `on_event` is called with each request that was answered, `on_batch` with each batch of embeddings that went to the provider.
 
     Use it as ``async with sparecall.open("sparecall.toml") as pipeline: reply = await pipeline(request)``.
     Raises `ConfigError` for a configuration that cannot be used.
     """
     config = configuration.load(source)
     prices = Prices(config.prices)
-    return Pipeline(stages(config, prices=prices), prices=prices, on_event=on_event)
+    return Pipeline(stages(config, prices=prices, on_batch=on_batch), prices=prices, on_event=on_event)
 
 
 async def _nobody(request: Request) -> Reply:
