@@ -19,7 +19,7 @@ from sparecall._core import Gradient
 from sparecall.errors import BreakerOpen, InvalidArgument, LimitExceeded, UpstreamError
 from sparecall.flow.adaptive_permit import KINDS, AdaptivePermit, Kind
 from sparecall.flow.arguments import count, positive
-from sparecall.flow.outcome import OUTCOMES, Outcome, outcome_of, status_of
+from sparecall.flow.outcome import OUTCOMES, Outcome, outcome_of, outcome_of_status, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -110,7 +110,9 @@ class AdaptiveLimit:
         self._lately = float(initial)
         self._running: dict[AdaptivePermit, None] = {}  # oldest first
         self._kinds = dict.fromkeys(KINDS, 0)  # of those
-        self._waiting: dict[Kind, OrderedDict[AdaptivePermit, None]] = {kind: OrderedDict() for kind in KINDS}
+        self._waiting: dict[Kind, OrderedDict[AdaptivePermit, asyncio.Future[None]]] = {
+            kind: OrderedDict() for kind in KINDS
+        }
         self._waiters = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -217,8 +219,7 @@ class AdaptiveLimit:
                 permit._kind, f"{self._waiters} calls wait already; max_waiting is {self._max_waiting}", ahead
             )
         loop = asyncio.get_running_loop()
-        future = permit._future = loop.create_future()
-        self._waiting[permit._kind][permit] = None
+        future = self._waiting[permit._kind][permit] = loop.create_future()
         self._waiters += 1
         late = None if permit._max_wait is None else loop.call_later(permit._max_wait, self._late, permit)
         try:
@@ -250,23 +251,23 @@ class AdaptiveLimit:
         return False
 
     def _turn_away(self, permit: AdaptivePermit, why: str, what: Literal["refused", "dropped"]) -> bool:
-        future = permit._future
-        if not self._remove(permit) or future is None:
+        future = self._remove(permit)
+        if future is None:
             return False
         if not future.done():
             future.set_exception(self._refusal(permit._kind, why, self._ahead(permit._kind), what))
         return True
 
-    def _remove(self, permit: AdaptivePermit) -> bool:
-        queue = self._waiting[permit._kind]
-        if permit not in queue:
-            return False
-        del queue[permit]
+    def _remove(self, permit: AdaptivePermit) -> asyncio.Future[None] | None:
+        """Takes it out of its queue; what it waits for, where it did."""
+        future = self._waiting[permit._kind].pop(permit, None)
+        if future is None:
+            return None
         self._waiters -= 1
         if not self._waiters and self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        return True
+        return future
 
     def _ahead(self, kind: Kind) -> float:
         """Seconds that one more call of that class would wait, by how long calls take and what its class gets of the limit."""
@@ -294,8 +295,7 @@ class AdaptiveLimit:
                 (kind for kind in KINDS if self._waiting[kind]), key=lambda kind: (kinds[kind] + 1) / weights[kind]
             )
             permit = next(iter(self._waiting[kind]))
-            self._remove(permit)
-            future = permit._future
+            future = self._remove(permit)
             if future is not None and not future.done():
                 self._grant(permit, now)
                 future.set_result(None)
@@ -349,15 +349,18 @@ class AdaptiveLimit:
         self._tell("limit", None)
 
     def _observe(self, permit: AdaptivePermit, error: BaseException | None) -> None:
-        outcome = permit._outcome
-        if outcome is None:
-            outcome = self._classify(error)
-            if outcome not in OUTCOMES:
-                raise InvalidArgument(f"classify gave {outcome!r}; it must give one of {sorted(OUTCOMES)}")
+        reported = permit._outcome
+        status = reported if isinstance(reported, int) else None
+        outcome = self._classify(error) if reported is None else reported
+        if isinstance(outcome, int):
+            outcome = outcome_of_status(outcome)
+        elif outcome not in OUTCOMES:
+            raise InvalidArgument(f"classify gave {outcome!r}; it must give one of {sorted(OUTCOMES)}")
         if outcome == "success":
             self._succeeded(permit)
         elif outcome != "ignored" and not isinstance(error, BreakerOpen | LimitExceeded):
-            status = permit._status if error is None or permit._outcome is not None else status_of(error)
+            if reported is None and error is not None:
+                status = status_of(error)
             refused = outcome == "limited" or status in _REFUSALS
             if refused or status in _TIMEOUTS or _is_timeout(error):
                 now = self._clock()

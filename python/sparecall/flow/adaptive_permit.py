@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 from sparecall._core import Done
 from sparecall.errors import InvalidArgument
 from sparecall.flow.arguments import count
-from sparecall.flow.outcome import OUTCOMES, Outcome, outcome_of_status
+from sparecall.flow.outcome import OUTCOMES, Outcome
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable
     from types import TracebackType
 
@@ -30,20 +29,16 @@ class AdaptivePermit:
     """
 
     __slots__ = (
-        "_answered", "_began", "_entered", "_future", "_in_flight", "_kind", "_limit", "_max_wait", "_outcome", "_prompt", "_status",
-        "_tokens",
+        "_answered", "_began", "_entered", "_in_flight", "_kind", "_limit", "_max_wait", "_outcome", "_prompt", "_tokens",
     )  # fmt: skip
 
     def __init__(self, limit: AdaptiveLimit, kind: Kind, prompt: int, max_wait: float | None) -> None:
         self._limit, self._kind, self._prompt, self._max_wait = limit, kind, prompt, max_wait
         self._began: float | None = None  # when it was let through
         self._in_flight = 0  # calls then, itself among them
-        self._entered = False
-        self._answered = False
+        self._entered = self._answered = False
         self._tokens: int | None = None
-        self._outcome: Outcome | None = None
-        self._status: int | None = None
-        self._future: asyncio.Future[None] | None = None
+        self._outcome: Outcome | int | None = None  # reported: a word, or an HTTP status
 
     def __aenter__(self) -> Awaitable[AdaptivePermit]:
         if self._entered:
@@ -76,12 +71,9 @@ class AdaptivePermit:
 
     def report(self, outcome: Outcome | int) -> None:
         """Say how the call went where no exception tells: a word, or the HTTP status of the reply. The last report counts."""
-        if isinstance(outcome, int) and not isinstance(outcome, bool):
-            self._outcome, self._status = outcome_of_status(outcome), outcome
-        elif outcome in OUTCOMES:
-            self._outcome, self._status = outcome, None
-        else:
+        if outcome not in OUTCOMES and (isinstance(outcome, bool) or not isinstance(outcome, int)):
             raise InvalidArgument(f"outcome is {outcome!r}; it must be an HTTP status or one of {sorted(OUTCOMES)}")
+        self._outcome = outcome
 
     def __repr__(self) -> str:
         return f"<AdaptivePermit for a {self._kind} call{'' if self in self._limit._running else ', out of use'}>"
