@@ -67,7 +67,9 @@ class AdaptivePermit:
 
     def settle(self, tokens: int) -> None:
         """Say how many tokens the answer had: a long answer is not a slow one. Before the permit ends; the last counts."""
-        self._tokens = count("tokens", tokens, least=0)
+        if type(tokens) is not int or tokens < 0:
+            count("tokens", tokens, least=0)
+        self._tokens = tokens
 
     def report(self, outcome: Outcome | int) -> None:
         """Say how the call went where no exception tells: a word, or the HTTP status of the reply. The last report counts."""

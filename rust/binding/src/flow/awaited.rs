@@ -14,7 +14,7 @@ use pyo3::type_object::PyTypeInfo;
 use pyo3::types::PyTuple;
 
 /// An awaitable that is done: awaiting it gives its value at once, and makes no coroutine.
-#[pyclass(frozen, module = "sparecall._core", name = "Done", freelist = 64)]
+#[pyclass(frozen, module = "sparecall._core", name = "Done")]
 pub(crate) struct Done {
     value: Option<Py<PyAny>>,
 }

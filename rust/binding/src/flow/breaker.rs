@@ -152,7 +152,7 @@ impl BreakerGate {
 ///
 /// How the block ends is the outcome, unless `report` named another. One that never ends, is cancelled, or ends after the
 /// breaker has changed its mind leaks nothing: it is a lease of one generation.
-#[pyclass(frozen, module = "sparecall.flow", freelist = 64)]
+#[pyclass(frozen, module = "sparecall.flow")]
 pub(crate) struct Permit {
     breaker: Py<BreakerGate>,
     held: Held<Call>,
@@ -168,6 +168,11 @@ struct Call {
 
 #[pymethods]
 impl Permit {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // What it belongs to holds those that wait or run: both go together.
+        visit.call(&self.breaker)
+    }
+
     fn __aenter__<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, permit) = (this.py(), this.get());
         if permit.held.with(py, |call| call.generation) != NEW {

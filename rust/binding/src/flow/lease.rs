@@ -1,6 +1,7 @@
 //! `Lease`: what one call has reserved. Entering it costs no coroutine where the call may go at once.
 
 use pyo3::ffi::c_str;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
@@ -16,7 +17,7 @@ use crate::fastcall::{FastMethod, Method};
 ///
 /// Its end gives nothing back: what was sent counts at the server, however it ended. `settle` says what it came to, and
 /// `refund` that it was never sent.
-#[pyclass(frozen, module = "sparecall.flow", freelist = 64)]
+#[pyclass(frozen, module = "sparecall.flow")]
 pub(crate) struct Lease {
     pub(super) limit: Py<RateGate>,
     pub(super) prompt: f64,
@@ -72,6 +73,11 @@ impl Lease {
 
 #[pymethods]
 impl Lease {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // What it belongs to holds those that wait or run: both go together.
+        visit.call(&self.limit)
+    }
+
     fn __aenter__<'py>(this: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, lease) = (this.py(), this.get());
         let gate = lease.limit.get();
