@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sparecall._core import Done
 from sparecall.errors import InvalidArgument
@@ -10,13 +10,13 @@ from sparecall.flow.arguments import count
 from sparecall.flow.outcome import OUTCOMES, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Coroutine
     from types import TracebackType
 
     from sparecall.flow.adaptive_limit import AdaptiveLimit
 
 Kind = Literal["light", "standard", "heavy"]
-_DONE = Done(None)
+_DONE: Any = Done(None)
 KINDS: tuple[Kind, ...] = get_args(Kind)  # the first is shed last
 
 
@@ -40,20 +40,21 @@ class AdaptivePermit:
         self._tokens: int | None = None
         self._outcome: Outcome | int | None = None  # reported: a word, or an HTTP status
 
-    def __aenter__(self) -> Awaitable[AdaptivePermit]:
+    # No coroutines where there is nothing to wait for, but to whom it is an asynchronous context manager they are as good.
+    def __aenter__(self) -> Coroutine[Any, Any, AdaptivePermit]:
         if self._entered:
             raise InvalidArgument("a permit serves one call; ask limit.acquire() for another")
         self._entered = True
         limit = self._limit
         if self._began is None and not limit._go(self, limit._clock()):
             return limit._wait_for(self)
-        return Done(self)
+        return Done(self)  # type: ignore[return-value]
 
     def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> Done[None]:
+    ) -> Coroutine[Any, Any, None]:
         self._limit._end(self, error)
-        return _DONE
+        return _DONE  # type: ignore[no-any-return]
 
     def release(self, error: BaseException | None = None) -> None:
         """End it: the call is over, well or with `error`. For permits of `AdaptiveLimit.try_acquire`; again is nothing."""
