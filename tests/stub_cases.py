@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import stub_flow
 from sparecall import _core
-from sparecall.flow import Breaker, RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,34 +29,6 @@ def index() -> _core.VectorIndex:
 
 def objects() -> _core.Cache[object, object]:
     return _core.Cache(100)
-
-
-def gcra() -> _core.Gcra:
-    return _core.Gcra(100, per=60, burst=0.5, now=1000)
-
-
-def gradient() -> _core.Gradient:
-    return _core.Gradient(initial=20, least=1, most=100)
-
-
-def gate() -> _core.RateGate:
-    made = _core.RateGate()
-    made._open(gcra(), gcra(), clock=None, learning=False)
-    return made
-
-
-def window() -> _core.Window:
-    return _core.Window(10)
-
-
-def permit() -> _core.Permit:
-    return Breaker().call()
-
-
-def lease() -> _core.Lease:
-    made = RateLimit(requests=100).try_acquire(5)
-    assert made is not None
-    return made
 
 
 def registry() -> _core.MetricRegistry:
@@ -142,44 +114,6 @@ GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[st
     ("_frame_draft", _core._frame_draft, [((1,), {"max_bytes": 100})]),
     ("FrameDraft.seal", lambda: draft().seal(), [((), {})]),
     ("_frame_lengths", _core._frame_lengths, [((FRAME[:16],), {"max_bytes": 100})]),
-    ("Done", _core.Done, [((None,), {}), (("value",), {})]),
-    ("Gcra", _core.Gcra, [((5,), {"per": 60, "burst": 0.5, "now": 1.5}), ((None,), {"per": 1.0, "burst": 1, "now": 0})]),
-    ("Gcra.ready_at", lambda *a: gcra().ready_at(*a), [((1, 1000.5), {})]),
-    ("Gcra.take", lambda *a: gcra().take(*a), [((1, 1000.5), {})]),
-    ("Gcra.give_back", lambda *a: gcra().give_back(*a), [((1, 2.5), {})]),
-    ("Gcra.hold", lambda *a: gcra().hold(*a), [((1000,), {})]),
-    (
-        "Gcra.told",
-        lambda **k: gcra().told(**k),
-        [((), {"limit": 5, "remaining": None, "reset": 1.5, "mark": 0, "now": 1000})],
-    ),
-    ("Gcra.spent", lambda *a: gcra().spent(*a), [((1000,), {})]),
-    ("Gradient", _core.Gradient, [((), {"initial": 20, "least": 1, "most": 100.0})]),
-    ("Gradient.answered", lambda *a: gradient().answered(*a), [((1, 0.5, 10, 1000), {})]),
-    (
-        "Gradient.ended",
-        lambda *a: gradient().ended(*a),
-        [((1, 0.5, None, 1000, False), {}), ((1, 0.5, 10, 1000, True), {})],
-    ),
-    ("Gradient.dropped", lambda *a: gradient().dropped(*a), [((1, 0.5, 1000, True), {})]),
-    ("RateGate", _core.RateGate, [((), {}), ((1,), {"tokens": 5})]),
-    ("RateGate.try_acquire", lambda *a, **k: gate().try_acquire(*a, **k), [((), {}), ((5,), {}), ((), {"tokens": 5, "background": True})]),
-    (
-        "RateGate.acquire",
-        lambda *a, **k: gate().acquire(*a, **k),
-        [((), {}), ((5,), {}), ((), {"tokens": 5, "route": None, "max_tokens": None, "max_wait": 1.5})],
-    ),
-    ("Lease.settle", lambda *a, **k: lease().settle(*a, **k), [((3,), {}), ((300,), {"final": False})]),
-    ("Lease.sync", lambda *a, **k: lease().sync(*a, **k), [(({},), {}), (({"retry-after": "1"},), {"status": 429})]),
-    ("Lease.refund", lambda *a: lease().refund(*a), [((), {})]),
-    ("Window", _core.Window, [((10,), {}), ((1.5,), {})]),
-    ("Window.clear", lambda *a: window().clear(*a), [((), {})]),
-    ("Window.pass_to", lambda *a: window().pass_to(*a), [((1000,), {})]),
-    ("Window.add", lambda *a, **k: window().add(*a, **k), [((1000.5,), {"calls": 1, "failed": True, "slow": False})]),
-    ("BreakerGate", _core.BreakerGate, [((), {}), ((1,), {"window": 5})]),
-    ("BreakerGate.call", lambda *a: Breaker().call(*a), [((), {})]),
-    ("Permit.report", lambda *a: permit().report(*a), [((503,), {}), (("failure",), {})]),
-    ("Permit.answered", lambda *a: permit().answered(*a), [((), {})]),
     ("FrameReader", _core.FrameReader, [((), {}), ((), {"copy": True, "max_bytes": 100})]),
     (
         "FrameReader.feed",
@@ -412,32 +346,6 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "_frame_draft": [((1,), {}), ((1,), {"max_bytes": "1"}), ((), {"max_bytes": 1})],
     "FrameDraft.seal": [((1,), {})],
     "_frame_lengths": [((FRAME[:16],), {}), (("text",), {"max_bytes": 1}), ((FRAME[:16],), {"max_bytes": 1.5})],
-    "Done": [((), {}), ((1, 2), {})],
-    "Gcra": [((5,), {}), (("5",), {"per": 60, "burst": 0.5, "now": 1}), ((5, 60, 0.5, 1), {})],
-    "Gcra.ready_at": [((1,), {}), (("1", 1), {})],
-    "Gcra.take": [((1,), {}), ((1, None), {})],
-    "Gcra.give_back": [((1,), {}), ((None, 1), {})],
-    "Gcra.hold": [((), {}), (("1",), {})],
-    "Gcra.told": [((), {}), ((), {"limit": "5", "remaining": None, "reset": None, "mark": 0, "now": 0})],
-    "Gcra.spent": [((), {}), (("1",), {})],
-    "Gradient": [((20, 1, 100), {}), ((), {"initial": "20", "least": 1, "most": 100})],
-    "Gradient.answered": [((1, 0.5), {}), ((1, "0.5", 10, 1000), {})],
-    "Gradient.ended": [((1, 0.5, None, 1000), {}), ((1, 0.5, "10", 1000, True), {}), ((1, 0.5, 10, 1000, 1), {})],
-    "Gradient.dropped": [((1, 0.5, 1000), {}), ((1, 0.5, 1000, 1), {})],
-    "RateGate": [],  # its arguments are its Python part's
-    "RateGate.try_acquire": [((1.5,), {}), ((True,), {}), (("5",), {}), ((5, 6), {}), ((5,), {"route": b"x"}), ((5,), {"background": 1})],
-    "RateGate.acquire": [((1.5,), {}), ((None, 1), {}), (("5",), {}), ((5,), {"max_wait": "1"})],
-    "Lease.settle": [((), {}), ((1.5,), {}), (("5",), {}), ((5,), {"final": 1})],
-    "Lease.sync": [((), {}), (({},), {"status": "429"})],
-    "Lease.refund": [((1,), {})],
-    "Window": [((), {}), (("10",), {})],
-    "Window.clear": [((1,), {})],
-    "Window.pass_to": [((), {}), (("1",), {})],
-    "Window.add": [((1,), {}), ((1,), {"calls": 1.5, "failed": True, "slow": False}), ((1,), {"calls": 1, "failed": 1, "slow": 0})],
-    "BreakerGate": [],
-    "BreakerGate.call": [((1,), {})],
-    "Permit.report": [((), {})],
-    "Permit.answered": [((1,), {})],
     "FrameReader": [((1,), {}), ((), {"copy": 1}), ((), {"max_bytes": 1.5})],
     "FrameReader.feed": [(("text",), {}), ((), {}), ((5,), {})],
     "FrameReader.finish": [((1,), {})],
@@ -566,4 +474,6 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "MetricGauge.set": [((), {}), (("1",), {})],
     "MetricHistogram.observe": [((), {}), (("1",), {})],
 }  # fmt: skip
+GOOD += stub_flow.GOOD
+BAD |= stub_flow.BAD
 CALLS = {name: call for name, call, _ in GOOD}

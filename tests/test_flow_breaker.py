@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
-import weakref
 from typing import Any
 
 import pytest
@@ -476,19 +474,3 @@ def test_no_lease_is_lost_to_random_cancels() -> None:
 @pytest.mark.soak
 def test_no_lease_is_lost_to_a_million_random_cancels() -> None:
     cancels(1_000_000)
-
-
-def test_a_breaker_and_its_lost_permits_are_collected() -> None:
-    class Mark:
-        """Held by the breaker through its clock."""
-
-        def __call__(self) -> float:
-            return 1000.0
-
-    mark = Mark()
-    gone = weakref.ref(mark)
-    breaker = Breaker(slow_rate=0.5, slow_after=1.0, clock=mark)
-    enter(breaker.call())  # it is watched, and never heard of again
-    del breaker, mark
-    gc.collect()
-    assert gone() is None

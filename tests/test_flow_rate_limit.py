@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
-import weakref
 from typing import Any
 
 import pytest
@@ -492,20 +490,3 @@ def test_a_clock_that_goes_back_gives_nothing_away() -> None:
     assert taken(limit) == 0
     clock.now += 30 + 6.01
     assert taken(limit) == 6
-
-
-def test_a_limit_whose_loop_is_gone_is_collected() -> None:
-    clock = Clock()
-    gone = weakref.ref(clock)
-    limit = RateLimit(requests=1, burst=1.0, clock=clock)
-    lease_of(limit)
-    loop = asyncio.new_event_loop()
-    waiting = limit.acquire().__aenter__()
-    loop.run_until_complete(asyncio.wait([task := loop.create_task(waiting)], timeout=0))  # type: ignore[arg-type]
-    assert limit.waiting == 1
-    task.cancel()
-    loop.run_until_complete(asyncio.wait([task]))
-    loop.close()
-    del limit, clock, waiting, task, loop
-    gc.collect()
-    assert gone() is None
