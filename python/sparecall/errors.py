@@ -172,6 +172,12 @@ class LimitExceeded(SparecallError):
         self.retry_after = retry_after
 
 
+class DeadlineExceeded(SparecallError, TimeoutError):
+    """A request without an answer at its deadline."""
+
+    __slots__ = ()
+
+
 class EndpointsFailed(SparecallError):
     """A call that every endpoint failed. ``errors``: by the endpoint's name, in the order they were asked."""
 

@@ -1,0 +1,44 @@
+"""Stage `retry`: makes calls again that failed by no fault of the caller's, never once an answer has begun."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sparecall.errors import DeadlineExceeded
+from sparecall.pipeline.outcome import FailedReply, answered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sparecall.flow import Retry
+    from sparecall.pipeline.reply import Reply
+    from sparecall.pipeline.request import Request
+    from sparecall.pipeline.stage import Next
+
+
+class RetryStage:
+    """Asks the stages below again as `retry` has it, which should judge errors by `outcome.passes`. Of a reply that stays a failure, the last is returned.
+
+    Raises `DeadlineExceeded` at the request's deadline, and what the last call raised.
+    """
+
+    __slots__ = ("_clock", "retry")
+    __name__ = "retry"
+
+    def __init__(self, retry: Retry, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.retry, self._clock = retry, clock
+
+    async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
+        """Passes the request on until it is answered."""
+        if request.cache_control.only_if_cached:
+            return await next(request)
+        deadline = request.deadline
+        try:
+            return await self.retry.run(lambda: answered(next(request)), deadline=deadline)
+        except FailedReply as failed:
+            return failed.reply
+        except TimeoutError:
+            if deadline is None or self._clock() < deadline:
+                raise
+            raise DeadlineExceeded("the request's deadline has passed; no upstream has answered by then") from None
