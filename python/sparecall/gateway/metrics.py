@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sparecall.gateway.calls import Calls
 from sparecall.metrics import Registry
 from sparecall.pipeline import Coalesce, Exact, Semantic
 
@@ -70,6 +71,7 @@ class Metrics:
         "_store_bytes",
         "_tokens",
         "_unpriced",
+        "calls",
         "loop_lag",
     )  # fmt: skip
 
@@ -109,6 +111,7 @@ class Metrics:
         )
         self._in_flight = registry.gauge("sparecall_calls_in_flight", "Calls that newcomers can join.")
         self._semantic = {name: registry.gauge(f"sparecall_semantic_{name}", text) for name, text in _SEMANTIC.items()}
+        self.calls = Calls(registry)
         self.loop_lag = registry.histogram(
             "sparecall_loop_lag_seconds", "How late a timer was that looks ten times a second.", buckets=LAG
         ).labels()
@@ -134,6 +137,8 @@ class Metrics:
         requests, seconds = series
         requests.add()
         seconds.observe(event.seconds)
+        if reply.origin is not None:
+            self.calls.answered(reply)
         if summary is None:
             return
         # A bypass reached the provider like a miss; every other hit spared a call.
@@ -168,6 +173,7 @@ class Metrics:
                 self._evictions.labels(reason).set(count)
         if coalesce is not None:
             self._in_flight.labels().set(len(coalesce))
+        self.calls.look(pipeline)
         semantic = pipeline.stage(Semantic)
         if semantic is not None:
             for name, value in _semantic(semantic.cache.report()).items():

@@ -98,4 +98,8 @@ def reason_of(error: BaseException) -> str:
     """Why a call was passed over, in a word: a status, a code, or the kind of the error. Never its text."""
     if isinstance(error, FailedReply):
         return str(error.status)
+    if isinstance(error, BreakerOpen):
+        return "breaker_open"
+    if isinstance(error, LimitExceeded):
+        return "limit"
     return error.code if isinstance(error, UpstreamError | Overloaded) else type(error).__name__

@@ -23,19 +23,29 @@ class RetryStage:
     Raises `DeadlineExceeded` at the request's deadline, and what the last call raised.
     """
 
-    __slots__ = ("_clock", "retry")
+    __slots__ = ("_clock", "retries", "retry")
     __name__ = "retry"
 
     def __init__(self, retry: Retry, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.retry, self._clock = retry, clock
+        self.retries = 0
+        """Calls made again so far."""
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on until it is answered."""
         if request.cache_control.only_if_cached:
             return await next(request)
         deadline = request.deadline
+        calls = 0
+
+        async def call() -> Reply:
+            nonlocal calls
+            self.retries += calls > 0
+            calls += 1
+            return await answered(next(request))
+
         try:
-            return await self.retry.run(lambda: answered(next(request)), deadline=deadline)
+            return await self.retry.run(call, deadline=deadline)
         except FailedReply as failed:
             return failed.reply
         except TimeoutError:
