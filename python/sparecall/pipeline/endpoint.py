@@ -12,6 +12,7 @@ import msgspec
 from sparecall.errors import InvalidArgument
 from sparecall.flow import Outcome
 from sparecall.pipeline.outcome import REFUSED, FailedReply, at_end, begun, outcome_of_reply, passes
+from sparecall.pipeline.request import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -45,6 +46,11 @@ def model_of(request: Request) -> str:
         return msgspec.json.decode(request.body, type=_Model).model
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
+
+
+def asking_of(request: Request) -> Asking:
+    """What is asked for by the request as it stands: a new one, where no stage has said."""
+    return request.asking or Asking(model_of(request), passed=[])
 
 
 class Endpoint:

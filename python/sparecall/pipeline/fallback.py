@@ -9,7 +9,7 @@ import msgspec
 
 from sparecall.errors import EndpointsFailed
 from sparecall.flow import Fallback
-from sparecall.pipeline.endpoint import model_of
+from sparecall.pipeline.endpoint import asking_of
 from sparecall.pipeline.outcome import FailedReply, answered, passes
 from sparecall.pipeline.request import Asking
 
@@ -44,19 +44,21 @@ class FallbackStage:
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on, and where that fails with another model."""
-        model = model_of(request)
-        chain = next((chain for name, chain in self._chains.items() if fnmatch.fnmatchcase(model, name)), None)
+        asking = asking_of(request)
+        chain = self._chain_of(asking.model)
         if chain is None or request.cache_control.only_if_cached:
             return await next(request)
-        if request.asking is None:
-            request = msgspec.structs.replace(request, asking=Asking(model, passed=[]))
+        request = msgspec.structs.replace(request, asking=asking)
         try:
             return (await chain.run(request, next)).value
         except EndpointsFailed as failed:
-            first = next(iter(failed.errors.values()))
+            first, *_ = failed.errors.values()
             if isinstance(first, FailedReply):
                 return first.reply
             raise first from None
+
+    def _chain_of(self, model: str) -> Fallback[[Request, Next], Reply] | None:
+        return next((chain for name, chain in self._chains.items() if fnmatch.fnmatchcase(model, name)), None)
 
 
 def _chain(targets: Sequence[Target]) -> Fallback[[Request, Next], Reply]:

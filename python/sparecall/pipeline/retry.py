@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from sparecall.errors import DeadlineExceeded
+from sparecall.pipeline.endpoint import asking_of
 from sparecall.pipeline.outcome import FailedReply, answered
 
 if TYPE_CHECKING:
@@ -36,13 +39,14 @@ class RetryStage:
         if request.cache_control.only_if_cached:
             return await next(request)
         deadline = request.deadline
+        asked = msgspec.structs.replace(request, asking=asking_of(request))  # all rounds tell of each other
         calls = 0
 
         async def call() -> Reply:
             nonlocal calls
             self.retries += calls > 0
             calls += 1
-            return await answered(next(request))
+            return await answered(next(asked))
 
         try:
             return await self.retry.run(call, deadline=deadline)

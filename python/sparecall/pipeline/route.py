@@ -12,7 +12,7 @@ import msgspec
 from sparecall.errors import InvalidArgument, LimitExceeded, Overloaded, UnknownName
 from sparecall.flow import Passed
 from sparecall.flow.outcome import retry_after_of
-from sparecall.pipeline.endpoint import model_of
+from sparecall.pipeline.endpoint import asking_of, model_of
 from sparecall.pipeline.outcome import FailedReply, passes, reason_of
 from sparecall.pipeline.reply import Origin, no_call
 from sparecall.pipeline.request import Asking
@@ -82,12 +82,11 @@ class RouteStage:
         on_wire = [one for one in self.endpoints if request.wire in one.wires]
         if not on_wire:
             return await next(request)
-        asked = model_of(request)
-        asking = request.asking or Asking(asked, passed=[])
+        asking = asking_of(request)
         fit = [one for one in on_wire if one.serves(asking.model) and asking.upstream in ("", one.name)]
         if not fit:
             raise UnknownName("no upstream here serves the model that was asked for; see [upstream.NAME] models")
-        return await _Search(self, request, asking, substitute=asking.model != asked).run(self.in_order(fit))
+        return await _Search(self, request, asking, substitute=asking.model != model_of(request)).run(self.in_order(fit))
 
     def in_order(self, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
         """The endpoints in the order they are to be asked."""
