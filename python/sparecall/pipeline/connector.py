@@ -1,8 +1,10 @@
-"""Connections to a provider: some made before anybody asks, and word of which were new."""
+"""Connections to a provider: some made before anybody asks, and for how long each has been idle."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -12,37 +14,45 @@ from yarl import URL
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
 
-_made: ContextVar[bool] = ContextVar("sparecall_connection_made", default=False)
+STALE_AFTER = 1.0
+"""Seconds after which an idle connection may have been closed by the provider. Servers keep one for two seconds or longer."""
+_idle: ContextVar[float] = ContextVar("sparecall_connection_idle", default=0.0)
 _fresh: ContextVar[bool] = ContextVar("sparecall_connection_fresh", default=False)
 
 
 class Connector(aiohttp.TCPConnector):
-    """Keeps idle connections for a minute, and looks names up again every ten seconds.
+    """Keeps idle connections for a minute, and looks names up again after ten seconds.
 
-    A provider may close an idle connection at the moment that a call is sent on it. `reused` says, after a call that failed, whether it
-    went out on a connection that had served before.
+    What a provider has closed is dropped when word of it comes. A call may be sent before that: `idle` tells, once it has failed.
     """
 
     def __init__(self, *, limit: int) -> None:
         super().__init__(limit=limit, keepalive_timeout=60, ttl_dns_cache=10)
+        self._released: weakref.WeakKeyDictionary[ResponseHandler, float] = weakref.WeakKeyDictionary()
 
     @staticmethod
     def begin(*, fresh: bool = False) -> None:
         """Begins a call of this task; a `fresh` one gets a connection of its own."""
-        _made.set(False)
+        _idle.set(0.0)
         _fresh.set(fresh)
 
     @staticmethod
-    def reused() -> bool:
-        """Whether the last call of this task went out on a connection that was there."""
-        return not _made.get()
+    def idle() -> float:
+        """For how many seconds the connection of this task's last call had been idle; 0 for a new one."""
+        return _idle.get()
 
     async def _get(self, *others: Any) -> aiohttp.connector.Connection | None:
-        return None if _fresh.get() else await super()._get(*others)
+        if _fresh.get():
+            return None
+        connection = await super()._get(*others)
+        if connection is not None and connection.protocol is not None:
+            now = time.monotonic()
+            _idle.set(now - self._released.pop(connection.protocol, now))
+        return connection
 
-    async def _create_connection(self, req: aiohttp.ClientRequest, *others: Any, **options: Any) -> ResponseHandler:
-        _made.set(True)
-        return await super()._create_connection(req, *others, **options)
+    def _release(self, key: Any, protocol: ResponseHandler, **options: Any) -> None:
+        self._released[protocol] = time.monotonic()
+        super()._release(key, protocol, **options)
 
     async def warm(self, url: str, count: int, session: aiohttp.ClientSession, *, timeout: float) -> int:
         """Makes `count` connections to `url` and keeps them for calls; returns how many. What cannot be reached is left for a call to find out."""

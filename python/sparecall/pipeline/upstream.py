@@ -14,6 +14,7 @@ import aiohttp
 from sparecall import __version__, sse
 from sparecall.errors import InvalidArgument, InvalidDocument, UpstreamError
 from sparecall.pipeline.answer import NO_ENDING
+from sparecall.pipeline import connector
 from sparecall.pipeline.connector import Connector
 from sparecall.pipeline.log import ReplyLog
 from sparecall.pipeline.outcome import begun
@@ -53,7 +54,8 @@ class Upstream:
     """Sends requests of its `wires` to `config.url` and returns what comes, complete or as a stream.
 
     An answer of any status is a `Reply`. No answer is an `UpstreamError`: ``unreachable``, ``timeout`` or ``broken``. A call on a connection that
-    the provider was closing is sent once more, where nothing of a reply had come and the provider keeps no state of it.
+    had been idle, and that ends without a byte of a reply, met a provider that was closing it: it is sent once more on a new one, unless the provider
+    keeps a state that it changes.
     """
 
     __slots__ = ("_config", "_key", "_max_reply_bytes", "_pumps", "_session", "_warming", "url", "wires")
@@ -83,17 +85,17 @@ class Upstream:
             sock_connect=self._config.connect_timeout,
             sock_read=self._config.read_timeout,
         )
-        connector = Connector(limit=self._config.connections)
+        connections = Connector(limit=self._config.connections)
         proxy = _proxy_for(self.url)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=connections,
             timeout=timeout,
             proxy=proxy,
             headers={"user-agent": f"sparecall/{__version__}"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         if self._config.warm and proxy is None:  # a proxy's connections are its own affair
-            warming = connector.warm(
+            warming = connections.warm(
                 self.url, self._config.warm, self._session, timeout=self._config.connect_timeout
             )
             self._warming = asyncio.get_running_loop().create_task(warming, name="sparecall warming")
@@ -187,8 +189,8 @@ class Upstream:
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             # Part of a reply's head, or no connection at all: neither is a connection that was closed while it was idle.
             answered = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
-            stale = Connector.reused() and not answered and not isinstance(error, aiohttp.ClientConnectorError)
-            if not stale or request.bypass in _STATEFUL:
+            made = isinstance(error, aiohttp.ClientConnectorError)
+            if answered or made or request.bypass in _STATEFUL or Connector.idle() < connector.STALE_AFTER:
                 raise failure(error, self.url) from None
         except SOCKET_ERRORS as error:
             raise failure(error, self.url) from None
@@ -244,6 +246,8 @@ class Upstream:
             return await self._session.request(
                 method, self.url + path, data=body, headers=headers, allow_redirects=False
             )
+        except SOCKET_ERRORS:  # some of which are values' errors, too
+            raise
         except ValueError:
             raise InvalidArgument(
                 "the key or a header holds a character that no header may hold, such as a line end"
