@@ -149,7 +149,7 @@ async def test_a_name_that_leads_nowhere_is_another_s_call(monkeypatch: pytest.M
 
 async def test_a_stream_that_does_not_begin_is_a_timeout_and_a_slow_one_is_not() -> None:
     async with raw(STREAM_HEAD, held=True) as url, calling(url, first_byte_timeout=0.05) as pipeline:
-        with pytest.raises(UpstreamError, match="began no stream within 0.05 s") as caught:
+        with pytest.raises(UpstreamError, match="began no stream within") as caught:
             await pipeline(asking(stream=True))
         assert caught.value.code == "timeout"
         await until(lambda: not pipeline.upstreams[0]._pumps)

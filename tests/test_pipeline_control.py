@@ -130,7 +130,9 @@ def test_an_answer_of_another_model_is_stored_only_where_that_is_wanted() -> Non
                 Exact(cache, clock=Clock(), other_models=stored),
                 Coalesce(),
                 FallbackStage({"*": [Target("other")]}),
-                RouteStage([endpoint("a", Refusing(500), models=["gpt-4o"]), endpoint("b", saying("B"), models=["other"])]),
+                RouteStage(
+                    [endpoint("a", Refusing(500), models=["gpt-4o"]), endpoint("b", saying("B"), models=["other"])]
+                ),
             ]
         )
         for stream in (False, True):
@@ -250,7 +252,9 @@ def test_what_was_never_sent_is_given_back_and_what_was_is_settled() -> None:
 def test_what_the_provider_says_of_its_limits_is_heeded() -> None:
     async def scenario() -> None:
         limit = RateLimit(requests=600, clock=virtual_time.clock, wall_clock=virtual_time.wall_clock)
-        told = Refusing(429, retry_after="4", x_ratelimit_limit_requests="60", x_junk="\x00", x_ratelimit_remaining_tokens="NaN")
+        told = Refusing(
+            429, retry_after="4", x_ratelimit_limit_requests="60", x_junk="\x00", x_ratelimit_remaining_tokens="NaN"
+        )
         stage = RateLimitStage(limit, clock=virtual_time.clock)
         pipeline = routed(endpoint("a", stage, Flaky(1, lambda: told, saying("A"))))
         assert (await pipeline(asking())).status == 429

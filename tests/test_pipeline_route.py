@@ -181,7 +181,9 @@ def test_a_stream_counts_as_under_way_to_its_end_or_until_its_reader_leaves() ->
 def test_none_is_waited_for_while_another_could_answer_at_once() -> None:
     async def scenario() -> None:
         small, large = limited(requests=6, burst=1 / 6), limited(requests=60, burst=1 / 60)  # one at once; 10 s and 1 s
-        pipeline = routed(endpoint("small", small, saying("small")), endpoint("large", large, saying("large"), priority=1))
+        pipeline = routed(
+            endpoint("small", small, saying("small")), endpoint("large", large, saying("large"), priority=1)
+        )
         answers = [await text_of(await pipeline(asking(content=str(number)))) for number in range(2)]
         assert answers == ["small", "large"]
         began = virtual_time.clock()
@@ -251,7 +253,9 @@ def test_the_calls_are_told_of_and_a_watcher_that_raises_costs_nobody_an_answer(
 def test_a_call_that_never_fits_one_goes_to_another() -> None:
     async def scenario() -> None:
         small, large = limited(tokens=100), limited(tokens=1e6)
-        pipeline = routed(endpoint("small", small, saying("small")), endpoint("large", large, saying("large"), priority=1))
+        pipeline = routed(
+            endpoint("small", small, saying("small")), endpoint("large", large, saying("large"), priority=1)
+        )
         reply = await pipeline(asking(content="word " * 400))
         assert await text_of(reply) == "large"
         with pytest.raises(LimitExceeded) as caught:

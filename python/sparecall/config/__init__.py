@@ -95,9 +95,9 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any] | Config | None = No
             raise ConfigError(f"{where} cannot be read: {reason}; give another path with --config") from None
     elif source is not None:
         content = dict(source)
+    if "upstreams" in content:
+        raise ConfigError(f"{where}: upstreams is no section; write [upstream.NAME] for each of several")
     try:
-        if "upstreams" in content:
-            raise ConfigError("upstreams is no section; write [upstream.NAME] for each of several")
         upstream = content.get("upstream")
         several = named(upstream) if isinstance(upstream, Mapping) else None
         if several is not None:

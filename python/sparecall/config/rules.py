@@ -63,7 +63,14 @@ def checked(config: Config) -> Config:
         rules += rules_of_upstream(section, provider)
     if config.upstreams:
         rules += check_names(config.upstreams, config.fallback)
-        rules.append((config.anthropic is None or "anthropic" not in config.upstreams, "upstream.anthropic", "given", "only without [anthropic]"))
+        rules.append(
+            (
+                config.anthropic is None or "anthropic" not in config.upstreams,
+                "upstream.anthropic",
+                "given",
+                "only without [anthropic]",
+            )
+        )
         _check_client_keys(config.upstreams)
     else:
         rules += check_names(config.providers(), config.fallback)

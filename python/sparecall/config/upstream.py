@@ -246,7 +246,9 @@ def check_names(upstreams: Mapping[str, Upstream], fallback: Mapping[str, tuple[
                 continue
             given = one.model is not None or one.upstream is not None
             rules.append((given, key, "{}", "a model, an upstream or both"))
-            rules.append((one.model is None or plain(one.model), f"{key}.model", repr(one.model)[:80], "a model's name"))
+            rules.append(
+                (one.model is None or plain(one.model), f"{key}.model", repr(one.model)[:80], "a model's name")
+            )
             known = one.upstream is None or one.upstream in upstreams
             rules.append((known, f"{key}.upstream", repr(one.upstream)[:80], f"one of {', '.join(upstreams)}"))
     return rules

@@ -191,7 +191,10 @@ def stages(
         )
         store = shared_store(config.store)
         shared = None if store is None else Shared(store, memory, ttl=config.cache.ttl)
-        chain += [Exact(memory, max_reply_bytes=limit, prices=prices, shared=shared, other_models=config.cache.other_models), Coalesce()]
+        chain += [
+            Exact(memory, max_reply_bytes=limit, prices=prices, shared=shared, other_models=config.cache.other_models),
+            Coalesce(),
+        ]
         if config.semantic.enabled:
             chain += [
                 of_config(

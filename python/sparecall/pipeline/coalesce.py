@@ -56,7 +56,9 @@ class Coalesce:
                 return await self._share(request, next, key, live, led=False)
             del self._live[key]
         try:
-            reply, led = await self._flight.run(key, lambda: next(request), landed=lambda reply: self._landed(key, reply))
+            reply, led = await self._flight.run(
+                key, lambda: next(request), landed=lambda reply: self._landed(key, reply)
+            )
         except DeadlineExceeded:
             # The deadline of the call is that of whoever made it: those who can wait longer make another.
             if request.deadline is not None and request.deadline <= time.monotonic():

@@ -45,7 +45,10 @@ def settings(config: Config) -> tuple[str, ...]:
     addresses = tuple(one.url.rstrip("/") for one in providers.values())
     if not config.controlled:
         return addresses
-    routed = {name: [one.url.rstrip("/"), one.wire, one.models, sorted(one.aliases.items())] for name, one in providers.items()}
+    routed = {
+        name: [one.url.rstrip("/"), one.wire, one.models, sorted(one.aliases.items())]
+        for name, one in providers.items()
+    }
     stored = sorted(config.fallback.items()) if config.cache.other_models else []
     return (*addresses, msgspec.json.encode([sorted(routed.items()), stored]).decode())
 
@@ -53,10 +56,14 @@ def settings(config: Config) -> tuple[str, ...]:
 def stages(config: Config, *, on_call: Callable[[Call], None] | None = None) -> list[Stage]:
     """The stages from the fallback down to the upstreams."""
     several = len(config.providers()) > 1
-    endpoints = [_endpoint(name, config, one, several=several, on_call=on_call) for name, one in config.providers().items()]
+    endpoints = [
+        _endpoint(name, config, one, several=several, on_call=on_call) for name, one in config.providers().items()
+    ]
     found: list[Stage] = []
     if config.fallback:
-        found.append(FallbackStage({model: [_target(one) for one in chain] for model, chain in config.fallback.items()}))
+        found.append(
+            FallbackStage({model: [_target(one) for one in chain] for model, chain in config.fallback.items()})
+        )
     retry = config.retry or (RetryConfig() if config.upstreams else None)
     if retry is not None:
         found.append(
@@ -72,7 +79,7 @@ def stages(config: Config, *, on_call: Callable[[Call], None] | None = None) -> 
                 )
             )
         )
-    return [*found, RouteStage(endpoints)]
+    return [*found, RouteStage(sorted(endpoints, key=lambda one: one.priority))]
 
 
 def _upstream(config: Config, one: UpstreamConfig) -> Upstream:

@@ -60,7 +60,19 @@ class Endpoint:
     for by. Endpoints of a lower `priority` are asked first, those of one priority in proportion to `weight`.
     """
 
-    __slots__ = ("_aliases", "_clock", "_models", "_on_call", "_run", "name", "priority", "running", "stages", "weight", "wires")
+    __slots__ = (
+        "_aliases",
+        "_clock",
+        "_models",
+        "_on_call",
+        "_run",
+        "name",
+        "priority",
+        "running",
+        "stages",
+        "weight",
+        "wires",
+    )
 
     def __init__(
         self,

@@ -30,10 +30,9 @@ _MOST_PASSED = 32  # that are remembered of one request
 
 
 class RouteStage:
-    """Asks the endpoints that serve the model of a request, one after the other, until one answers; those of a lower priority first, and of these the one with
-    the fewest calls under way for its weight.
+    """Asks the endpoints that serve the model of a request, one after the other, until one answers.
 
-    The next is asked where one fails, is over its limits or is left alone by its breaker; of several, none is waited for while another could answer at
+    Those of a lower priority are first, and of these the one with the fewest calls under way for its weight. The next is asked where one fails, is over its limits or is left alone by its breaker; of several, none is waited for while another could answer at
     once. Once an answer has begun it is not made again. Where none answers, the reply or the error is of the one that may be asked again soonest. A model that
     nobody serves raises `UnknownName`; a request on a wire that no endpoint has is passed on.
     """
@@ -86,7 +85,9 @@ class RouteStage:
         fit = [one for one in on_wire if one.serves(asking.model) and asking.upstream in ("", one.name)]
         if not fit:
             raise UnknownName("no upstream here serves the model that was asked for; see [upstream.NAME] models")
-        return await _Search(self, request, asking, substitute=asking.model != model_of(request)).run(self.in_order(fit))
+        return await _Search(self, request, asking, substitute=asking.model != model_of(request)).run(
+            self.in_order(fit)
+        )
 
     def in_order(self, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
         """The endpoints in the order they are to be asked."""
@@ -110,8 +111,9 @@ class _Search:
             reply = await self._ask(endpoint, max_wait)
             if reply is not None:
                 return reply
-        if len(order) > 1 and (endpoint := self._worth_waiting_for()) is not None:
-            reply = await self._ask(endpoint, self._asking.max_wait)
+        due = self._worth_waiting_for() if len(order) > 1 else None
+        if due is not None:
+            reply = await self._ask(due, self._asking.max_wait)
             if reply is not None:
                 return reply
         endpoint, error = min(reversed(self._failures), key=lambda failure: self._retry_after(failure[1]) or 0.0)

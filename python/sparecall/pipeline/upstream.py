@@ -13,8 +13,8 @@ import aiohttp
 
 from sparecall import __version__, sse
 from sparecall.errors import InvalidArgument, InvalidDocument, UpstreamError
-from sparecall.pipeline.answer import NO_ENDING
 from sparecall.pipeline import connector
+from sparecall.pipeline.answer import NO_ENDING
 from sparecall.pipeline.connector import Connector
 from sparecall.pipeline.log import ReplyLog
 from sparecall.pipeline.outcome import begun
@@ -95,9 +95,7 @@ class Upstream:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         if self._config.warm and proxy is None:  # a proxy's connections are its own affair
-            warming = connections.warm(
-                self.url, self._config.warm, self._session, timeout=self._config.connect_timeout
-            )
+            warming = connections.warm(self.url, self._config.warm, self._session, timeout=self._config.connect_timeout)
             self._warming = asyncio.get_running_loop().create_task(warming, name="sparecall warming")
         return self
 
@@ -137,7 +135,8 @@ class Upstream:
             if not timer.expired():
                 raise
             raise UpstreamError(
-                f"{self.url} began no stream within {limit:g} s; raise its first_byte_timeout or call again", code="timeout"
+                f"{self.url} began no stream within {limit:g} s; raise its first_byte_timeout or call again",
+                code="timeout",
             ) from None
 
     async def _call(self, request: Request) -> Reply:
