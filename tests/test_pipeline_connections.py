@@ -115,21 +115,23 @@ async def test_idle_connections_that_a_server_closes_are_dropped() -> None:
 
 
 async def test_connections_are_made_before_anybody_asks() -> None:
-    async with Closing(answers=100).serving() as server:
-        async with sparecall.open({"upstream": {"url": server.url, "warm": 3}}) as pipeline:
-            assert await pipeline.upstreams[0].warmed() == 3
-            assert (server.connections, server.requests) == (3, 0)
-            replies = await asyncio.gather(*[pipeline(asking(content=str(number))) for number in range(3)])
-            assert [reply.status for reply in replies] == [200] * 3
-            assert server.connections == 3
+    async with (
+        Closing(answers=100).serving() as server,
+        sparecall.open({"upstream": {"url": server.url, "warm": 3}}) as pipeline,
+    ):
+        assert await pipeline.upstreams[0].warmed() == 3
+        assert (server.connections, server.requests) == (3, 0)
+        replies = await asyncio.gather(*[pipeline(asking(content=str(number))) for number in range(3)])
+        assert [reply.status for reply in replies] == [200] * 3
+        assert server.connections == 3
 
 
 async def test_a_provider_that_is_not_there_at_the_start_keeps_nobody_waiting() -> None:
     async with sparecall.open({"upstream": {"url": "http://127.0.0.1:1/v1", "warm": 2}}) as pipeline:
         assert await pipeline.upstreams[0].warmed() == 0
-    async with raw(b"", held=True) as url:  # and the pipeline may close before they are made
-        async with sparecall.open({"upstream": {"url": url, "warm": 50}}):
-            pass
+    # And the pipeline may close before they are made.
+    async with raw(b"", held=True) as url, sparecall.open({"upstream": {"url": url, "warm": 50}}) as pipeline:
+        assert pipeline.upstreams
 
 
 async def test_a_name_that_leads_nowhere_is_another_s_call(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import virtual_time
-from routes import Raising, Refusing, endpoint, passed, routed, saying
+from endpoints import Raising, Refusing, endpoint, passed, routed, saying
 from sparecall.cache import BytesCache
 from sparecall.errors import DeadlineExceeded, UpstreamError
 from sparecall.flow import Breaker, RateLimit, Retry

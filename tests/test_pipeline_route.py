@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import virtual_time
-from routes import Raising, Refusing, endpoint, passed, routed, saying
+from endpoints import Raising, Refusing, endpoint, passed, routed, saying
 from sparecall.errors import BreakerOpen, InvalidArgument, LimitExceeded, UnknownName, UpstreamError
 from sparecall.flow import Breaker, RateLimit
 from sparecall.pipeline import BreakerStage, CacheControl, Call, Endpoint, RateLimitStage, RouteStage, Target
