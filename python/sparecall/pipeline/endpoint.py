@@ -11,6 +11,7 @@ import msgspec
 
 from sparecall.errors import InvalidArgument
 from sparecall.flow import Outcome
+from sparecall.pipeline.breaker import BreakerStage
 from sparecall.pipeline.outcome import REFUSED, FailedReply, at_end, begun, outcome_of_reply, passes
 from sparecall.pipeline.request import Asking
 
@@ -104,6 +105,11 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.name}, {self.running} calls under way>"
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether a breaker lets nothing through to it now."""
+        return any(isinstance(stage, BreakerStage) and stage.breaker.state == "open" for stage in self.stages)
 
     def serves(self, model: str) -> bool:
         """Whether it has the model, under that name or an alias."""

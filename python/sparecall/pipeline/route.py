@@ -32,7 +32,7 @@ _MOST_PASSED = 32  # that are remembered of one request
 class RouteStage:
     """Asks the endpoints that serve the model of a request, one after the other, until one answers.
 
-    Those of a lower priority are first, and of these the one with the fewest calls under way for its weight. The next is asked where one fails, is over its limits or is left alone by its breaker; of several, none is waited for while another could answer at
+    Those of a lower priority are first, and of these the one with the fewest calls under way for its weight; those whose breaker is open are last. The next is asked where one fails, is over its limits or is left alone by its breaker; of several, none is waited for while another could answer at
     once. Once an answer has begun it is not made again. Where none answers, the reply or the error is of the one that may be asked again soonest. A model that
     nobody serves raises `UnknownName`; a request on a wire that no endpoint has is passed on.
     """
@@ -93,7 +93,10 @@ class RouteStage:
         """The endpoints in the order they are to be asked."""
         if len(endpoints) == 1:
             return list(endpoints)
-        return sorted(endpoints, key=lambda one: (one.priority, (one.running + 1) / one.weight, self._random()))
+        return sorted(endpoints, key=self._rank)
+
+    def _rank(self, one: Endpoint) -> tuple[bool, int, float, float]:
+        return one.left_alone, one.priority, (one.running + 1) / one.weight, self._random()
 
 
 class _Search:
