@@ -219,7 +219,10 @@ def quantile(values: list[float], share: float) -> float:
 
 def told(asked: list[Asked], seconds: float) -> str:
     """The table."""
-    rows = ["| from then on | requests | succeeded | broken in their stream | another answered | p50 | p99 |", "|---|---|---|---|---|---|---|"]
+    rows = [
+        "| from then on | requests | succeeded | broken in their stream | another answered | p50 | p99 |",
+        "|---|---|---|---|---|---|---|",
+    ]
     length = seconds / len(PHASES)
     for number, name in [*enumerate(name for name, _ in PHASES), (None, "in all")]:
         some = [one for one in asked if number is None or int(one.at / length) == number]

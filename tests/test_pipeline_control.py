@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,6 +31,8 @@ from stages import Clock, Provider, asking, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+PRIORITIES: list[Any] = ["critical", "high", "normal", "low"]
 
 
 class Flaky:
@@ -218,6 +221,65 @@ def test_a_caller_cancelled_at_any_step_holds_nothing(steps: int, stream: bool) 
         provider.release()
         assert await text_of(await pipeline(asking(stream=stream, content="next"))) == "Hi there"
         assert one.running == 0
+
+    virtual_time.run(scenario())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_storm_of_failures_and_of_callers_who_leave_holds_nothing(seed: int) -> None:
+    draw = random.Random(seed)
+
+    class Stormy(Provider):
+        async def __call__(self, request: Any, next: Any) -> Any:  # noqa: A002
+            await asyncio.sleep(draw.choice([0, 0, 0.01, 0.2]))
+            match draw.randrange(7):
+                case 0:
+                    return await Refusing(draw.choice([400, 429, 500, 503]))(request, next)
+                case 1:
+                    raise draw.choice([UpstreamError("away", code="unreachable"), ConnectionError(), TimeoutError()])
+                case 2:
+                    raise KeyError("a bug")
+                case _:
+                    return await super().__call__(request, next)
+
+    async def scenario() -> None:
+        limits = [
+            RateLimit(requests=60_000, burst=0.001, clock=virtual_time.clock, wall_clock=virtual_time.wall_clock)
+            for _ in range(3)
+        ]
+        breakers = [Breaker(open_for=0.5, clock=virtual_time.clock, random=draw.random) for _ in range(3)]
+        made = [
+            endpoint(
+                str(number),
+                RateLimitStage(limit, max_wait=0.5, clock=virtual_time.clock),
+                BreakerStage(breaker),
+                Stormy(),
+            )
+            for number, (limit, breaker) in enumerate(zip(limits, breakers, strict=True))
+        ]
+        pipeline = routed(*made, retry={"base": 0.05, "random": draw.random}, targets={"*": [Target("other")]})
+
+        async def call(number: int) -> None:
+            await asyncio.sleep(draw.random() * 5)
+            reply = await pipeline(
+                asking(content=str(number), stream=number % 2 == 1, priority=draw.choice(PRIORITIES))
+            )
+            if reply.stream is not None and draw.random() < 0.3:
+                reply.stream.close()
+            elif reply.status == 200:
+                assert await text_of(reply) == "Hi there"
+
+        calls = [asyncio.create_task(call(number)) for number in range(700)]
+        loop = asyncio.get_running_loop()
+        for each in calls:
+            if draw.random() < 0.3:
+                loop.call_later(draw.random() * 5.5, each.cancel)
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(one is None for one in ended) > 200
+        await asyncio.sleep(1)
+        assert [one.running for one in made] == [0, 0, 0]
+        assert [limit.waiting for limit in limits] == [0, 0, 0]
+        assert [breaker.leases for breaker in breakers] == [0, 0, 0]
 
     virtual_time.run(scenario())
 

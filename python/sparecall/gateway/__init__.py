@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["LOOPBACK", "Gateway", "serving"]
 
 log = logging.getLogger("sparecall.gateway")
+WARM_FOR = 2.0
+"""Seconds that the first requests wait for connections that are made at the start."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -153,6 +155,9 @@ class Gateway:
                 render = functools.partial(self._metrics.render, self.pipeline)
                 await exits.enter_async_context(self._peers.answering(render))
             exits.enter_context(watched(self._metrics.loop_lag.observe))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WARM_FOR):
+                    await asyncio.gather(*[upstream.warmed() for upstream in self.pipeline.upstreams])
             self.ready = True
             yield
             self.ready = False
