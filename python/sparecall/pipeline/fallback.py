@@ -11,7 +11,6 @@ from sparecall.errors import EndpointsFailed
 from sparecall.flow import Fallback
 from sparecall.pipeline.endpoint import asking_of
 from sparecall.pipeline.outcome import FailedReply, answered, passes
-from sparecall.pipeline.request import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -74,7 +73,7 @@ def _asking(target: Target) -> Callable[[Request, Next], Awaitable[Reply]]:
     def ask(request: Request, below: Next) -> Awaitable[Reply]:
         asked = request.asking
         assert asked is not None  # noqa: S101 - for mypy; the stage has set it
-        asking = Asking(target.model or asked.model, upstream=target.upstream, passed=asked.passed)
+        asking = msgspec.structs.replace(asked, model=target.model or asked.model, upstream=target.upstream)
         return answered(below(msgspec.structs.replace(request, asking=asking)))
 
     return ask

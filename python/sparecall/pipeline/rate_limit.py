@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from sparecall.errors import UpstreamError
 from sparecall.pipeline.outcome import REFUSED, at_end, begun
+from sparecall.pipeline.size import known_size, wait_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,57 +15,8 @@ if TYPE_CHECKING:
     from sparecall.flow import Lease, RateLimit
     from sparecall.pipeline.answer import Summary
     from sparecall.pipeline.reply import Reply
-    from sparecall.pipeline.request import Request
+    from sparecall.pipeline.request import Request, Size
     from sparecall.pipeline.stage import Next
-
-# What a text of JSON comes to a token, about; `RateLimit` learns what is left of it with the completions.
-_BYTES_A_TOKEN = 4
-# Images and files stand in a body as base64. How many tokens one is depends on the provider: about so many.
-_ENCODED = re.compile(rb"[A-Za-z0-9+/_-]{2048,}")
-_TOKENS_OF_AN_IMAGE = 1000
-_LONG = 16 * 1024
-
-
-class _Bounds(msgspec.Struct):
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    max_output_tokens: int | None = None
-
-
-class Size(msgspec.Struct, frozen=True):
-    """How large a call is, about."""
-
-    prompt: int
-    """Tokens of the prompt."""
-    at_most: int | None
-    """Tokens that the answer may have; None where the request does not say."""
-
-
-def size_of(request: Request) -> Size:
-    """The size of a call by a look at its body. Linear in the body."""
-    body = request.body
-    characters, images = len(body), 0
-    if characters > _LONG:
-        for found in _ENCODED.finditer(body):
-            characters -= found.end() - found.start()
-            images += 1
-    if request.wire == "embeddings":
-        at_most: int | None = 0
-    else:
-        try:
-            bounds = msgspec.json.decode(body, type=_Bounds)
-            given = (bounds.max_completion_tokens, bounds.max_output_tokens, bounds.max_tokens)
-            at_most = next((bound for bound in given if bound is not None and bound >= 0), None)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            at_most = None  # an odd body, which is the provider's to judge
-    return Size(characters // _BYTES_A_TOKEN + images * _TOKENS_OF_AN_IMAGE, at_most)
-
-
-def wait_of(request: Request, max_wait: float, now: float) -> float:
-    """Seconds that a call may wait for its turn: as long as a limit has it, or the request, and not past its deadline."""
-    if request.asking is not None and request.asking.max_wait is not None:
-        max_wait = request.asking.max_wait
-    return max_wait if request.deadline is None else max(0.0, min(max_wait, request.deadline - now))
 
 
 class RateLimitStage:
@@ -85,7 +34,7 @@ class RateLimitStage:
         limit: RateLimit,
         *,
         max_wait: float = 10.0,
-        size: Callable[[Request], Size] = size_of,
+        size: Callable[[Request], Size] = known_size,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limit = limit

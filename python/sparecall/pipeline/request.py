@@ -46,6 +46,15 @@ class CacheControl(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_CACHE_CONTROL = CacheControl()
 
 
+class Size(msgspec.Struct, frozen=True):
+    """How large a call is, about."""
+
+    prompt: int
+    """Tokens of the prompt."""
+    at_most: int | None
+    """Tokens that the answer may have; None where the request does not say."""
+
+
 class Asking(msgspec.Struct):
     """One call on its way to an upstream: what the stages that control it tell each other. Mutable, like a trace."""
 
@@ -57,6 +66,8 @@ class Asking(msgspec.Struct):
     """Seconds that it may wait for its turn; None: as long as each limit has it."""
     waited: float = 0.0
     """Seconds that it has waited for its turn."""
+    size: Size | None = None
+    """How large the call is, once somebody has looked."""
     passed: list[Passed] = []
     """Who was asked before, and why they did not serve: one list for the whole request."""
 

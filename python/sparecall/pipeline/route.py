@@ -15,7 +15,6 @@ from sparecall.flow.outcome import retry_after_of
 from sparecall.pipeline.endpoint import asking_of, model_of
 from sparecall.pipeline.outcome import FailedReply, passes, reason_of
 from sparecall.pipeline.reply import Origin, no_call
-from sparecall.pipeline.request import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from sparecall.pipeline.endpoint import Endpoint
     from sparecall.pipeline.reply import Reply
-    from sparecall.pipeline.request import Request
+    from sparecall.pipeline.request import Asking, Request
     from sparecall.pipeline.stage import Next, Stage
 
 _MOST_PASSED = 32  # that are remembered of one request
@@ -126,7 +125,7 @@ class _Search:
 
     async def _ask(self, endpoint: Endpoint, max_wait: float | None) -> Reply | None:
         passed = self._asking.passed
-        asking = Asking(self._asking.model, endpoint.name, max_wait, passed=passed)
+        asking = msgspec.structs.replace(self._asking, upstream=endpoint.name, max_wait=max_wait, waited=0.0)
         try:
             return self._of(await endpoint(msgspec.structs.replace(self._request, asking=asking)), endpoint)
         except Exception as error:
@@ -136,6 +135,7 @@ class _Search:
             self._failures.append((endpoint, error))
             if len(passed) < _MOST_PASSED:
                 passed.append(Passed(endpoint.name, outcome, reason_of(error)))
+            self._asking.size = asking.size
             return None
 
     def _worth_waiting_for(self) -> Endpoint | None:
