@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ import aiohttp
 from yarl import URL
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
+    from collections.abc import Iterator
+
+    from aiohttp.client_reqrep import ConnectionKey
 
 STALE_AFTER = 1.0
 """Seconds after which an idle connection may have been closed by the provider. Servers keep one for two seconds or longer."""
@@ -28,31 +30,31 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, *, limit: int) -> None:
         super().__init__(limit=limit, keepalive_timeout=60, ttl_dns_cache=10)
-        self._released: weakref.WeakKeyDictionary[ResponseHandler, float] = weakref.WeakKeyDictionary()
-
-    @staticmethod
-    def begin(*, fresh: bool = False) -> None:
-        """Begins a call of this task; a `fresh` one gets a connection of its own."""
-        _idle.set(0.0)
-        _fresh.set(fresh)
 
     @staticmethod
     def idle() -> float:
-        """For how many seconds the connection of this task's last call had been idle; 0 for a new one."""
+        """For how many seconds, at most, the connection of this task's last call had been idle; 0 for a new one."""
         return _idle.get()
 
-    async def _get(self, *others: Any) -> aiohttp.connector.Connection | None:
-        if _fresh.get():
-            return None
-        connection = await super()._get(*others)
-        if connection is not None and connection.protocol is not None:
-            now = time.monotonic()
-            _idle.set(now - self._released.pop(connection.protocol, now))
-        return connection
+    @staticmethod
+    @contextlib.contextmanager
+    def fresh() -> Iterator[None]:
+        """What this task calls within gets connections of its own."""
+        token = _fresh.set(True)
+        try:
+            yield
+        finally:
+            _fresh.reset(token)
 
-    def _release(self, key: Any, protocol: ResponseHandler, **options: Any) -> None:
-        self._released[protocol] = time.monotonic()
-        super()._release(key, protocol, **options)
+    async def _get(self, key: ConnectionKey, *others: Any) -> aiohttp.connector.Connection | None:
+        waiting = None if _fresh.get() else self._conns.get(key)
+        if not waiting:
+            _idle.set(0.0)
+            return None
+        since = waiting[0][1]  # of the one that has waited longest: it is the first to be taken
+        connection = await super()._get(key, *others)
+        _idle.set(0.0 if connection is None else time.monotonic() - since)
+        return connection
 
     async def warm(self, url: str, count: int, session: aiohttp.ClientSession, *, timeout: float) -> int:
         """Makes `count` connections to `url` and keeps them for calls; returns how many. What cannot be reached is left for a call to find out."""

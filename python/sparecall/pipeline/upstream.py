@@ -182,7 +182,6 @@ class Upstream:
 
     async def _sent(self, wire: Wire, request: Request, body: bytes) -> aiohttp.ClientResponse:
         """The response to a call; once more on a new connection where the provider was about to close the first."""
-        Connector.begin()
         try:
             return await self._request("POST", wire.path, request, body)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -193,11 +192,8 @@ class Upstream:
                 raise failure(error, self.url) from None
         except SOCKET_ERRORS as error:
             raise failure(error, self.url) from None
-        Connector.begin(fresh=True)
-        try:
+        with Connector.fresh():
             return await self.send("POST", wire.path, request, body)
-        finally:
-            Connector.begin()
 
     async def send(
         self,
