@@ -1,11 +1,12 @@
-"""flow: what each pattern costs a call, beside a context manager that does nothing; and a wake among many waiters."""
+"""flow: what each pattern costs a call, beside a context manager that does nothing; a choice of a router; and a wake among many waiters."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from sparecall.flow import Breaker, Fallback, RateLimit, Retry
+from sparecall.flow import Breaker, Endpoint, Fallback, Features, Hedge, RateLimit, Retry, Router, Rule, Timeout, room
+from sparecall.prices import Price, Prices
 
 from .common import Benchmark
 
@@ -26,7 +27,7 @@ class Nothing:
 class Calls(Benchmark):
     """1,000 calls of a body that does nothing, one after the other."""
 
-    params = (["nothing", "breaker", "breaker, slow calls too", "rate limit"],)
+    params = (["nothing", "breaker", "breaker, slow calls too", "rate limit", "timeout", "asyncio.timeout", "router"],)
     param_names = ("pattern",)
 
     def setup(self, pattern: str) -> None:
@@ -37,6 +38,9 @@ class Calls(Benchmark):
             "breaker": Breaker().call,
             "breaker, slow calls too": Breaker(slow_rate=0.5, slow_after=1.0).call,
             "rate limit": RateLimit(requests=1e12, tokens=1e12).acquire,
+            "timeout": Timeout().call,
+            "asyncio.timeout": lambda: asyncio.timeout(100),
+            "router": routers()["10 endpoints"].route,
         }
         self.way = ways[pattern]
 
@@ -57,17 +61,18 @@ class Calls(Benchmark):
 class Runs(Benchmark):
     """1,000 calls of a coroutine function that returns at once."""
 
-    params = (["itself", "retry", "fallback"],)
+    params = (["itself", "retry", "fallback", "hedge"],)
     param_names = ("pattern",)
 
     def setup(self, pattern: str) -> None:
         super().setup()
         self.loop = asyncio.new_event_loop()
-        retry, fallback = Retry(), Fallback({"one": self.work})
+        retry, fallback, hedge = Retry(), Fallback({"one": self.work}), Hedge(minimum_calls=1)
         ways: dict[str, Callable[[], Any]] = {
             "itself": self.work,
             "retry": lambda: retry.run(self.work),
             "fallback": fallback.run,
+            "hedge": lambda: hedge.run(self.work, idempotent=True),
         }
         self.way = ways[pattern]
 
@@ -85,6 +90,49 @@ class Runs(Benchmark):
 
     def time_1000_calls(self, pattern: str) -> None:
         self.loop.run_until_complete(self.awaited())
+
+
+def routers() -> dict[str, Router]:
+    """One model at ten endpoints, alone, behind breakers, behind rate limits too; and three models under a budget, behind breakers."""
+
+    def breakers(count: int) -> list[Endpoint | str]:
+        return [Endpoint(name=str(number), room=room(Breaker())) for number in range(count)]
+
+    both: list[Endpoint | str] = [
+        Endpoint(name=str(number), room=room(Breaker(), RateLimit(requests=1e12, tokens=1e12))) for number in range(10)
+    ]
+    return {
+        "10 endpoints": Router({"m": [str(number) for number in range(10)]}),
+        "10, breakers": Router({"m": breakers(10)}),
+        "10, breakers and limits": Router({"m": both}),
+        "3 models at 3, a rule, a budget": Router(
+            {model: breakers(3) for model in "abc"},
+            rules=[Rule(name="short and urgent", models=("a",), tokens_at_most=100, priorities=("urgent",))],
+            budget=1e6,
+            prices=Prices({"a": Price(1, 2), "b": Price(2, 3), "c": Price(3, 4)}),
+        ),
+    }
+
+
+class Choices(Benchmark):
+    """1,000 choices of a router that knows its endpoints' latencies: the decision alone, without entering and leaving."""
+
+    params = (["10 endpoints", "10, breakers", "10, breakers and limits", "3 models at 3, a rule, a budget"],)
+    param_names = ("router",)
+
+    def setup(self, router: str) -> None:
+        super().setup()
+        self.router = routers()[router]
+        for loads in self.router._loads.values():
+            for load in loads:
+                load.began(load, 0.0)
+                load.answered(load, 1.0)
+                load.ended(load, 1.0, failed=False, usual=1.0)
+
+    def time_1000_choices(self, router: str) -> None:
+        choose, features = self.router._choose, Features(tokens=500)
+        for number in range(CALLS):
+            choose(features, (), 2.0 + number / CALLS)
 
 
 class TryAcquire(Benchmark):

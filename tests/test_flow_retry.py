@@ -6,12 +6,14 @@ import asyncio
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import anthropic
+import openai
 import pytest
 
 import virtual_time
 from loop_steps import turns
 from sparecall.errors import BreakerOpen, InvalidArgument
-from sparecall.flow import Attempt, Breaker, Retry
+from sparecall.flow import Attempt, Breaker, Hedge, Retry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -192,6 +194,19 @@ def test_one_owner_of_retries() -> None:
     run(main())
 
 
+def test_three_layers_make_as_many_calls_as_the_outermost() -> None:
+    async def main() -> None:
+        work = Work(*[TimeoutError()] * 45)
+        hedge = Hedge(clock=virtual_time.clock)
+        with pytest.warns(RuntimeWarning, match="inside the work of another"), pytest.raises(TimeoutError):
+            await made(attempts=3).run(
+                lambda: made(attempts=3).run(lambda: hedge.run(lambda: made(attempts=5).run(work), idempotent=True))
+            )
+        assert len(work.calls) == 3  # not 45
+
+    run(main())
+
+
 def test_what_a_retried_call_left_running_retries_for_itself() -> None:
     async def main() -> None:
         background: list[asyncio.Task[str]] = []
@@ -221,6 +236,16 @@ def test_it_warns_of_an_sdk_that_retries_below_it() -> None:
         warnings.simplefilter("error")
         made().owns(Client())
         made().owns(object())
+
+
+@pytest.mark.parametrize("client", [openai.AsyncOpenAI, openai.OpenAI, anthropic.AsyncAnthropic, anthropic.Anthropic])
+def test_the_official_sdks_are_such(client: Any) -> None:
+    with pytest.warns(RuntimeWarning, match=rf"{client.__name__} has max_retries=2"):
+        made().owns(client(api_key="test"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made().owns(client(api_key="test", max_retries=0))
+        made().owns(client(api_key="test").with_options(max_retries=0))
 
 
 def test_a_stream_is_begun_again_before_its_first_item_only() -> None:

@@ -152,6 +152,21 @@ class FactoryTimeout(SparecallError, TimeoutError):
     __slots__ = ()
 
 
+class CallTimeout(SparecallError, TimeoutError):
+    """A call that took longer than it may, and was ended.
+
+    ``code`` is a stable word for it: ``answer`` (the whole), ``first_item`` or ``idle`` (of a stream), for which the endpoint is to blame; or
+    ``deadline``, where the caller's own left it less time than such calls take. ``seconds`` is how long was waited.
+    """
+
+    __slots__ = ("code", "seconds")
+
+    def __init__(self, message: str, *, code: str, seconds: float) -> None:
+        super().__init__(message)
+        self.code = code
+        self.seconds = seconds
+
+
 class BreakerOpen(SparecallError):
     """A call that was not made: its endpoint failed lately and is left alone. ``retry_after``: seconds until it may be tried again."""
 
@@ -176,6 +191,16 @@ class DeadlineExceeded(SparecallError, TimeoutError):
     """A request without an answer at its deadline."""
 
     __slots__ = ()
+
+
+class NoEndpoint(SparecallError):
+    """A call that was not made: no endpoint of the models it may go to takes calls now. ``retry_after``: seconds until one may."""
+
+    __slots__ = ("retry_after",)
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class EndpointsFailed(SparecallError):

@@ -11,7 +11,28 @@ from sparecall import digest, pipeline, tokens
 from sparecall.batch import Batcher, BatcherStats, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
-from sparecall.flow import Breaker, Fallback, Lease, Outcome, Permit, RateLimit, Retry, Served, outcome_of
+from sparecall.flow import (
+    Breaker,
+    Endpoint,
+    Fallback,
+    Features,
+    Hedge,
+    HedgeStats,
+    Lease,
+    Outcome,
+    Permit,
+    RateLimit,
+    Retry,
+    Route,
+    Router,
+    Rule,
+    Served,
+    Timed,
+    Timeout,
+    calm,
+    outcome_of,
+    room,
+)
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
@@ -216,6 +237,22 @@ async def guarded() -> None:
     retry = Retry(attempts=2)
     assert_type(await retry.run(lambda: ask("one"), deadline=5.0), int)
     assert_type(await retry(ask)("one"), int)
+    hedge = Hedge(budget=0.02, allowed=calm(breaker, limit))
+    assert_type(await hedge.run(lambda: ask("one"), idempotent=True), int)
+    assert_type(await hedge(ask)("one"), int)
+    assert_type(hedge.stats, HedgeStats)
+    await hedge.run(lambda: ask("one"))  # type: ignore[call-arg]
+    timeout = Timeout(idle=5.0)
+    assert_type(await timeout.run(lambda: ask("one"), tokens=5, used=lambda answer: answer), int)
+    assert_type(await timeout(ask)("one"), int)
+    async with timeout.call("route") as call:
+        assert_type(call, Timed)
+    rule = Rule(name="any", models=("m",))
+    router = Router({"m": ["a", Endpoint(name="b", room=room(breaker, limit))]}, rules=[rule, lambda features: ()])
+    async with router.route(Features(model="m")) as route:
+        assert_type(route, Route)
+        assert_type((route.model, route.endpoint, route.propensity), tuple[str, str, float])
+    calm(5)  # type: ignore[arg-type]
     fallback = Fallback({"a": ask})
     assert_type(await fallback.run("one"), Served[int])
     await fallback.run(1)  # type: ignore[arg-type]

@@ -4,25 +4,47 @@ from __future__ import annotations
 
 from sparecall.flow.breaker import Breaker, Permit, State
 from sparecall.flow.fallback import Fallback, Passed, Served, StreamFallback
+from sparecall.flow.gates import Concurrency, Gate, Quota, calm, room
+from sparecall.flow.hedge import Hedge, Hedged, HedgeStats
+from sparecall.flow.load import Endpoint
 from sparecall.flow.outcome import Outcome, outcome_of, outcome_of_status
 from sparecall.flow.rate_limit import Lease, RateLimit
 from sparecall.flow.retry import Attempt, Retry
+from sparecall.flow.router import Choice, Route, Router
+from sparecall.flow.rules import Features, Rule
 from sparecall.flow.stream import Stream
+from sparecall.flow.timeouts import Timed, Timeout
 
 __all__ = [
     "Attempt",
     "Breaker",
+    "Choice",
+    "Concurrency",
+    "Endpoint",
     "Fallback",
+    "Features",
+    "Gate",
+    "Hedge",
+    "HedgeStats",
+    "Hedged",
     "Lease",
     "Outcome",
     "Passed",
     "Permit",
+    "Quota",
     "RateLimit",
     "Retry",
+    "Route",
+    "Router",
+    "Rule",
     "Served",
     "State",
     "Stream",
     "StreamFallback",
+    "Timed",
+    "Timeout",
+    "calm",
     "outcome_of",
     "outcome_of_status",
+    "room",
 ]

@@ -164,6 +164,18 @@ class Breaker:
         self._advance()
         return len(self._leases)
 
+    @property
+    def calm(self) -> bool:
+        """Whether it is closed: no time for calls that could be done without, such as hedges, where it is not."""
+        return self.state == "closed"
+
+    @property
+    def admits(self) -> float:
+        """The share of calls that it lets through now: 1 closed or while a probe is wanted, 0 open, and the step's while ramping."""
+        if self._state == "closed":  # what time alone may have changed, the next call finds out
+            return 1.0
+        return self._admitted(self._advance())
+
     def __repr__(self) -> str:
         window = self._window
         return f"<Breaker {self.state}: {window.failed} failed, {window.slow} slow of {window.calls} calls>"
@@ -249,8 +261,7 @@ class Breaker:
                     f"whether the endpoint is back is being found out by {len(self._leases)} calls", retry_after=_SOON
                 )
         elif len(self._leases) >= self._probes:
-            step = int((now - self._ramped_at) / self._ramp_for * len(self._ramp))
-            admitted = self._ramp[min(step, len(self._ramp) - 1)]
+            admitted = self._step(now)
             self._credit += admitted
             if self._credit < 1:
                 raise BreakerOpen(
@@ -258,6 +269,18 @@ class Breaker:
                 )
             self._credit -= 1
         self._leases[permit] = None
+
+    def _admitted(self, now: float) -> float:
+        if self._state == "half_open":
+            return float(self._successes + self._failures + len(self._leases) < self._probes)
+        if self._state == "ramping" and len(self._leases) >= self._probes:
+            return self._step(now)
+        return float(self._state != "open")
+
+    def _step(self, now: float) -> float:
+        """The share of calls that the ramp admits."""
+        step = int((now - self._ramped_at) / self._ramp_for * len(self._ramp))
+        return self._ramp[min(step, len(self._ramp) - 1)]
 
     def _exit(self, permit: Permit, error: BaseException | None) -> None:
         outcome = permit._outcome

@@ -6,7 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sparecall.errors import BreakerOpen, EmbedderError, LimitExceeded, StoreUnavailable, UpstreamError
+from sparecall.errors import (
+    BreakerOpen,
+    CallTimeout,
+    EmbedderError,
+    LimitExceeded,
+    NoEndpoint,
+    StoreUnavailable,
+    UpstreamError,
+)
 from sparecall.flow.headers import read
 
 Outcome = Literal["success", "failure", "limited", "ignored"]
@@ -42,8 +50,10 @@ def outcome_of(error: BaseException | None) -> Outcome:
         return "success"
     if not isinstance(error, Exception):
         return "ignored"
-    if isinstance(error, BreakerOpen | LimitExceeded):
+    if isinstance(error, BreakerOpen | LimitExceeded | NoEndpoint):
         return "ignored" if error.retry_after is None else "limited"
+    if isinstance(error, CallTimeout) and error.code == "deadline":
+        return "ignored"  # another endpoint would have had as little time
     status = status_of(error)
     if status is not None:
         found = outcome_of_status(status)

@@ -20,7 +20,7 @@ from sparecall.semantic.answers import same_answer
 from sparecall.semantic.decisions import Decisions
 from sparecall.semantic.embedding import Embedding, NoVectorError, name_of
 from sparecall.semantic.entries import Entries, Entry, Found, digest_of, encoded, prefixes_of
-from sparecall.semantic.judging import WITHIN, Judging
+from sparecall.semantic.judging import WITHIN, Judging, Refinement
 from sparecall.semantic.learning import Learning
 from sparecall.semantic.lookup import Lookup, Match, Report, Rule, check, check_scope
 from sparecall.semantic.quota import Quota
@@ -114,10 +114,14 @@ class SemanticCache:
         make()  # raises for what is outside, though the first may be needed later
         self._clock = time.time if clock is None else clock
         self._embedding = Embedding(embedder, dim=_dim(embedder, dim, "dim"), timeout=timeout)
-        self._judging = Judging(Decisions(functools.partial(make, embedder=name_of(embedder)), pool), clock=self._clock)
+        refinement = None
         if refine is not None:
-            self._judging.slow = Embedding(refine, dim=_dim(refine, refine_dim, "refine_dim"), timeout=timeout)
-            self._judging.refined = Decisions(functools.partial(make, embedder=name_of(refine)), pool)
+            refinement = Refinement(
+                Embedding(refine, dim=_dim(refine, refine_dim, "refine_dim"), timeout=timeout),
+                Decisions(functools.partial(make, embedder=name_of(refine)), pool),
+            )
+        decisions = Decisions(functools.partial(make, embedder=name_of(embedder)), pool)
+        self._judging = Judging(decisions, refinement=refinement, clock=self._clock)
         self._entries = Entries(self._embedding.dim, max_bytes=max_bytes, ttl=ttl, clock=clock)
         self._learning = Learning(self._judging, judge)
         self._min_similarity = min_similarity
@@ -187,9 +191,6 @@ class SemanticCache:
             audit=verdict.audit,
             why="" if verdict.serve else verdict.why,
             vector=vector,
-            candidate=entry.id,
-            similarity=similarity,
-            verdict=verdict,
             max_error=self._max_error if rule.max_error is None else rule.max_error,
             profile=profile,
             judged=judged,
@@ -313,7 +314,7 @@ class SemanticCache:
             refused=counts["refused"],
             misses=misses,
             decisions=self._judging.decisions.reports(),
-            refined={} if self._judging.refined is None else self._judging.refined.reports(),
+            refined={} if self._judging.refinement is None else self._judging.refinement.decisions.reports(),
         )
 
     # --- keeping house ---------------------------------------------------------------------------
@@ -368,14 +369,16 @@ class SemanticCache:
 
     @property
     def _identity(self) -> str:
-        slow = self._judging.slow
-        return self._embedding.identity if slow is None else f"{self._embedding.identity}, {slow.identity}"
+        slower = self._judging.refinement
+        return (
+            self._embedding.identity if slower is None else f"{self._embedding.identity}, {slower.embedding.identity}"
+        )
 
     def close(self) -> None:
         """Give the embedders' threads up."""
         self._embedding.close()
-        if self._judging.slow is not None:
-            self._judging.slow.close()
+        if self._judging.refinement is not None:
+            self._judging.refinement.embedding.close()
 
 
 def _dim(embedder: object, given: int | None, name: str) -> int:

@@ -44,22 +44,21 @@ class Judged(NamedTuple):
     """The question's slower vector, where it was made."""
 
 
+class Refinement(NamedTuple):
+    """A slower and better embedder, and what is decided by its vectors."""
+
+    embedding: Embedding
+    decisions: Decisions
+
+
 class Judging:
     """The decisions, and the slower embedder where there is one. Not for several threads at once."""
 
-    __slots__ = ("_clock", "decisions", "refined", "slow")
+    __slots__ = ("_clock", "decisions", "refinement")
 
-    def __init__(
-        self,
-        decisions: Decisions,
-        *,
-        clock: Callable[[], float],
-        slow: Embedding | None = None,
-        refined: Decisions | None = None,
-    ) -> None:
+    def __init__(self, decisions: Decisions, *, refinement: Refinement | None, clock: Callable[[], float]) -> None:
         self.decisions = decisions
-        self.slow = slow
-        self.refined = refined
+        self.refinement = refinement
         self._clock = clock
 
     async def judge(
@@ -88,33 +87,33 @@ class Judging:
 
         first = by(self.decisions, near)
         decided = Judged(near[0], first)
-        if self.slow is None or self.refined is None or first.serve or first.audit or not first.compare:
+        if self.refinement is None or first.serve or first.audit or not first.compare:
             return decided
         try:
-            vector = await self.slow.of(text)
+            vector = await self.refinement.embedding.of(text)
         except NoVectorError:
             return decided
         again = _ranked(near, vector)
         if not again:
             return decided._replace(slow=vector)
-        verdict = by(self.refined, again)
+        verdict = by(self.refinement.decisions, again)
         agreed = again[0].entry.id == near[0].entry.id
         return Judged(again[0], verdict, refined=True, first=first if agreed else None, slow=vector)
 
     async def slow_bytes(self, text: str, known: Lookup | None) -> bytes:
         """What an entry keeps of a question's slower vector; nothing without the embedder, or where it fails."""
-        if self.slow is None:
+        if self.refinement is None:
             return b""
         made = None if known is None or known.judged is None else known.judged.slow
         try:
-            vector = await self.slow.of(text) if made is None else made
+            vector = await self.refinement.embedding.of(text) if made is None else made
         except NoVectorError:
             return b""
         return (vector / np.linalg.norm(vector)).astype(np.float16).tobytes()
 
     def learn(self, judged: Judged, *, scope: str, correct: bool, weight: float = 1.0) -> None:
         """Learn whether the entry's answer was right: whoever has judged it does."""
-        decisions = self.refined if judged.refined and self.refined is not None else self.decisions
+        decisions = self.refinement.decisions if judged.refined and self.refinement is not None else self.decisions
         decisions.of(scope).learn(judged.verdict, correct=correct, weight=weight)
         if judged.first is not None:
             self.decisions.of(scope).learn(judged.first, correct=correct, weight=weight)
@@ -122,25 +121,26 @@ class Judging:
     def stored(self, profile: SemanticProfile, scope: str) -> None:
         """A question was stored: its words are a little less rare."""
         self.decisions.of(scope).stored(profile)
-        if self.refined is not None:
-            self.refined.of(scope).stored(profile)
+        if self.refinement is not None:
+            self.refinement.decisions.of(scope).stored(profile)
 
     def to_bytes(self) -> bytes:
         """All that was learnt, for `restore`."""
         learnt = self.decisions.to_bytes()
-        return learnt if self.refined is None else _encode((learnt, self.refined.to_bytes()))
+        return learnt if self.refinement is None else _encode((learnt, self.refinement.decisions.to_bytes()))
 
     def restore(self, data: bytes) -> None:
         """Take over what others had learnt. Raises `InvalidDocument`, and changes nothing, for other bytes."""
-        if self.refined is None:
+        if self.refinement is None:
             return self.decisions.take(self.decisions.read(data))
         try:
             learnt, refined = _decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise InvalidDocument("the saved decisions are damaged, or those of one embedder alone") from None
-        first, second = self.decisions.read(learnt), self.refined.read(refined)
+        slower = self.refinement.decisions
+        first, second = self.decisions.read(learnt), slower.read(refined)
         self.decisions.take(first)
-        return self.refined.take(second)
+        return slower.take(second)
 
 
 def _ranked(near: Sequence[Found], vector: NDArray[np.float32]) -> list[Found]:

@@ -51,16 +51,26 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """For a miss: ``empty``, ``too_long``, ``disabled``, ``embedder_failed``, ``embedder_timeout``, ``embedder_busy``,
     ``bad_vector``, ``nothing_near``, ``unproven``, or what the decision says."""
     vector: NDArray[np.float32] | None = None
-    candidate: int | None = None
-    """The id of the nearest entry, served or not."""
-    similarity: float = -1.0
-    """That of the nearest entry."""
-    verdict: SemanticVerdict | None = None
     max_error: float = 1.0
     """The limit that the verdict kept to."""
     profile: SemanticProfile | None = None
     judged: Judged | None = None
     """What `audit` teaches, and to whom."""
+
+    @property
+    def candidate(self) -> int | None:
+        """The id of the nearest entry, served or not."""
+        return None if self.judged is None else self.judged.found.entry.id
+
+    @property
+    def similarity(self) -> float:
+        """That of the nearest entry; -1 where there is none."""
+        return -1.0 if self.judged is None else self.judged.found.similarity
+
+    @property
+    def verdict(self) -> SemanticVerdict | None:
+        """What was decided about the nearest entry."""
+        return None if self.judged is None else self.judged.verdict
 
     @property
     def compare(self) -> bool:

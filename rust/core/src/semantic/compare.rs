@@ -252,11 +252,11 @@ pub fn compare(query: &Profile, candidate: &Profile, rarity: &impl Rarity) -> ([
         !query.quoted.is_empty() && !candidate.quoted.is_empty() && query.quoted != candidate.quoted,
     ));
     let negations = |words: &[Word]| words.iter().filter(|word| word.flags & NEGATION != 0).count();
-    let lone = |words: &[Word], partner: &[u8; LIMIT]| {
+    let lone_denials = |words: &[Word], partner: &[u8; LIMIT]| {
         words.iter().zip(partner).filter(|(word, partner)| word.flags & DENIAL != 0 && **partner == NONE).count()
     };
-    let denials_a = negations(a) + lone(a, &partner_a);
-    let denials_b = negations(b) + lone(b, &partner_b);
+    let denials_a = negations(a) + lone_denials(a, &partner_a);
+    let denials_b = negations(b) + lone_denials(b, &partner_b);
     let ((left_a, n_a), (left_b, n_b)) = (left(a, &partner_a), left(b, &partner_b));
     let contrary =
         left_a[..n_a].iter().any(|&i| left_b[..n_b].iter().any(|&j| contrary(&a[usize::from(i)], &b[usize::from(j)])));

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 
 const VERSION: u8 = 2;
 const HEAD: usize = 1 + 8 + 8 + 4 + 1 + 1 + 1;
-const WORD: usize = 4 + 4 + 8 + 2 + 1;
+const WORD: usize = 4 + 4 + 4 + 8 + 2 + 1;
 const MAX_NUMBERS: usize = 32;
 const MAX_QUOTED: usize = 32;
 
