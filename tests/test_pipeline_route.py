@@ -81,6 +81,18 @@ def test_what_no_other_would_mend_is_nobody_else_s(status: int) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"choices": "odd"}', b'{"error": null, "output": []}', b'{"error": {}, "choices": []}']
+)
+def test_an_odd_answer_is_the_client_s_to_judge(body: bytes) -> None:
+    async def scenario() -> None:
+        other = saying("B")
+        reply = await routed(endpoint("a", Provider(body)), endpoint("b", other, priority=1))(asking())
+        assert (reply.body, other.calls) == (body, [])
+
+    run(scenario())
+
+
 def test_a_bug_in_a_stage_is_raised_and_holds_nothing() -> None:
     async def scenario() -> None:
         breaker, rate = Breaker(minimum_calls=1), limited(requests=60)

@@ -19,6 +19,9 @@ REFUSED = (BreakerOpen, LimitExceeded, Overloaded)
 """Calls that were not sent: one of our own limits or breakers stood before them."""
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class FailedReply(Exception):
     """A reply that is no answer: the provider failed, or wants less of us. Never leaves the pipeline."""
 
@@ -37,20 +40,16 @@ class FailedReply(Exception):
         return self.reply.headers
 
 
-class _Object(msgspec.Struct):
-    error: msgspec.Raw | None = None
-    choices: msgspec.Raw | None = None
-
-
 def outcome_of_reply(reply: Reply) -> Outcome:
     """The outcome of the call: by its status, and a 200 without a word of JSON, or with nothing but an error in it, is a ``failure``."""
     if reply.status != 200 or reply.summary is not None or reply.stream is not None:
         return outcome_of_status(reply.status)
     try:
-        content = msgspec.json.decode(reply.body or b"", type=_Object)
+        content = msgspec.json.decode(reply.body or b"", type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "failure"
-    return "failure" if content.error is not None and content.choices is None else "success"
+    said = bytes(content.get("error", _NULL)) != b"null"
+    return "failure" if said and "choices" not in content else "success"
 
 
 async def answered(call: Awaitable[Reply]) -> Reply:
