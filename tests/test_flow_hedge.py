@@ -323,6 +323,22 @@ def test_it_decorates_coroutine_functions() -> None:
 def test_bad_options_are_named(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument, match=next(iter(options))):
         Hedge(**options)
+    with pytest.raises(InvalidArgument, match="tokens"):
+        Hedge().run(Provider(), idempotent=True, tokens=-1).close()
+
+
+def test_a_clock_that_goes_back_costs_no_answer() -> None:
+    async def main() -> None:
+        seconds = iter(range(10_000, 0, -1))
+        told: list[Hedged] = []
+        hedge = Hedge(minimum_calls=1, clock=lambda: float(next(seconds)), on_event=told.append)
+        hedge._credit = 1.0
+        for _ in range(100):
+            assert await asked(hedge, Provider()) == "answer 1"
+        assert await asked(hedge, Provider(60.0, 0.0)) == "answer 2"
+        assert [(hedged.winner, hedged.seconds) for hedged in told] == [("second", 0.0)]
+
+    run(main())
 
 
 def test_routes_are_bounded() -> None:

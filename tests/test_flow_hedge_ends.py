@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import virtual_time
 from hedges import Provider, asked, learned, run
 from loop_steps import turns
-from sparecall.flow import Breaker, calm
+from sparecall.errors import CallTimeout
+from sparecall.flow import Breaker, Hedge, Timeout, calm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
 seconds = st.integers(0, 40).map(lambda tenths: tenths / 10)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     first=seconds, second=seconds, first_fails=st.booleans(), second_fails=st.booleans(), ending=st.sampled_from([0.0, 0.35]),
     cancel=st.one_of(st.none(), seconds), twice=st.booleans(), way=st.sampled_from(["run", "stream"]),
@@ -103,6 +106,47 @@ def test_cancelled_at_any_step_nothing_goes_on(way: str, plan: tuple[float, ...]
             assert len(provider.calls) == len(provider.ended)
 
     run(main())
+
+
+def test_on_uvloop_too() -> None:
+    """In real time, but nothing depends on how much of it passes: what is ended would go on for ever."""
+
+    async def main() -> None:
+        hedge, timeout = Hedge(minimum_calls=1, least=0.001), Timeout(least=0.001, most=0.001, idle=0.001)
+        hedge._credit = 5.0
+        await hedge.run(lambda: asyncio.sleep(0), idempotent=True)
+        ended = 0
+
+        async def never() -> AsyncGenerator[int, None]:
+            nonlocal ended
+            try:
+                await asyncio.Event().wait()
+                yield 0
+            finally:
+                ended += 1
+
+        async def two() -> AsyncIterator[int]:
+            yield 1
+            yield 2
+
+        async def begins() -> AsyncIterator[int]:
+            yield 1
+            async with aclosing(never()) as rest:
+                async for item in rest:
+                    yield item
+
+        assert [item async for item in hedge.stream(never, second=two, idempotent=True)] == [1, 2]
+        assert await hedge.run(asyncio.Event().wait, second=lambda: asyncio.sleep(0, True), idempotent=True)
+        with pytest.raises(CallTimeout):
+            await timeout.run(asyncio.Event().wait)
+        for work, code in ((never, "first_item"), (begins, "idle")):
+            with pytest.raises(CallTimeout) as caught:
+                _ = [item async for item in timeout.stream(work)]
+            assert caught.value.code == code
+        assert ended == 3
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    uvloop.run(main())
 
 
 def cancels(calls: int) -> None:

@@ -34,7 +34,7 @@ def test_exploration_stays_within_its_share() -> None:
 def test_propensities_estimate_what_another_policy_would_have_had() -> None:
     """Inverse propensity: the latency that random routing would have had, from the log of ours, is what the endpoints take on average."""
     ours = sim.Ours(5, explore=0.3)
-    sim.played(ours, sim.World("one slow", 20_000), 20_000, seed=5)
+    sim.played(ours, sim.World("one slow", 12_000), 12_000, seed=5)
     estimate = sum(choice.seconds * 0.1 / choice.propensity for choice in ours.chosen) / len(ours.chosen)
     assert estimate == pytest.approx(0.9 * 1 + 0.1 * sim.SLOW, rel=0.1)
 

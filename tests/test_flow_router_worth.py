@@ -71,6 +71,8 @@ def test_rules_come_from_configurations_too() -> None:
     ):
         with pytest.raises(msgspec.ValidationError, match=text):
             msgspec.convert(bad | {"name": "n"}, Rule)
+    with pytest.raises(InvalidArgument, match="tokens is -1"):
+        Features(tokens=-1)
     for rule in (Rule(name="n", models=("other",)), lambda features: ["other"]):
         with pytest.raises(UnknownName, match="'other' is none of m"):
             World(rules=[rule]).enter()
@@ -95,10 +97,10 @@ def test_choices_are_logged_with_their_propensities_and_these_are_true() -> None
         ("large", 2, 3.0),
     ):
         router._loads[model][endpoint]._latency, router._loads[model][endpoint]._at = seconds, clock.now
-    router._worths["small"].quality = 0.6
+    _judge(router, "small", 0.6)
     budget = router._budget
     assert budget is not None
-    for _ in range(20_000):
+    for _ in range(10_000):
         budget.credit, budget._gap, budget._at = 0.0, 4.0, clock.now - 4.0
         chosen = router._choose(Features(tokens=500), (), clock.now)
         router._requests, router._tokens = 1, 500.0
@@ -108,7 +110,7 @@ def test_choices_are_logged_with_their_propensities_and_these_are_true() -> None
     assert len(told) == 5
     assert sum(propensity for propensity, _ in told.values()) == pytest.approx(1)
     for propensity, seen in told.values():
-        assert seen / 20_000 == pytest.approx(propensity, abs=0.01)
+        assert seen / 10_000 == pytest.approx(propensity, abs=0.015)
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0]), min_size=2, max_size=6))
@@ -161,6 +163,30 @@ def test_the_budget_gives_what_comes_in_and_takes_back_what_was_too_much() -> No
     assert drawn([0.3, 0.7], 1.0) == 1
 
 
+def _judge(router: Router, model: str, quality: float) -> None:
+    """As after 99 answers, just now, that make the model's quality this."""
+    worth = router._worths[model]
+    worth._at, worth._calls, worth._good = router._clock(), 99.0, 100 * quality - 1
+
+
+def test_a_model_that_failed_is_asked_again_after_a_while() -> None:
+    world = World({"small": ["a"], "large": ["b"]}, memory=100.0)
+    for _ in range(50):
+        route = world.enter()
+        route.rate(0.8 if route.model == "small" else 0.9)
+        leave(route)
+    for _ in range(10):
+        world.call(0.0, ConnectionError(), model="large")
+    assert {world.call(1.0).model for _ in range(10)} == {"small"}
+    _judge(world.router, "small", 0.8)
+    for _ in range(1000):
+        route = world.enter()
+        world.clock.now += 1.0
+        route.rate(0.8 if route.model == "small" else 0.9)
+        leave(route)
+    assert Counter(choice.model for choice in world.told[-200:])["large"] > 150
+
+
 def test_models_are_asked_by_what_they_are_worth() -> None:
     world = World({"small": ["a"], "large": ["b"]}, patience=60.0)
     for _ in range(200):
@@ -168,13 +194,14 @@ def test_models_are_asked_by_what_they_are_worth() -> None:
         world.clock.now += 1.0 if route.model == "small" else 2.0
         route.rate(0.5 if route.model == "small" else 0.9)
         leave(route)
-    assert Counter(choice.model for choice in world.told[100:])["large"] == 100
+    assert Counter(choice.model for choice in world.told[100:])["large"] >= 95
     for _ in range(100):
         route = world.enter()
         leave(route, ConnectionError() if route.model == "large" else None)
     assert world.told[-1].model == "small"  # the large one fails now
     fast = World({"small": ["a"], "large": ["b"]})
-    fast.router._worths["large"].latency, fast.router._worths["small"].quality = 20.0, 0.1
+    _judge(fast.router, "small", 0.1)
+    fast.router._worths["large"].latency = 20.0
     assert fast.enter().model == "large"
     assert fast.enter(deadline=10.0).model == "small"
     fast.router._worths["small"].latency = 15.0

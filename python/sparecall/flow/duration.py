@@ -15,24 +15,18 @@ class Durations:
     The line is that of least squares with exponential forgetting. O(1) a call.
     """
 
-    __slots__ = ("_mean_seconds", "_mean_tokens", "_parts", "_spread", "_together")
+    __slots__ = ("_mean_seconds", "_mean_tokens", "_parts", "_spread", "_together", "each")
 
     def __init__(self) -> None:
         self._mean_tokens = self._mean_seconds = self._spread = self._together = 0.0
         self._parts = RecentQuantile(_SHARE)
+        self.each = 0.0
+        """Seconds a token, where calls of different lengths were seen."""
 
     @property
     def calls(self) -> int:
         """How many were learned from."""
         return self._parts.seen
-
-    @property
-    def each(self) -> float:
-        """Seconds a token, where calls of different lengths were seen."""
-        if self._spread <= 0 or self._together <= 0:
-            return 0.0
-        # A steeper line would have calls without tokens end before they began.
-        return min(self._together / self._spread, self._mean_seconds / self._mean_tokens)
 
     def expected(self, tokens: float) -> float:
         """Seconds that a call of `tokens` tokens takes on average."""
@@ -44,13 +38,18 @@ class Durations:
 
     def learn(self, tokens: float, seconds: float) -> None:
         """A call of `tokens` tokens took `seconds`."""
-        self._parts.add(seconds / self.expected(tokens) if self.calls else 1.0)
-        gain = max(1 / self.calls, _GAIN)
+        parts = self._parts
+        parts.add(seconds / self.expected(tokens) if parts.seen else 1.0)
+        gain = max(1 / parts.seen, _GAIN)
         more_tokens, more_seconds = tokens - self._mean_tokens, seconds - self._mean_seconds
-        self._mean_tokens += gain * more_tokens
         self._mean_seconds += gain * more_seconds
-        self._spread = (1 - gain) * (self._spread + gain * more_tokens * more_tokens)
-        self._together = (1 - gain) * (self._together + gain * more_tokens * more_seconds)
+        if more_tokens or self._spread:
+            self._mean_tokens += gain * more_tokens
+            self._spread = (1 - gain) * (self._spread + gain * more_tokens * more_tokens)
+            self._together = (1 - gain) * (self._together + gain * more_tokens * more_seconds)
+            # A steeper line would have calls without tokens end before they began.
+            steepest = self._mean_seconds / self._mean_tokens
+            self.each = min(max(0.0, self._together / self._spread), steepest) if self._spread > 0 else 0.0
 
     def cut(self, tokens: float, seconds: float) -> None:
         """A call of `tokens` tokens was given up after `seconds`: it counts where that is longer than usual, as any such number does for a percentile."""

@@ -138,6 +138,8 @@ class Hedge:
         ``idempotent``: whether the work may be done twice; False for what runs tools, sends or stores: it is then called once. ``tokens``:
         the prompt's, for the accounts. An answer of the call that lost is closed, where it has ``aclose``.
         """
+        if tokens:
+            count("tokens", tokens, least=0)
         again = work if second is None else second
         return self._raced(work, lambda: _called(again), route, tokens, idempotent=idempotent)
 
@@ -154,6 +156,8 @@ class Hedge:
 
         A second stream that won goes on in a task of its own, which is asked for little more than what is read.
         """
+        if tokens:
+            count("tokens", tokens, least=0)
         again = work if second is None else second
         items: Stream[R] | Relay[R] = await self._raced(
             lambda: begun(aiter(work())), lambda: _relayed(again), route, tokens, idempotent=idempotent
@@ -185,8 +189,7 @@ class Hedge:
         idempotent: bool,
     ) -> Any:
         self._calls += 1
-        credit = self._credit + self._budget
-        self._credit = min(self._reserve, credit)
+        self._credit = min(self._credit + self._budget, self._reserve)
         lane = self._lane(route)
         at = self._clock()
         race: Race | None = None
@@ -210,8 +213,7 @@ class Hedge:
         seen = lane.seen
         if seen.seen < self._minimum:
             return None
-        value = seen.value
-        return max(self._least, value)
+        return max(seen.value, self._least)
 
     def _lane(self, route: str) -> Lane:
         lane = self._lanes.get(route)

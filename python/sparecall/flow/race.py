@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 Winner = Literal["first", "second", "none"]
 
 _LOG = logging.getLogger("sparecall.flow")
-_RESOLUTION = 1e-3  # seconds by which a loop's timers may come too soon
 
 
 class Contender(NamedTuple):
@@ -61,17 +60,17 @@ class Lane:
             due = self._last
         self.running[race] = self._last = due
         if self._timer is None:
-            self._timer = loop.call_at(due, self._look)
+            self._timer = loop.call_at(due, self._look, due)
 
-    def _look(self) -> None:
-        """Fires what is late, and comes again for the next."""
+    def _look(self, due_now: float) -> None:
+        """Fires what is late, and comes again for the next. `due_now`: when it was to be called; the loop's clock may still be a little before."""
         assert self._loop is not None  # noqa: S101 - for mypy; it was set before the timer
         self._timer = None
-        now = self._loop.time() + _RESOLUTION
+        now = max(self._loop.time(), due_now)
         late = []
         for race, due in self.running.items():
             if due > now:
-                self._timer = self._loop.call_at(due, self._look)
+                self._timer = self._loop.call_at(due, self._look, due)
                 break
             late.append(race)
         for race in late:

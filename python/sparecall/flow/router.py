@@ -54,10 +54,10 @@ class Router:
     """Chooses a model, then an endpoint for each call.
 
     The models that may answer are those of the first of ``rules`` that matches (a `Rule`, or a function from `Features` to models, or none); else
-    the one asked for; else all. Among several, each is worth its recent quality (a failure is 0) less latency over ``patience`` seconds; the best
-    mixture that keeps to ``budget`` dollars each ``per`` seconds is drawn from. Among a model's endpoints two are drawn, and the one is taken whose
-    latency (peaks at once, forgotten over ``decay`` seconds) times calls under way, by weight and room, is less. Endpoints without room are passed over, as are
-    those that asked to be left alone by a ``retry-after``. A share ``explore`` of the choices is left to chance among what takes calls.
+    the one asked for; else all. Among several, each is worth its quality over the last ``memory`` seconds (a failure is 0) less latency over
+    ``patience`` seconds; the best mixture that keeps to ``budget`` dollars each ``per`` seconds is drawn from. Among a model's endpoints two are drawn,
+    and the one is taken whose latency (peaks at once, forgotten over ``decay`` seconds) times calls under way, by weight and room, is less. Endpoints without
+    room are passed over, as are those that asked to be left alone by a ``retry-after``. A share ``explore`` of the choices is left to chance among what takes calls.
 
     ``classify`` gives an exception's outcome (`outcome_of`): a ``failure`` counts as slow and of no worth, ``ignored`` ones tell only that they took so
     long. ``on_event`` is told of each call with its propensity; what it raises is logged. The same ``random`` makes the same choices. ``clock``:
@@ -78,6 +78,7 @@ class Router:
         per: float = 3600.0,
         prices: Prices | None = None,
         patience: float = 60.0,
+        memory: float = 300.0,
         decay: float = 20.0,
         explore: float = 0.02,
         classify: Callable[[BaseException | None], Outcome] = outcome_of,
@@ -107,7 +108,7 @@ class Router:
         self._budget = (
             None if budget is None else Budget(positive("budget", budget), per=positive("per", per), now=clock())
         )
-        self._worths = {model: Worth(model, None) for model in models}
+        self._worths = {model: Worth(model, memory=positive("memory", memory)) for model in models}
         self._requests, self._tokens = 0, 0.0
         self.reprice(Prices() if prices is None else prices)
         for rule in self._rules:
@@ -212,7 +213,7 @@ class Router:
         if not any(fits):
             fits = [True] * len(worths)
         options = [
-            Option(worth.cost(self._tokens), worth.quality - worth.latency / self._patience)
+            Option(worth.cost(self._tokens), worth.quality(now) - worth.latency / self._patience)
             for worth, fit in zip(worths, fits, strict=True)
             if fit
         ]
@@ -355,7 +356,7 @@ class Route:
                 chosen.load.held_until = max(chosen.load.held_until, now + min(wait, _HELD_AT_MOST))
         if outcome in ("success", "failure"):
             worth = router._worths[chosen.model]
-            worth.judged(0.0 if outcome == "failure" else 1.0 if self._quality is None else self._quality)
+            worth.judged(0.0 if outcome == "failure" else 1.0 if self._quality is None else self._quality, now)
         seconds = now - self._at if self._seconds is None else self._seconds
         router._tell(
             Choice(

@@ -24,6 +24,10 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     labels: frozenset[str] = frozenset()
     """Whatever else rules shall know."""
 
+    def __post_init__(self) -> None:
+        if self.tokens < 0:
+            raise InvalidArgument(f"tokens is {self.tokens}; it must be at least 0")
+
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Requests that meet every condition given go to one of ``models``; what is left out holds for any."""

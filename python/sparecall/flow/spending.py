@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,22 +17,36 @@ _HORIZON = 0.1  # of the budget's period, over which what was saved is spent and
 
 
 class Worth:
-    """What asking one model brings, exponentially averaged: how good its answers are, what they take and what they cost. O(1)."""
+    """What asking one model brings: how good its answers are, what they take and what they cost. O(1).
 
-    __slots__ = ("_calls", "_completions", "completion", "latency", "name", "price", "quality")
+    Its quality is a mean over the answers of the last ``memory`` seconds, discounted by their age (as in discounted UCB, Garivier and Moulines, 2011), with
+    one good answer more than there were: what is unknown, or was not heard of for long, is thought good, and so tried.
+    """
 
-    def __init__(self, name: str, price: Price | None) -> None:
-        self.name, self.price = name, price
-        self.quality = 1.0
-        """From 0 to 1; a failed call is a 0. What is unknown is thought good, and so tried."""
+    __slots__ = ("_at", "_calls", "_completions", "_good", "_memory", "completion", "latency", "name", "price")
+
+    def __init__(self, name: str, *, memory: float) -> None:
+        self.name = name
+        self.price: Price | None = None
+        self._memory = memory
+        self._calls = self._good = self._at = 0.0
         self.latency = 0.0
         self.completion = _COMPLETION
-        self._calls = self._completions = 0
+        self._completions = 0
 
-    def judged(self, quality: float) -> None:
+    def quality(self, now: float) -> float:
+        """How good its answers are, from 0 to 1; a failed call is a 0."""
+        kept = self._kept(now)
+        return (self._good * kept + 1) / (self._calls * kept + 1)
+
+    def judged(self, quality: float, now: float) -> None:
         """A call ended with an answer so good."""
-        self._calls += 1
-        self.quality += max(_GAIN, 1 / (self._calls + 1)) * (quality - self.quality)
+        kept = self._kept(now)
+        self._calls, self._good = self._calls * kept + 1, self._good * kept + quality
+        self._at = now
+
+    def _kept(self, now: float) -> float:
+        return math.exp(min(0.0, self._at - now) / self._memory)
 
     def took(self, seconds: float) -> None:
         """An answer came after so many seconds."""

@@ -118,7 +118,8 @@ class Timeout:
     ) -> AsyncGenerator[R, None]:
         """The items of `work()`, which is closed where the first comes too late, or the next after too long a silence.
 
-        ``prompt_tokens``: where given, the time to the first item is learned as a line over them. The deadline is that of the first item: a stream that began goes on past it.
+        ``prompt_tokens``: where given, the time to the first item is learned as a line over them. The deadline is that of the first
+        item: a stream that began goes on past it.
         """
         count("prompt_tokens", prompt_tokens, least=0)
         if deadline is not None:
@@ -176,7 +177,7 @@ class Timeout:
     def _late(self, known: Durations, tokens: float, taken: float, deadline: float | None, code: str) -> CallTimeout:
         """The error for a call that was ended, which is learned from where the endpoint was late."""
         usual = known.usual(tokens) if known.calls >= self._minimum else self._least
-        if deadline is not None and self._clock() >= deadline and taken < usual:
+        if deadline is not None and self._clock() >= deadline - _RESOLUTION and taken < usual:
             return CallTimeout(
                 f"the deadline left {taken:.3g} s for a call that may take {usual:.3g} s",
                 code="deadline",
@@ -282,7 +283,7 @@ class _Alarm:
         self._timer = None
         if self._task is None:
             return
-        if self._loop.time() < self._due - _RESOLUTION:
+        if self._due > self._at:  # it was set anew since, for later
             self._start()
         else:
             self._rang = True
