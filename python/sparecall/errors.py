@@ -116,8 +116,8 @@ class BatchError(SparecallError):
 class Overloaded(SparecallError):
     """Work that was refused because it could not be done in time, or because too much waits.
 
-    ``code`` is ``deadline`` (it would be, or is, too late), ``full`` or ``dropped`` (for work of a higher class); ``retry_after`` is when to
-    try again, in seconds, computed from what waits and how long batches take.
+    ``code`` is ``deadline`` (it would be, or is, too late), ``full``, ``dropped`` (for work of a higher class) or ``memory`` (there is too
+    little left); ``retry_after`` is when to try again, in seconds, computed from what waits and how long it takes.
     """
 
     __slots__ = ("code", "retry_after")

@@ -12,6 +12,8 @@ from sparecall.batch import Batcher, BatcherStats, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
 from sparecall.flow import (
+    AdaptiveLimit,
+    AdaptivePermit,
     Breaker,
     Endpoint,
     Fallback,
@@ -27,6 +29,7 @@ from sparecall.flow import (
     Router,
     Rule,
     Served,
+    SystemSignals,
     Timed,
     Timeout,
     calm,
@@ -208,6 +211,11 @@ async def batches() -> None:
     assert_type(batcher.stats(), BatcherStats)
     assert_type(await batched_lengths("a"), int)
     assert_type(await batched(lengths)("a", deadline=1.0), int)
+
+
+adaptive = AdaptiveLimit(initial=20, signals=SystemSignals())
+assert_type(adaptive.try_acquire("light"), AdaptivePermit | None)
+assert_type(adaptive.load, float)
 
 
 breaker = Breaker(failure_rate=0.5, slow_rate=0.5, slow_after=2.0)
