@@ -66,7 +66,9 @@ def routed(
     if retry is not None:
         options = {"classify": passes, "clock": virtual_time.clock, "random": lambda: 0.5, **retry}
         stages.append(RetryStage(Retry(**options), clock=virtual_time.clock))
-    stages.append(RouteStage(endpoints, random=lambda: 0.5, wall_clock=virtual_time.wall_clock))
+    stages.append(
+        RouteStage(endpoints, random=lambda: 0.5, clock=virtual_time.clock, wall_clock=virtual_time.wall_clock)
+    )
     return Pipeline(stages)
 
 

@@ -25,6 +25,11 @@ class BreakerStage:
     def __init__(self, breaker: Breaker) -> None:
         self.breaker = breaker
 
+    @property
+    def gate(self) -> Breaker:
+        """What lets calls through."""
+        return self.breaker
+
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on, or refuses it."""
         permit = self.breaker.call()

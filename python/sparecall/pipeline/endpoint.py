@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from sparecall.errors import InvalidArgument
-from sparecall.flow import Outcome
-from sparecall.pipeline.breaker import BreakerStage
+from sparecall.flow import Endpoint as Loaded
+from sparecall.flow import Gate, Outcome, RateLimit, calm, room
+from sparecall.flow.load import Load
 from sparecall.pipeline.outcome import REFUSED, FailedReply, at_end, begun, outcome_of_reply, passes
 from sparecall.pipeline.request import Asking
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request, WireName
     from sparecall.pipeline.stage import Next, Stage
+
+
+_MODELS = 256  # whose calls' times are remembered; the one longest unused is forgotten
+_DECAY = 20.0  # seconds over which a slow call is forgotten
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -57,23 +63,16 @@ def asking_of(request: Request) -> Asking:
 class Endpoint:
     """An upstream by its name. Of `stages` the last makes the call, and its `wires` are those of the endpoint.
 
+    A stage may have a `gate`, a limit or a breaker of `sparecall.flow`: by those it is known how much room there is (`calm`: whether for calls that
+    could be done without).
+
     `models`: names of those it serves, with ``*`` and ``?``; none means all. `aliases`: its own names of models, by those they are asked
     for by. Endpoints of a lower `priority` are asked first, those of one priority in proportion to `weight`.
     """
 
     __slots__ = (
-        "_aliases",
-        "_clock",
-        "_models",
-        "_on_call",
-        "_run",
-        "name",
-        "priority",
-        "running",
-        "stages",
-        "weight",
-        "wires",
-    )
+        "_aliases", "_clock", "_loads", "_models", "_on_call", "_room", "_run", "calm", "name", "priority", "running", "stages", "weight", "wires",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -96,6 +95,10 @@ class Endpoint:
         self.wires = wires
         self._models, self._aliases = tuple(models), dict(aliases or {})
         self._on_call, self._clock = on_call, clock
+        self._loads: OrderedDict[str, Load] = OrderedDict()
+        found = [getattr(stage, "gate", None) for stage in self.stages]
+        gates = [gate for gate in found if isinstance(gate, Gate | RateLimit)]
+        self._room, self.calm = room(*gates), calm(*gates)
         self.running = 0
         """Calls under way: waiting, sent, and with an answer that has not ended."""
         run: Next = _nobody
@@ -106,10 +109,15 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"<Endpoint {self.name}, {self.running} calls under way>"
 
-    @property
-    def left_alone(self) -> bool:
-        """Whether a breaker lets nothing through to it now."""
-        return any(isinstance(stage, BreakerStage) and stage.breaker.state == "open" for stage in self.stages)
+    def load(self, model: str) -> Load:
+        """What its calls for a model take, and how many are under way."""
+        load = self._loads.get(model)
+        if load is None:
+            if len(self._loads) >= _MODELS:
+                self._loads.popitem(last=False)
+            made = Loaded(name=self.name, weight=self.weight, room=self._room)
+            load = self._loads[model] = Load(made, decay=_DECAY)
+        return load
 
     def serves(self, model: str) -> bool:
         """Whether it has the model, under that name or an alias."""

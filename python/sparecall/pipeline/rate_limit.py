@@ -40,6 +40,11 @@ class RateLimitStage:
         self.limit = limit
         self._max_wait, self._size, self._clock = max_wait, size, clock
 
+    @property
+    def gate(self) -> RateLimit:
+        """What lets calls through."""
+        return self.limit
+
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on in its turn."""
         size = self._size(request)

@@ -111,6 +111,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             raise UpstreamError("the provider's stream ended without a complete answer; call again", code="incomplete")
         return ending.body
 
+    async def aclose(self) -> None:
+        """Leaves the stream of a reply that nobody will read."""
+        if self.stream is not None:
+            self.stream.close()
+
     async def json(self) -> Any:
         """The whole body, decoded."""
         return msgspec.json.decode(await self.read())

@@ -62,6 +62,10 @@ class Asking(msgspec.Struct):
     """What is asked for now: what the client asked for, or its substitute."""
     upstream: str = ""
     """The only one that may be asked; empty for any."""
+    avoid: str = ""
+    """The one to be asked last: a call that this is to overtake is there."""
+    at: str = ""
+    """The one that is being asked, or was last."""
     max_wait: float | None = None
     """Seconds that it may wait for its turn; None: as long as each limit has it."""
     waited: float = 0.0
