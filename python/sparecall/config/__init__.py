@@ -10,14 +10,15 @@ from typing import Any
 
 import msgspec
 
+from sparecall.config.control import Hedge, Retry, Route, Substitute, System
 from sparecall.config.rules import checked
 from sparecall.config.sections import MIB, Cache, Semantic, SemanticCategory, Server, Store
-from sparecall.config.upstream import Anthropic, Breaker, Limit, Retry, Substitute, Upstream, named
+from sparecall.config.upstream import Anthropic, Breaker, Limit, Timeout, Upstream, named
 from sparecall.errors import ConfigError
 from sparecall.prices import Price
 
-__all__ = ["MIB", "Anthropic", "Breaker", "Cache", "Config", "Limit", "Retry", "Semantic", "SemanticCategory", "Server", "Store",
-           "Substitute", "Upstream", "checked", "load"]  # fmt: skip
+__all__ = ["MIB", "Anthropic", "Breaker", "Cache", "Config", "Hedge", "Limit", "Retry", "Route", "Semantic", "SemanticCategory", "Server", "Store",
+           "Substitute", "System", "Timeout", "Upstream", "checked", "load"]  # fmt: skip
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +41,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """None: one with its defaults where there are several upstreams, else none."""
     fallback: dict[str, tuple[str | Substitute, ...]] = {}
     """What is asked instead of a model whose upstreams all failed, in this order."""
+    hedge: Hedge | None = None
+    """None: no call is made twice."""
+    route: Route | None = None
+    """None: the model that is asked for is asked."""
+    system: System | None = None
+    """None: what the machine is short of changes nothing."""
     prices: dict[str, Price] = {}
     """Prices of models the shipped list does not know, or other than list prices."""
 
@@ -58,9 +65,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def controlled(self) -> bool:
         """Whether calls are routed, limited, retried or otherwise controlled, and not just made."""
-        return bool(self.upstreams or self.retry or self.fallback) or any(
-            one.controlled or one.models or one.aliases for one in self.providers().values()
-        )
+        sections = (self.upstreams, self.retry, self.fallback, self.hedge, self.route, self.system)
+        return any(sections) or any(one.controlled or one.models or one.aliases for one in self.providers().values())
 
     def with_changes(self, section: str, **changes: Any) -> Config:
         """A copy with fields of one section replaced; a field given as None keeps its value. An absent section begins with its defaults."""

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sparecall.config.checks import A_LIFE, A_TIMEOUT, Rules, at_least, check_text, is_life, plain
+from sparecall.config.control import (
+    check_names,
+    rules_of_hedge,
+    rules_of_retry,
+    rules_of_route,
+    rules_of_system,
+)
 from sparecall.config.sections import MIB
-from sparecall.config.upstream import check_names, rules_of_retry, rules_of_upstream
+from sparecall.config.upstream import rules_of_upstream
 from sparecall.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -76,6 +83,12 @@ def checked(config: Config) -> Config:
         rules += check_names(config.providers(), config.fallback)
     if config.retry is not None:
         rules += rules_of_retry(config.retry)
+    if config.hedge is not None:
+        rules += rules_of_hedge(config.hedge)
+    if config.route is not None:
+        rules += rules_of_route(config.route)
+    if config.system is not None:
+        rules += rules_of_system(config.system)
     for holds, key, value, limit in rules:
         if not holds:
             raise ConfigError(f"{key} is {value}; allowed: {limit}")

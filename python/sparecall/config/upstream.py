@@ -1,4 +1,4 @@
-"""The providers' sections of `sparecall.toml`, and those of what happens when a provider does not answer."""
+"""The providers' sections of `sparecall.toml`: where they are, what they serve, and how much may be asked of each."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     per: float = 60.0
     burst: float = 0.1
     """The share of the limits that may go at once after a pause."""
+    concurrency: int | Literal["adaptive"] | None = None
+    """Calls at once: so many, or as many as it takes without making them wait, as learned from them."""
+    most: int = 1000
+    """Calls at once that the adaptive one may come to."""
     learn: bool = False
     """Whether limits that are not given are learned from the provider's headers, beginning with a few calls."""
     max_wait: float = 10.0
@@ -33,6 +37,15 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def rate(self) -> bool:
         """Whether there is a limit on calls or tokens in a time."""
         return self.requests is not None or self.tokens is not None or self.learn
+
+
+class Timeout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[upstream.NAME.timeout]`: how long a call may take, by its tokens and what such calls took lately."""
+
+    least: float = 1.0
+    most: float = 120.0
+    factor: float = 2.0
+    """Times what all but one in a hundred take."""
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +93,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     warm: int = 0
     """Connections that are made at the start, before anybody asks."""
     limit: Limit | None = None
+    timeout: Timeout | None = None
+    """None: no other than those above."""
     breaker: Breaker | None = None
     """None: one with its defaults where there are several upstreams, else none."""
 
@@ -91,8 +106,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def controlled(self) -> bool:
-        """Whether it has limits or a breaker."""
-        return self.limit is not None or (self.breaker is not None and self.breaker.enabled)
+        """Whether it has limits, a timeout that is learned, or a breaker."""
+        return self.limit is not None or self.timeout is not None or (self.breaker is not None and self.breaker.enabled)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(url={self.url!r})"
@@ -103,28 +118,6 @@ class Anthropic(Upstream, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     url: str = "https://api.anthropic.com/v1"
     wire: Literal["openai", "anthropic"] = "anthropic"
-
-
-class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[retry]`: calls made again after every upstream of a model failed."""
-
-    attempts: int = 3
-    base: float = 0.5
-    longest: float = 20.0
-    patience: float = 20.0
-    """A provider that asks to wait for longer than so many seconds is not waited for."""
-    budget: float = 0.1
-    """Retries for each call."""
-    reserve: int = 10
-
-
-class Substitute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is asked instead: a model, or an upstream, or a model of an upstream."""
-
-    model: str | None = None
-    """None: the one that was asked for."""
-    upstream: str | None = None
-    """None: any that serves the model."""
 
 
 def named(content: Mapping[str, Any]) -> dict[str, Upstream] | None:
@@ -185,6 +178,13 @@ def rules_of_upstream(section: str, provider: Upstream) -> Rules:
         rules.append((seconds is None or at_least(seconds, 1e-3), f"{section}.{name}", seconds, A_TIMEOUT))
     if provider.limit is not None:
         rules += _rules_of_limit(f"{section}.limit", provider.limit)
+    if provider.timeout is not None:
+        one = provider.timeout
+        rules += [
+            (at_least(one.least, 1e-3), f"{section}.timeout.least", one.least, A_TIMEOUT),
+            (at_least(one.most, one.least), f"{section}.timeout.most", one.most, "its least or more seconds"),
+            (at_least(one.factor, 1), f"{section}.timeout.factor", one.factor, "1 or more"),
+        ]
     if provider.breaker is not None:
         rules += _rules_of_breaker(f"{section}.breaker", provider.breaker)
     return rules
@@ -196,6 +196,13 @@ def _rules_of_limit(key: str, limit: Limit) -> Rules:
             (value is None or at_least(value, 1e-9), f"{key}.{name}", value, "above 0")
             for name, value in (("requests", limit.requests), ("tokens", limit.tokens), ("per", limit.per))
         ],
+        (
+            not isinstance(limit.concurrency, int) or limit.concurrency >= 1,
+            f"{key}.concurrency",
+            limit.concurrency,
+            '1 or more, or "adaptive"',
+        ),
+        (limit.most >= 1, f"{key}.most", limit.most, "1 or more"),
         (is_share(limit.burst), f"{key}.burst", limit.burst, "above 0, up to 1"),
         (at_least(limit.max_wait, 0), f"{key}.max_wait", limit.max_wait, "0 or more seconds"),
     ]
@@ -214,41 +221,3 @@ def _rules_of_breaker(key: str, breaker: Breaker) -> Rules:
         (breaker.minimum_calls >= 1, f"{key}.minimum_calls", breaker.minimum_calls, "1 or more"),
         (breaker.probes >= 1, f"{key}.probes", breaker.probes, "1 or more"),
     ]  # fmt: skip
-
-
-def rules_of_retry(retry: Retry) -> Rules:
-    """The rules of `[retry]`."""
-    return [
-        (1 <= retry.attempts <= 100, "retry.attempts", retry.attempts, "1 to 100"),
-        *[
-            (at_least(value, 0), f"retry.{name}", value, "0 or more seconds")
-            for name, value in (("base", retry.base), ("longest", retry.longest), ("patience", retry.patience))
-        ],
-        (at_least(retry.budget, 1e-9), "retry.budget", retry.budget, "above 0"),
-        (retry.reserve >= 0, "retry.reserve", retry.reserve, "0 or more"),
-    ]
-
-
-def check_names(upstreams: Mapping[str, Upstream], fallback: Mapping[str, tuple[str | Substitute, ...]]) -> Rules:
-    """The rules of names: of the upstreams, and of what `[fallback]` names."""
-    rules: Rules = [
-        (plain(name) and name.isascii() and len(name) <= 64 and not set(name) & set(' ,:;="\\'), "upstream", repr(name)[:80],
-         "names of up to 64 ASCII letters, digits and signs but ,:;=")
-        for name in upstreams
-    ]  # fmt: skip
-    for model, substitutes in fallback.items():
-        key = f'fallback."{model}"'
-        rules.append((plain(model), "fallback", repr(model)[:80], "names of models"))
-        rules.append((len(substitutes) > 0, key, "empty", "models or upstreams, in the order they are asked"))
-        for one in substitutes:
-            if isinstance(one, str):
-                rules.append((plain(one) and one != model, key, repr(one)[:80], "the name of another model"))
-                continue
-            given = one.model is not None or one.upstream is not None
-            rules.append((given, key, "{}", "a model, an upstream or both"))
-            rules.append(
-                (one.model is None or plain(one.model), f"{key}.model", repr(one.model)[:80], "a model's name")
-            )
-            known = one.upstream is None or one.upstream in upstreams
-            rules.append((known, f"{key}.upstream", repr(one.upstream)[:80], f"one of {', '.join(upstreams)}"))
-    return rules

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from sparecall.pipeline import BreakerStage, RateLimitStage, RetryStage, RouteStage
+from sparecall.flow import Shortage, State
+from sparecall.pipeline import (
+    AdaptiveLimitStage,
+    BreakerStage,
+    HedgeStage,
+    RateLimitStage,
+    RetryStage,
+    RouteStage,
+    SystemStage,
+)
 
 if TYPE_CHECKING:
     from sparecall.metrics import Counter, Histogram, Registry
@@ -12,14 +21,15 @@ if TYPE_CHECKING:
 
 WAITS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-_STATES = ("closed", "open", "half_open", "ramping")
+_STATES = get_args(State)
+_SHORTAGES = get_args(Shortage)
 
 
 class Calls:
     """The families of calls. The labels are names of the configuration and closed lists."""
 
-    __slots__ = ("_breakers", "_counted", "_failovers", "_outcomes", "_retries", "_retries_told", "_running", "_seconds", "_spent", "_substitutes",
-                 "_waiting", "_waits")  # fmt: skip
+    __slots__ = ("_breakers", "_counted", "_failovers", "_hedges", "_hedges_told", "_limits", "_outcomes", "_places", "_retries", "_retries_told",
+                 "_running", "_seconds", "_short", "_spent", "_substitutes", "_waiting", "_waits")  # fmt: skip
 
     def __init__(self, registry: Registry) -> None:
         self._outcomes = registry.counter(
@@ -41,6 +51,17 @@ class Calls:
             "sparecall_upstream_running", "Calls under way, to the end of their answers.", ("upstream",)
         )
         self._waiting = registry.gauge("sparecall_queue_waiting", "Calls that wait for their turn.", ("upstream",))
+        self._limits = registry.gauge(
+            "sparecall_concurrency_limit", "Calls that an upstream is given at once.", ("upstream",)
+        )
+        self._places = registry.gauge("sparecall_concurrency_used", "Of those, the ones under way.", ("upstream",))
+        self._hedges = registry.counter(
+            "sparecall_hedges_total",
+            "Calls made a second time since the first was late, by whether that won.",
+            ("won",),
+        )
+        self._hedges_told = (0, 0)
+        self._short = registry.gauge("sparecall_system_short", "1 for what the machine is short of.", ("of",))
         self._spent = registry.gauge(
             "sparecall_rate_limit_spent", "Share of an upstream's rate limit that is spent.", ("upstream",)
         )
@@ -89,15 +110,31 @@ class Calls:
         if retry is not None:
             self._retries.labels().add(retry.retries - self._retries_told)
             self._retries_told = retry.retries
+        hedge, system = pipeline.stage(HedgeStage), pipeline.stage(SystemStage)
+        if hedge is not None:
+            stats = hedge.hedge.stats
+            made, won = self._hedges_told
+            self._hedges.labels("yes").add(stats.won - won)
+            self._hedges.labels("no").add(stats.hedges - stats.won - (made - won))
+            self._hedges_told = stats.hedges, stats.won
+        if system is not None:
+            for what in _SHORTAGES:
+                self._short.labels(what).set(what in system.signals.short_of)
         for endpoint in route.endpoints if route is not None else ():
             self._look(endpoint)
 
     def _look(self, endpoint: Endpoint) -> None:
         self._running.labels(endpoint.name).set(endpoint.running)
+        waiting = 0
         for stage in endpoint.stages:
-            if isinstance(stage, RateLimitStage):
-                self._waiting.labels(endpoint.name).set(stage.limit.waiting)
+            if isinstance(stage, AdaptiveLimitStage):
+                waiting += stage.limit.waiting
+                self._limits.labels(endpoint.name).set(stage.limit.limit)
+                self._places.labels(endpoint.name).set(stage.limit.in_flight)
+            elif isinstance(stage, RateLimitStage):
+                waiting += stage.limit.waiting
                 self._spent.labels(endpoint.name).set(stage.limit.spent)
             elif isinstance(stage, BreakerStage):
                 for state in _STATES:
                     self._breakers.labels(endpoint.name, state).set(stage.breaker.state == state)
+        self._waiting.labels(endpoint.name).set(waiting)

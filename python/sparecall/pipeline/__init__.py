@@ -16,6 +16,7 @@ from sparecall import config as configuration
 from sparecall.cache import BytesCache
 from sparecall.errors import ConfigError, DeadlineExceeded, InvalidArgument
 from sparecall.pipeline import control
+from sparecall.pipeline.adaptive_limit import AdaptiveLimitStage
 from sparecall.pipeline.answer import Answer, Summary
 from sparecall.pipeline.breaker import BreakerStage
 from sparecall.pipeline.coalesce import Coalesce
@@ -24,17 +25,21 @@ from sparecall.pipeline.embeddings import Embeddings
 from sparecall.pipeline.endpoint import Call, Endpoint
 from sparecall.pipeline.exact import Exact
 from sparecall.pipeline.fallback import FallbackStage, Target
+from sparecall.pipeline.hedge import HedgeStage
 from sparecall.pipeline.outcome import begun
 from sparecall.pipeline.rate_limit import RateLimitStage
 from sparecall.pipeline.reply import Hit, Judged, Origin, Reply
 from sparecall.pipeline.request import CacheControl, Priority, Request, WireName
 from sparecall.pipeline.retry import RetryStage
 from sparecall.pipeline.route import RouteStage
+from sparecall.pipeline.router import RouterStage
 from sparecall.pipeline.scope import Scope
 from sparecall.pipeline.semantic import Semantic, of_config
 from sparecall.pipeline.shared import Shared
 from sparecall.pipeline.shared import of_config as shared_store
 from sparecall.pipeline.stage import Next, Stage
+from sparecall.pipeline.system import SystemStage
+from sparecall.pipeline.timeout import TimeoutStage
 from sparecall.pipeline.upstream import Upstream
 from sparecall.prices import Prices
 
@@ -45,9 +50,9 @@ if TYPE_CHECKING:
 
     from sparecall.config import Config
 
-__all__ = ["Answer", "BreakerStage", "CacheControl", "Call", "Coalesce", "Digest", "Embeddings", "Endpoint", "Event", "Exact", "FallbackStage", "Hit",
-           "Judged", "Next", "Origin", "Pipeline", "Priority", "RateLimitStage", "Reply", "Request", "RetryStage", "RouteStage", "Scope", "Semantic",
-           "Shared", "Stage", "Target", "Upstream", "open", "stages"]  # fmt: skip
+__all__ = ["AdaptiveLimitStage", "Answer", "BreakerStage", "CacheControl", "Call", "Coalesce", "Digest", "Embeddings", "Endpoint", "Event", "Exact",
+           "FallbackStage", "HedgeStage", "Hit", "Judged", "Next", "Origin", "Pipeline", "Priority", "RateLimitStage", "Reply", "Request", "RetryStage",
+           "RouteStage", "RouterStage", "Scope", "Semantic", "Shared", "Stage", "SystemStage", "Target", "TimeoutStage", "Upstream", "open", "stages"]  # fmt: skip
 
 _clock = time.perf_counter_ns
 
@@ -180,6 +185,7 @@ def stages(
             settings=settings,
         ),
     ]
+    memory = None
     if config.cache.enabled:
         memory = BytesCache(
             config.cache.max_bytes,
@@ -208,7 +214,9 @@ def stages(
                 )
             ]
         chain += [Embeddings(memory, version=config.version, settings=settings, prices=prices)]
-    return [*chain, *(control.stages(config, on_call=on_call) if config.controlled else control.upstreams(config))]
+    if not config.controlled:
+        return [*chain, *control.upstreams(config)]
+    return [*chain, *control.stages(config, prices=prices, shrink=control.emptying(memory), on_call=on_call)]
 
 
 def open(  # noqa: A001 - a public name of the design
