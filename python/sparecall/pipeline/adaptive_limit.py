@@ -11,14 +11,13 @@ from sparecall.pipeline.size import known_size, wait_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparecall.flow import AdaptiveLimit, AdaptivePermit, Gate, Kind
+    from sparecall.flow import AdaptiveLimit, AdaptivePermit, Kind
     from sparecall.pipeline.answer import Summary
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request, Size
     from sparecall.pipeline.stage import Next
 
 _LIGHT, _HEAVY = 1_000, 16_000  # tokens of prompt and answer: below the one, from the other on
-_LEAST = 0.01  # room of a limit that calls wait for: they wait there, but are not refused
 _ANSWER = 500  # tokens, where the request does not bound it
 
 
@@ -54,9 +53,9 @@ class AdaptiveLimitStage:
         self._max_wait, self._size, self._clock = max_wait, size, clock
 
     @property
-    def gate(self) -> Gate:
+    def gate(self) -> AdaptiveLimit:
         """What lets calls through."""
-        return _Places(self.limit)
+        return self.limit
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on in its turn."""
@@ -81,23 +80,6 @@ class AdaptiveLimitStage:
             permit.answered()
         at_end(reply, lambda summary, error: _end(permit, summary, error))
         return reply
-
-
-class _Places:
-    """A limit as a gate: how many places are free."""
-
-    __slots__ = ("_limit",)
-
-    def __init__(self, limit: AdaptiveLimit) -> None:
-        self._limit = limit
-
-    @property
-    def admits(self) -> float:
-        return max(_LEAST, 1 - self._limit.load)
-
-    @property
-    def calm(self) -> bool:
-        return not self._limit.shrinking and self._limit.load < 1
 
 
 def _end(permit: AdaptivePermit, summary: Summary | None, error: BaseException | None) -> None:

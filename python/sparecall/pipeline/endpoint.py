@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from sparecall.errors import InvalidArgument
+from sparecall.flow import AdaptiveLimit, Gate, Outcome, RateLimit, calm, room
 from sparecall.flow import Endpoint as Loaded
-from sparecall.flow import Gate, Outcome, RateLimit, calm, room
 from sparecall.flow.load import Load
 from sparecall.pipeline.outcome import REFUSED, FailedReply, at_end, begun, outcome_of_reply, passes
 from sparecall.pipeline.request import Asking
@@ -97,7 +97,7 @@ class Endpoint:
         self._on_call, self._clock = on_call, clock
         self._loads: OrderedDict[str, Load] = OrderedDict()
         found = [getattr(stage, "gate", None) for stage in self.stages]
-        gates = [gate for gate in found if isinstance(gate, Gate | RateLimit)]
+        gates = [gate for gate in found if isinstance(gate, AdaptiveLimit | Gate | RateLimit)]
         self._room, self.calm = room(*gates), calm(*gates)
         self.running = 0
         """Calls under way: waiting, sent, and with an answer that has not ended."""
