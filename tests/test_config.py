@@ -147,6 +147,24 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("retry.patience", math.inf),
     ("retry.budget", 0.0),
     ("retry.reserve", -1),
+    ("upstream.timeout", {"least": 0.0}),
+    ("upstream.timeout", {"most": 0.5}),
+    ("upstream.timeout", {"factor": 0.9}),
+    *[("hedge.quantile", value) for value in (0.0, 1.5)],
+    ("hedge.budget", 0.0),
+    ("hedge.reserve", 0),
+    ("hedge.least", -1.0),
+    ("hedge.minimum_calls", 0),
+    ("route.rules", [{"name": "a", "models": [""]}]),
+    ("route.budget", 0.0),
+    ("route.per", 0.0),
+    ("route.patience", 0.0),
+    ("route.explore", 1.5),
+    *[("system.cpu_high", value) for value in (0.0, 1.1)],
+    ("system.cpu_cut", 0.0),
+    ("system.memory_hard", 0.5),
+    ("system.lag_high", 0.0),
+    ("system.latency_high", math.inf),
     ("fallback.model", []),
     ("fallback.model", [""]),
     ("fallback.model", ["model"]),
@@ -346,7 +364,9 @@ def test_a_config_error_is_caught_with_the_base_of_all() -> None:
     assert not issubclass(ConfigError, msgspec.ValidationError)
 
 
-TABLES = {"server", "upstream", "upstreams", "anthropic", "cache", "store", "semantic", "retry", "fallback", "prices"}
+TABLES = {
+    "server", "upstream", "upstreams", "anthropic", "cache", "store", "semantic", "retry", "fallback", "hedge", "route", "system", "prices",
+}  # fmt: skip
 
 
 def documented_rows(heading: str) -> dict[str, list[str]]:
@@ -363,7 +383,11 @@ def documented_rows(heading: str) -> dict[str, list[str]]:
     [
         ("Top level", config.Config, TABLES),
         ("`[server]`", config.Server, set()),
-        ("`[upstream]`", config.Upstream, {"limit", "breaker"}),
+        ("`[upstream]`", config.Upstream, {"limit", "timeout", "breaker"}),
+        ("`[upstream.NAME.timeout]`", config.Timeout, set()),
+        ("`[hedge]`", config.Hedge, set()),
+        ("`[route]`", config.Route, set()),
+        ("`[system]`", config.System, set()),
         ("`[upstream.NAME.limit]`", config.Limit, set()),
         ("`[upstream.NAME.breaker]`", config.Breaker, set()),
         ("`[retry]`", config.Retry, set()),
