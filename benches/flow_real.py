@@ -1,8 +1,10 @@
 """Real processes: `sparecall serve` before three simulated providers of which one is killed, one turned slow and one says 429.
 
     python -m benches.flow_real [--seconds 60] [--rate 40] [--rounds 1]
+    python -m benches.flow_real trace --azure FOLDER [--seconds 60] [--speed 20]
 
-The providers are processes, the gateway is one, and this one is the clients: requests come at their times whatever became of those before
+The second is the public Azure trace of code completions of 2023 (FOLDER holds its `code.csv.gz`), so many times faster, against one model server of limited
+capacity; see `benches/model_server.py`. In the first, the providers are processes, the gateway is one, and this one is the clients: requests come at their times whatever became of those before
 (open loop), a quarter of them streams, no two alike, and no client tries again. Six phases of equal length; what one changes stays until another says
 otherwise. A request succeeded where its answer came whole; the latency is that to the whole answer.
 """
@@ -12,6 +14,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import csv
+import gzip
 import json
 import os
 import random
@@ -19,6 +23,7 @@ import signal
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 FAST = {"first_token": 0.03, "per_token": 0.0005}
 SLOW = {"first_token": 1.0, "per_token": 0.005}
 NAMES = ("a", "b", "c")
+PATIENCE = 5.0  # seconds until the deadline of a request of the trace
 PHASES: tuple[tuple[str, dict[str, dict[str, Any] | None]], ...] = (
     ("all well", {}),
     ("a killed (-9)", {"a": None}),
@@ -240,9 +246,96 @@ def told(asked: list[Asked], seconds: float) -> str:
     return "\n".join([*rows, "", f"failures: {failures}"])
 
 
+# --- the trace ---
+
+
+LIMITS = {
+    "no limit": "",
+    "16, what the server has": "limit = { concurrency = 16, max_wait = 5.0 }",
+    "64, set too high": "limit = { concurrency = 64, max_wait = 5.0 }",
+    "adaptive": 'limit = { concurrency = "adaptive", max_wait = 5.0 }',
+}
+
+
+def trace_of(folder: Path, *, speed: float, seconds: float) -> list[tuple[float, int, int]]:
+    """When each request comes, and its tokens: of the prompt and of the answer."""
+    found = []
+    with gzip.open(folder / "code.csv.gz", "rt") as file:
+        for row in csv.DictReader(file):
+            stamp = datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp()
+            found.append((stamp, int(row["ContextTokens"]), int(row["GeneratedTokens"])))
+    origin = found[0][0]
+    paced = [((stamp - origin) / speed, prompt, made) for stamp, prompt, made in found]
+    return [each for each in paced if each[0] < seconds]
+
+
+async def complete(session: aiohttp.ClientSession, url: str, prompt: int, made: int, number: int) -> Asked:
+    question = {"model": "code", "messages": [{"role": "user", "content": f"{number} " + "word " * (prompt * 4 // 5)}]}
+    began = time.perf_counter()
+    status, whole = 0, False
+    headers = {"x-sparecall-deadline": str(PATIENCE)}
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
+        async with session.post(
+            f"{url}/chat/completions", json={**question, "max_tokens": made}, headers=headers
+        ) as response:
+            status = response.status
+            whole = status == 200 and b'"choices"' in await response.read()
+    return Asked(0.0, status, whole, time.perf_counter() - began, "", "", streamed=False)
+
+
+async def replay(limit: str, trace: list[tuple[float, int, int]]) -> tuple[list[Asked], dict[str, float]]:
+    """The trace through a gateway with this limit; what became of its requests, and what the server says of itself."""
+    server = Process("benches.model_server")
+    gateway: Process | None = None
+    try:
+        await server.start()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sparecall.toml"
+            path.write_text(
+                f'[server]\nport = 0\n[cache]\nenabled = false\n[upstream]\nurl = "{server.url}"\n{limit}\n'
+            )
+            gateway = Process("sparecall.cli", "serve", "--config", str(path))
+            await gateway.start()
+            async with aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), headers={"authorization": "Bearer sk"}
+            ) as session:
+                tasks = []
+                origin = time.perf_counter()
+                for number, (at, prompt, made) in enumerate(trace):
+                    await asyncio.sleep(max(0.0, origin + at - time.perf_counter()))
+                    tasks.append(asyncio.create_task(complete(session, gateway.url, prompt, made, number)))
+                asked = list(await asyncio.gather(*tasks))
+                async with session.get(server.url.removesuffix("/v1") + "/told") as response:
+                    return asked, await response.json()
+    finally:
+        for process in (server, *([gateway] if gateway is not None else [])):
+            await process.kill()
+
+
+def replayed(folder: Path, *, speed: float, seconds: float) -> str:
+    trace = trace_of(folder, speed=speed, seconds=seconds)
+    rows = [
+        f"{len(trace):,} requests in {seconds:g} s, each with {PATIENCE:g} s until its deadline",
+        "",
+        "| calls at once | answered in time | refused (429) | too late | p50 | p99 | most at once in the server |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, limit in LIMITS.items():
+        asked, told = asyncio.run(replay(limit, trace))
+        took = [one.seconds for one in asked if one.whole]
+        share = len(asked) / 100
+        rows.append(
+            f"| {name} | {len(took) / share:.1f} % | {sum(one.status == 429 for one in asked) / share:.1f} % | "
+            f"{sum(not one.whole and one.status != 429 for one in asked) / share:.1f} % | {quantile(took, 0.5):.2f} s | {quantile(took, 0.99):.2f} s | {told['most']:.0f} |"
+        )
+    return "\n".join(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="failover", choices=["failover", "provider"])
+    parser.add_argument("what", nargs="?", default="failover", choices=["failover", "provider", "trace"])
+    parser.add_argument("--azure", type=Path, help="the folder of the trace")
+    parser.add_argument("--speed", type=float, default=20.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=40.0)
     parser.add_argument("--rounds", type=int, default=1)
@@ -252,6 +345,11 @@ def main() -> None:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(provide(options.port))
         os._exit(0)
+    if options.what == "trace":
+        if options.azure is None:
+            parser.error("trace wants --azure FOLDER")
+        print(replayed(options.azure, speed=options.speed, seconds=options.seconds))
+        return
     asked: list[Asked] = []
     for seed in range(options.rounds):
         work: Coroutine[Any, Any, list[Asked]] = failover(rate=options.rate, seconds=options.seconds, seed=seed)
