@@ -57,7 +57,7 @@ url = "{a}"
 warm = 4
 [upstream.a.breaker]
 minimum_calls = 5
-open_for = 2
+open_for = 1
 
 [upstream.b]
 url = "{b}"
@@ -210,6 +210,7 @@ async def change(providers: dict[str, Process], name: str, wish: dict[str, Any] 
 async def failover(*, rate: float, seconds: float, seed: int) -> list[Asked]:
     """One round."""
     async with running(lambda urls: CONFIG.format(**urls)) as (url, providers):
+        await load(url, rate=rate, seconds=2.0, seed=1000 + seed)  # the first calls of a process load its vocabulary
         loading = asyncio.create_task(load(url, rate=rate, seconds=seconds, seed=seed))
         began = time.perf_counter()
         for number, (_, changes) in enumerate(PHASES):

@@ -125,6 +125,11 @@ assert_type(route.endpoints[0].running, int)
 assert_type(pipeline.RetryStage(Retry()).retries, int)
 assert_type(pipeline.RateLimitStage(RateLimit(), max_wait=1.0).limit, RateLimit)
 pipeline.FallbackStage({"a": [pipeline.Target("b", "upstream")]})
+assert_type(pipeline.AdaptiveLimitStage(AdaptiveLimit(), max_wait=1.0).limit, AdaptiveLimit)
+assert_type(pipeline.HedgeStage(Hedge()).hedge, Hedge)
+assert_type(pipeline.TimeoutStage(Timeout()).timeout, Timeout)
+assert_type(pipeline.SystemStage(SystemSignals(), max_wait=1.0).signals, SystemSignals)
+assert_type(pipeline.RouterStage(Router({"m": ["m"]}), [Rule(name="r", models=("m",))]).router, Router)
 pipeline.Request(body=b"", deadline=1.0, priority="low")
 pipeline.Request(body=b"", priority="urgent")  # type: ignore[arg-type]
 
