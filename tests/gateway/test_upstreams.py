@@ -245,6 +245,29 @@ async def test_series_are_bounded_and_hold_no_key() -> None:
     assert "model-29" not in "".join(of_calls)
 
 
+async def test_places_second_calls_and_the_machine_are_counted() -> None:
+    async with providers(provider()) as (url,):
+        upstreams = {
+            "one": {"url": url, "limit": {"concurrency": "adaptive"}},
+            "two": {"url": url, "limit": {"concurrency": 3}},
+        }
+        sections: dict[str, Any] = {"hedge": {}, "system": {"memory_soft": 1.0, "memory_hard": 1.0}}
+        async with gateway_before(upstreams, **sections) as site:
+            client = await site.sdk()
+            for number in range(4):
+                assert (await client.chat.completions.create(**asking(number))).choices
+            text = await site.metrics()
+    for sample in (
+        'sparecall_concurrency_limit{upstream="one"} 20',
+        'sparecall_concurrency_limit{upstream="two"} 3',
+        'sparecall_concurrency_used{upstream="two"} 0',
+        'sparecall_queue_waiting{upstream="one"} 0',
+        'sparecall_hedges_total{won="yes"} 0',
+        'sparecall_system_short{of="memory_hard"} 0',
+    ):
+        assert sample in text, sample
+
+
 async def test_what_the_upstream_says_of_a_stored_answer_is_its_own() -> None:
     async with scripted(Script(json_reply(completion()))) as url, gateway_before({"a": {"url": url}}) as site:
         assert repr(site.gateway) == f"<Gateway to a at {url}, ready>"

@@ -81,6 +81,8 @@ def stages(
 ) -> list[Stage]:
     """The stages from the machine's own down to the upstreams. `shrink` is called while memory is short."""
     signals = None if config.system is None else _signals(config.system, shrink)
+    if signals is not None:
+        on_call = _watched(signals, on_call)
     several = len(config.providers()) > 1
     endpoints = [
         _endpoint(name, config, one, several=several, signals=signals, on_call=on_call)
@@ -116,6 +118,17 @@ def emptying(memory: BytesCache | None) -> Callable[[float], None]:
             log.warning("memory is short: the cache was emptied")
 
     return empty
+
+
+def _watched(signals: SystemSignals, on_call: Callable[[Call], None] | None) -> Callable[[Call], None]:
+    """Tells the signals how long calls wait for their turn: that is what this machine could do about."""
+
+    def told(call: Call) -> None:
+        signals.observe(call.waited)
+        if on_call is not None:
+            on_call(call)
+
+    return told
 
 
 def _signals(system: SystemConfig, shrink: Callable[[float], None]) -> SystemSignals:

@@ -57,7 +57,10 @@ def model_of(request: Request) -> str:
 
 def asking_of(request: Request) -> Asking:
     """What is asked for by the request as it stands: a new one, where no stage has said."""
-    return request.asking or Asking(model_of(request), passed=[])
+    if request.asking is not None:
+        return request.asking
+    model = model_of(request)
+    return Asking(model, model, passed=[])
 
 
 class Endpoint:
@@ -117,6 +120,8 @@ class Endpoint:
                 self._loads.popitem(last=False)
             made = Loaded(name=self.name, weight=self.weight, room=self._room)
             load = self._loads[model] = Load(made, decay=_DECAY)
+        else:
+            self._loads.move_to_end(model)
         return load
 
     def serves(self, model: str) -> bool:
@@ -129,7 +134,7 @@ class Endpoint:
         """Makes the call and returns its reply once it begins. Raises `FailedReply` for one that another upstream may mend."""
         assert request.asking is not None  # noqa: S101 - for mypy; the route has set it
         own = self._aliases.get(request.asking.model, request.asking.model)
-        if own != model_of(request):
+        if own != request.asking.asked:
             request = msgspec.structs.replace(request, body=renamed(request.body, own))
         since = self._clock()
         self.running += 1

@@ -58,8 +58,10 @@ class Size(msgspec.Struct, frozen=True):
 class Asking(msgspec.Struct):
     """One call on its way to an upstream: what the stages that control it tell each other. Mutable, like a trace."""
 
+    asked: str
+    """The model that the client asks for; empty where it names none."""
     model: str
-    """What is asked for now: what the client asked for, or its substitute."""
+    """The one that is asked for now."""
     upstream: str = ""
     """The only one that may be asked; empty for any."""
     avoid: str = ""

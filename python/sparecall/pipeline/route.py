@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from sparecall.errors import InvalidArgument, LimitExceeded, Overloaded, UnknownName
+from sparecall.errors import InvalidArgument, LimitExceeded, UnknownName
 from sparecall.flow import Passed
 from sparecall.flow.load import less_loaded
 from sparecall.flow.outcome import retry_after_of
-from sparecall.pipeline.endpoint import asking_of, model_of
-from sparecall.pipeline.outcome import FailedReply, at_end, passes, reason_of
+from sparecall.pipeline.endpoint import asking_of
+from sparecall.pipeline.outcome import REFUSED, FailedReply, at_end, passes, reason_of
 from sparecall.pipeline.reply import Origin, no_call
 
 if TYPE_CHECKING:
@@ -27,11 +27,9 @@ if TYPE_CHECKING:
     from sparecall.pipeline.stage import Next, Stage
 
 _MOST_PASSED = 32  # that are remembered of one request
-_USUAL, _GAIN, _MODELS = (
-    1.0,
-    1 / 8,
-    256,
-)  # seconds that a call takes where nothing is known; of the last one; models that are remembered
+_MODELS = 256  # whose usual time is remembered
+_USUAL = 1.0  # seconds that a call takes where nothing is known
+_GAIN = 1 / 8  # of the last call in what is usual
 _HELD_AT_MOST = 60.0  # seconds, whatever an endpoint asks for
 
 
@@ -95,8 +93,7 @@ class RouteStage:
         fit = [one for one in on_wire if one.serves(asking.model) and asking.upstream in ("", one.name)]
         if not fit:
             raise UnknownName("no upstream here serves the model that was asked for; see [upstream.NAME] models")
-        search = _Search(self, request, asking, substitute=asking.model != model_of(request))
-        return await search.run(self.in_order(fit, asking))
+        return await _Search(self, request, asking).run(self.in_order(fit, asking))
 
     def in_order(self, endpoints: Sequence[Endpoint], asking: Asking) -> list[Endpoint]:
         """The endpoints in the order they are to be asked."""
@@ -112,11 +109,9 @@ class RouteStage:
             ranks.setdefault(rank, []).append((score, self._random(), one))
         order: list[Endpoint] = []
         for _, equals in sorted(ranks.items()):
-            drawn = (
-                equals[less_loaded([score for score, _, _ in equals], self._random)] if len(equals) > 1 else equals[0]
-            )
-            order.append(drawn[2])
-            order += [one for _, _, one in sorted(equals, key=lambda each: each[:2]) if one is not drawn[2]]
+            drawn = less_loaded([score for score, _, _ in equals], self._random) if len(equals) > 1 else 0
+            order.append(equals.pop(drawn)[2])
+            order += [one for _, _, one in sorted(equals, key=lambda each: each[:2])]
         return order
 
     def took(self, model: str, seconds: float) -> None:
@@ -130,10 +125,10 @@ class RouteStage:
 class _Search:
     """Who was asked for one request, and what came of it."""
 
-    __slots__ = ("_asking", "_failures", "_request", "_stage", "_substitute")
+    __slots__ = ("_asking", "_failures", "_request", "_stage")
 
-    def __init__(self, stage: RouteStage, request: Request, asking: Asking, *, substitute: bool) -> None:
-        self._stage, self._request, self._asking, self._substitute = stage, request, asking, substitute
+    def __init__(self, stage: RouteStage, request: Request, asking: Asking) -> None:
+        self._stage, self._request, self._asking = stage, request, asking
         self._failures: list[tuple[Endpoint, Exception]] = []
 
     async def run(self, order: Sequence[Endpoint]) -> Reply:
@@ -167,7 +162,7 @@ class _Search:
             if not isinstance(error, Exception) or outcome not in ("failure", "limited"):
                 raise
             wait = self._retry_after(error)
-            if wait is not None and not isinstance(error, LimitExceeded):  # which knows by itself when it is due
+            if wait is not None and not isinstance(error, REFUSED):  # our own limits and breakers know by themselves
                 load.held_until = clock() + min(wait, _HELD_AT_MOST)
             self._failures.append((endpoint, error))
             if len(passed) < _MOST_PASSED:
@@ -185,7 +180,7 @@ class _Search:
         waits = [
             (error.retry_after, number)
             for number, (_, error) in enumerate(self._failures)
-            if isinstance(error, LimitExceeded | Overloaded) and error.retry_after is not None
+            if isinstance(error, LimitExceeded) and error.retry_after is not None
         ]
         return self._failures[min(waits)[1]][0] if waits else None
 
@@ -195,6 +190,9 @@ class _Search:
     def _of(self, reply: Reply, endpoint: Endpoint) -> Reply:
         asking = self._asking
         origin = Origin(
-            upstream=endpoint.name, model=asking.model, substitute=self._substitute, passed=tuple(asking.passed)
+            upstream=endpoint.name,
+            model=asking.model,
+            substitute=asking.model != asking.asked,
+            passed=tuple(asking.passed),
         )
         return msgspec.structs.replace(reply, origin=origin)

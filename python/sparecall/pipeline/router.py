@@ -9,13 +9,14 @@ import msgspec
 
 from sparecall.flow import Features
 from sparecall.pipeline.endpoint import asking_of
-from sparecall.pipeline.outcome import FailedReply, answered, at_end
+from sparecall.pipeline.outcome import at_end, begun, outcome_of_reply, passes
 from sparecall.pipeline.size import known_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sparecall.flow import Router, Rule
+    from sparecall.flow import Route, Router, Rule
+    from sparecall.pipeline.answer import Summary
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
@@ -45,21 +46,19 @@ class RouterStage:
         features = self.features(request)
         if not any(rule.matches(features) for rule in self._rules):
             return await next(request)
-        try:
-            async with self.router.route(features) as route:
-                own = msgspec.structs.replace(asking, model=route.model)
-                reply = await answered(next(msgspec.structs.replace(request, asking=own)))
-                route.answered()
-        except FailedReply as failed:
-            return failed.reply
-        at_end(
-            reply,
-            lambda summary, _error: None
-            if summary is None
-            else route.settle(
-                summary.prompt_tokens, summary.completion_tokens, cached_tokens=summary.cached_tokens
-            ),
-        )  # fmt: skip
+        failure: Exception | None = None
+        async with self.router.route(features) as route:
+            own = msgspec.structs.replace(asking, model=route.model)
+            try:
+                reply = await begun(next(msgspec.structs.replace(request, asking=own)))
+            except Exception as error:  # noqa: BLE001 - raised again below: who may be asked when is the business of other stages
+                failure = error
+                route.report(passes(error))
+            else:
+                route.report(outcome_of_reply(reply))
+        if failure is not None:
+            raise failure
+        at_end(reply, lambda summary, _error: _settle(route, summary))
         return reply
 
     def features(self, request: Request) -> Features:
@@ -77,3 +76,8 @@ class RouterStage:
             deadline=None if request.deadline is None else max(0.0, request.deadline - self._clock()),
             labels=frozenset({request.wire}),
         )
+
+
+def _settle(route: Route, summary: Summary | None) -> None:
+    if summary is not None:
+        route.settle(summary.prompt_tokens, summary.completion_tokens, cached_tokens=summary.cached_tokens)

@@ -24,7 +24,7 @@ _LOOK_EVERY = 0.25
 class SystemStage:
     """Refuses calls while `signals` say that memory is short, and lets ``low`` ones wait while anything is, for `max_wait` seconds: then `Overloaded`.
 
-    Answers from memory do not come here. What calls waited for their turn is what the signals observe.
+    Answers from memory do not come here.
     """
 
     __slots__ = ("_clock", "_max_wait", "_sleep", "signals")
