@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from sparecall.errors import Overloaded
-from sparecall.pipeline.outcome import begun
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,7 +56,7 @@ class SystemStage:
         self.signals.check()
         if request.priority == "low" and self.signals.defer_background:
             await self._deferred(request)
-        return await begun(next(request))
+        return await next(request)
 
     async def _deferred(self, request: Request) -> None:
         until = self._clock() + self._max_wait
