@@ -151,6 +151,30 @@ def test_an_answer_of_another_model_is_stored_only_where_that_is_wanted() -> Non
         virtual_time.run(scenario(stored=stored))
 
 
+@pytest.mark.parametrize("bypass", ["state", "hosted_tool"])
+def test_what_changes_something_is_sent_once(bypass: str) -> None:
+    async def scenario() -> None:
+        other = saying("B")
+        slow = Raising(lambda: UpstreamError("slow", code="timeout"))
+        for first, answered in (
+            (Refusing(500), "500"),
+            (slow, "timeout"),
+            (Refusing(429), "B"),
+            (Raising(lambda: UpstreamError("away", code="unreachable")), "B"),
+        ):
+            pipeline = routed(
+                endpoint("a", first), endpoint("b", other, priority=1), retry={}, targets={"*": [Target("other")]}
+            )
+            try:
+                reply = await pipeline(asking(bypass=bypass))
+                said = await text_of(reply) if reply.status == 200 else str(reply.status)
+            except UpstreamError as error:
+                said = error.code
+            assert (said, first.calls) == (answered, 1)
+
+    virtual_time.run(scenario())
+
+
 def test_a_deadline_ends_whatever_is_under_way_and_nothing_is_begun_that_cannot_end_before_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from sparecall.errors import EndpointsFailed
 from sparecall.flow import Fallback
 from sparecall.pipeline.endpoint import asking_of
-from sparecall.pipeline.outcome import FailedReply, answered, passes
+from sparecall.pipeline.outcome import ONCE, FailedReply, answered, passes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ class FallbackStage:
         """Passes the request on, and where that fails with another model."""
         asking = asking_of(request)
         chain = self._chain_of(asking.model)
-        if chain is None or request.cache_control.only_if_cached:
+        if chain is None or request.cache_control.only_if_cached or request.bypass in ONCE:
             return await next(request)
         request = msgspec.structs.replace(request, asking=asking)
         try:

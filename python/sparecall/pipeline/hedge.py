@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sparecall.pipeline.endpoint import asking_of
-from sparecall.pipeline.outcome import FailedReply, answered
+from sparecall.pipeline.outcome import ONCE, FailedReply, answered
 from sparecall.pipeline.size import known_size
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
-
-# Calls that change what the provider keeps, or run its tools: never made twice.
-_ONCE = frozenset({"state", "hosted_tool"})
 
 
 class HedgeStage:
@@ -47,7 +44,7 @@ class HedgeStage:
             return await self.hedge.run(
                 lambda: answered(next(first)),
                 second=lambda: answered(next(second())),
-                idempotent=request.bypass not in _ONCE,
+                idempotent=request.bypass not in ONCE,
                 route=asking.model,
                 tokens=known_size(first).prompt,
             )

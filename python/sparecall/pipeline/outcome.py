@@ -19,6 +19,8 @@ REFUSED = (BreakerOpen, LimitExceeded, Overloaded)
 """Calls that were not sent: one of our own limits or breakers stood before them."""
 
 
+ONCE = frozenset({"state", "hosted_tool"})
+"""Why some requests are sent once (`Request.bypass`): they change what the provider keeps, or have it run tools."""
 _NULL = msgspec.Raw(b"null")
 
 
@@ -91,6 +93,13 @@ def passes(error: BaseException | None) -> Outcome:
     if isinstance(error, DeadlineExceeded):
         return "ignored"
     return "failure" if isinstance(error, UnknownName) else outcome_of(error)
+
+
+def unsent(error: BaseException) -> bool:
+    """Whether the call that ended with `error` did nothing at the provider: it was not sent, or not let in."""
+    if isinstance(error, FailedReply):
+        return error.status == 429
+    return isinstance(error, REFUSED) or (isinstance(error, UpstreamError) and error.code == "unreachable")
 
 
 def reason_of(error: BaseException) -> str:

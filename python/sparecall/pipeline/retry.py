@@ -9,7 +9,7 @@ import msgspec
 
 from sparecall.errors import DeadlineExceeded
 from sparecall.pipeline.endpoint import asking_of
-from sparecall.pipeline.outcome import FailedReply, answered
+from sparecall.pipeline.outcome import ONCE, FailedReply, answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class RetryStage:
     """Asks the stages below again as `retry` has it, which should judge errors by `outcome.passes`. Of a reply that stays a failure, the last is returned.
 
-    Raises `DeadlineExceeded` at the request's deadline, and what the last call raised.
+    A request that is to be sent once (`outcome.ONCE`) is. Raises `DeadlineExceeded` at the request's deadline, and what the last call raised.
     """
 
     __slots__ = ("_clock", "retries", "retry")
@@ -36,7 +36,7 @@ class RetryStage:
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on until it is answered."""
-        if request.cache_control.only_if_cached:
+        if request.cache_control.only_if_cached or request.bypass in ONCE:
             return await next(request)
         deadline = request.deadline
         asked = msgspec.structs.replace(request, asking=asking_of(request))  # all rounds tell of each other

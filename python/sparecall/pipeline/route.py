@@ -14,7 +14,7 @@ from sparecall.flow import Passed
 from sparecall.flow.load import less_loaded
 from sparecall.flow.outcome import retry_after_of
 from sparecall.pipeline.endpoint import asking_of
-from sparecall.pipeline.outcome import REFUSED, FailedReply, at_end, passes, reason_of
+from sparecall.pipeline.outcome import ONCE, REFUSED, FailedReply, at_end, passes, reason_of, unsent
 from sparecall.pipeline.reply import Origin, no_call
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class RouteStage:
     Those of a lower priority are first. Of these two are drawn, and the one is asked whose calls take less time (peaks first, as in Finagle's balancer) for the
     number under way, its weight and the room that its limits have; then the others by the same measure. Those whose breaker is open, or that said when to come
     again, are last. The next is asked where one fails, is over its limits or is left alone by its breaker; of several, none is waited for while another could answer at
-    once. Once an answer has begun it is not made again. Where none answers, the reply or the error is of the one that may be asked again soonest. A model that
+    once. Once an answer has begun it is not made again, and a request that is to be sent once (`outcome.ONCE`) is not after it was. Where none answers, the reply or the error is of the one that may be asked again soonest. A model that
     nobody serves raises `UnknownName`; a request on a wire that no endpoint has is passed on.
     """
 
@@ -168,6 +168,10 @@ class _Search:
             if len(passed) < _MOST_PASSED:
                 passed.append(Passed(endpoint.name, outcome, reason_of(error)))
             self._asking.size = asking.size
+            if self._request.bypass in ONCE and not unsent(error):
+                if not isinstance(error, FailedReply):
+                    raise
+                return self._of(error.reply, endpoint)
             return None
         seconds = load.answered(call, clock())
         if seconds is not None:

@@ -17,7 +17,7 @@ from sparecall.pipeline import connector
 from sparecall.pipeline.answer import NO_ENDING
 from sparecall.pipeline.connector import Connector
 from sparecall.pipeline.log import ReplyLog
-from sparecall.pipeline.outcome import begun
+from sparecall.pipeline.outcome import ONCE, begun
 from sparecall.pipeline.reply import Reply, no_call
 from sparecall.pipeline.wire import WIRES, Wire
 
@@ -42,8 +42,6 @@ REPLY_HEADERS = frozenset({"anthropic-organization-id", "openai-model", "openai-
 REPLY_HEADER_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-", "x-simulate", "x-sparecall-simulated")
 MAX_WHOLE_BYTES = 256 * 1024 * 1024
 """The largest reply that is read whole, inflated; more where `max_reply_bytes` is. 2,048 embeddings of 3,072 numbers come to 190 MB where each has a line of its own."""
-# Why a call is no one's but the provider's to repeat: it keeps a state that the call changes.
-_STATEFUL = frozenset({"state", "hosted_tool"})
 # To put so many bytes together takes 0.1 ms, and from here on Python does it without holding the other threads up.
 _INLINE_BYTES = 1024 * 1024
 # The second is what a damaged gzip body raises.
@@ -188,7 +186,7 @@ class Upstream:
             # Part of a reply's head, or no connection at all: neither is a connection that was closed while it was idle.
             answered = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
             made = isinstance(error, aiohttp.ClientConnectorError)
-            if answered or made or request.bypass in _STATEFUL or Connector.idle() < connector.STALE_AFTER:
+            if answered or made or request.bypass in ONCE or Connector.idle() < connector.STALE_AFTER:
                 raise failure(error, self.url) from None
         except SOCKET_ERRORS as error:
             raise failure(error, self.url) from None
