@@ -249,7 +249,7 @@ def test_a_caller_cancelled_at_any_step_holds_nothing(steps: int, stream: bool) 
     virtual_time.run(scenario())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_storm_of_failures_and_of_callers_who_leave_holds_nothing(seed: int) -> None:
     draw = random.Random(seed)
 
@@ -293,13 +293,13 @@ def test_a_storm_of_failures_and_of_callers_who_leave_holds_nothing(seed: int) -
             elif reply.status == 200:
                 assert await text_of(reply) == "Hi there"
 
-        calls = [asyncio.create_task(call(number)) for number in range(700)]
+        calls = [asyncio.create_task(call(number)) for number in range(400)]
         loop = asyncio.get_running_loop()
         for each in calls:
             if draw.random() < 0.3:
                 loop.call_later(draw.random() * 5.5, each.cancel)
         ended = await asyncio.gather(*calls, return_exceptions=True)
-        assert sum(one is None for one in ended) > 200
+        assert sum(one is None for one in ended) > 100
         await asyncio.sleep(1)
         assert [one.running for one in made] == [0, 0, 0]
         assert [limit.waiting for limit in limits] == [0, 0, 0]
