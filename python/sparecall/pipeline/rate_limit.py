@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sparecall.pipeline.stage import Next
 
 
+_TELLING = ("x-ratelimit-", "anthropic-ratelimit-", "retry-after")
+
+
 class RateLimitStage:
     """Makes calls wait until `limit` lets them, for at most `max_wait` seconds: then `LimitExceeded`.
 
@@ -26,7 +29,7 @@ class RateLimitStage:
     `size` estimates a call's tokens (`size_of`).
     """
 
-    __slots__ = ("_clock", "_max_wait", "_size", "limit")
+    __slots__ = ("_clock", "_limited", "_max_wait", "_size", "limit")
     __name__ = "rate_limit"
 
     def __init__(
@@ -39,6 +42,7 @@ class RateLimitStage:
     ) -> None:
         self.limit = limit
         self._max_wait, self._size, self._clock = max_wait, size, clock
+        self._limited = False  # by a 429: the next reply without one ends that
 
     @property
     def gate(self) -> RateLimit:
@@ -69,7 +73,10 @@ class RateLimitStage:
                 if error.code == "unreachable":
                     lease.refund()
                 raise
-        lease.sync({**reply.headers, "date": reply.date}, status=reply.status)
+        limited = reply.status == 429
+        if limited or self._limited or any(name.startswith(_TELLING) for name in reply.headers):
+            lease.sync({**reply.headers, "date": reply.date}, status=reply.status)
+            self._limited = limited
         if reply.status >= 400:
             lease.settle(0, final=False)  # a call that was refused counts as one, but its tokens do not
         else:
