@@ -48,7 +48,9 @@ class Calls:
             buckets=WAITS,
         )
         self._running = registry.gauge(
-            "sparecall_upstream_running", "Calls under way, to the end of their answers.", ("upstream",)
+            "sparecall_upstream_running",
+            "Calls under way, waiting ones too, to the end of their answers.",
+            ("upstream",),
         )
         self._waiting = registry.gauge("sparecall_queue_waiting", "Calls that wait for their turn.", ("upstream",))
         self._limits = registry.gauge(
