@@ -1,14 +1,16 @@
 """Batching rules on a virtual clock, common random numbers: tables of means, tails and goodput, and whether the bars hold.
 
-    python -m benches.batch_sim [--seeds 30] [--count 10000] [--servers 1] [--azure FOLDER] [--plot FOLDER]
+    python -m benches.batch_sim [--seeds 30] [--count 10000] [--servers 1] [--azure FOLDER] [--plot FILE.png] [--orders]
 
-FOLDER of `--azure` holds `code.csv.gz` and `conv.csv.gz` of the public Azure LLM inference traces of 2023; their times are stretched to the load.
+FOLDER holds `code.csv.gz` and `conv.csv.gz` of the public Azure LLM inference traces of 2023; their times are stretched to the load. `--plot` needs
+matplotlib. `--orders` only shows what serving the newest first does to those traces.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,8 +103,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--servers", type=int, default=1)
     parser.add_argument("--azure", type=Path)
-    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--plot", type=Path, metavar="FILE.png")
+    parser.add_argument("--orders", action="store_true")
     options = parser.parse_args()
+    if options.orders:
+        if options.azure is None:
+            parser.error("--orders needs --azure")
+        orders(options.azure, options.seeds)
+        return
     cells: dict[tuple[str, float], Cell] = {}
     for kind, (arrivals, service) in loads(options.count, options.azure).items():
         optimum = kind == "Poisson" and options.servers == 1
@@ -126,7 +134,7 @@ def main() -> None:
             print("| " + " | ".join(row) + " |", flush=True)
     bars(cells)
     if options.plot is not None:
-        plot(cells, options.plot)
+        plot(cells, options.servers, options.plot)
 
 
 def bars(cells: dict[tuple[str, float], Cell]) -> None:
@@ -144,26 +152,98 @@ def bars(cells: dict[tuple[str, float], Cell]) -> None:
     )
 
 
-def plot(cells: dict[tuple[str, float], Cell], folder: Path) -> None:
-    """Curves of mean, p99 and goodput over load, a PNG for each kind of arrivals."""
+def orders(azure: Path, seeds: int) -> None:
+    """Ours and BentoML's rule, each oldest first and newest first, where newest first has the lower p99."""
+    rules: dict[str, Callable[[], Rule]] = {
+        "sparecall": lambda: sim.Ours(max_items=MAX_ITEMS),
+        "sparecall, newest first": lambda: _NewestFirst(max_items=MAX_ITEMS),
+        "BentoML, oldest first": lambda: _BentoOldestFirst(max_items=MAX_ITEMS),
+        "BentoML": lambda: sim.BentoRule(max_items=MAX_ITEMS),
+    }
+    print("\n| arrivals, load | rule | mean | p99 | p99.9 | longest, ms |\n|---|---|---|---|---|---|")
+    for name, load in (("code", 0.05), ("conv", 0.6)):
+        trace = sim.read_trace(azure / f"{name}.csv.gz")
+        these = trace.at_rate(load * TOKENS.capacity(MAX_ITEMS, statistics.fmean(trace.tokens)))
+        for rule, make in rules.items():
+            outcomes = [sim.simulate(make(), these, TOKENS, seed=seed) for seed in range(seeds)]
+            shown = [statistics.median(each.percentile(percent) for each in outcomes) for percent in (99, 99.9, 100)]
+            mean = statistics.median(each.mean for each in outcomes)
+            print(
+                f"| {name}, {load} | {rule} | " + " | ".join(f"{1000 * value:.1f}" for value in (mean, *shown)) + " |"
+            )
+
+
+class _NewestFirst(sim.Ours):
+    """Closes when ours does, as large, and takes the newest."""
+
+    def __init__(self, *, max_items: int) -> None:
+        super().__init__(max_items=max_items)
+        self._all: list[int] = []
+
+    def add(self, index: int, tokens: int, now: float) -> None:
+        super().add(index, tokens, now)
+        self._all.append(index)
+
+    def decide(self, now: float) -> list[int] | float:
+        decision = super().decide(now)
+        return decision if isinstance(decision, float) else [self._all.pop() for _ in decision]
+
+
+class _BentoOldestFirst(sim.BentoRule):
+    """Closes when BentoML's does, as large, and takes the oldest."""
+
+    def decide(self, now: float) -> list[int] | float:
+        waiting = deque(self.queue)
+        decision = super().decide(now)
+        if isinstance(decision, float):
+            return decision
+        taken = [waiting.popleft()[0] for _ in decision]
+        self.queue = waiting
+        return taken
+
+
+def plot(cells: dict[tuple[str, float], Cell], servers: int, file: Path) -> None:
+    """Curves over load, one PNG: a row for each kind of arrivals; mean and p99 as multiples of ours, and what was served in time."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    for kind in dict.fromkeys(kind for kind, _ in cells):
-        figure, axes = pyplot.subplots(1, 3, figsize=(15, 4.5))
+    colours = {OURS: "black", LATE: "tab:green", "when free": "tab:gray", TIMER: "tab:orange", "BentoML": "tab:red"}
+    colours |= {"batched": "tab:purple", OPTIMUM: "tab:blue"}
+    kinds = list(dict.fromkeys(kind for kind, _ in cells))
+    figure, rows = pyplot.subplots(len(kinds), 3, figsize=(15, 1 + 3.6 * len(kinds)), squeeze=False, sharex=True)
+    for axes, kind in zip(rows, kinds, strict=True):
         here = {load: cell for (each, load), cell in cells.items() if each == kind}
-        panels = (("mean, ms", "means", 1000), ("p99, ms", "tails", 1000), ("served in time, share", "good", 1))
-        for axis, (title, attribute, scale) in zip(axes, panels, strict=True):
-            for name in next(iter(here.values())).means:
-                values = [statistics.median(getattr(cell, attribute)[name]) * scale for cell in here.values()]
-                axis.plot(list(here), values, marker="o", markersize=3, label=name)
-            axis.set(title=f"{kind}: {title}", xlabel="load", yscale="log" if scale == 1000 else "linear")
-        axes[0].legend(fontsize=8)
-        figure.tight_layout()
-        figure.savefig(folder / f"batch_{kind.lower().replace(' ', '_').replace(',', '')}.png", dpi=110)
-        pyplot.close(figure)
+        names = next(iter(here.values())).means
+        panels = (("mean", "means"), ("p99", "tails"), (f"share served within {WITHIN * 1000:.0f} ms", "good"))
+        for axis, (title, attribute) in zip(axes, panels, strict=True):
+            axis.set_title(f"{kind}: {title}{'' if attribute == 'good' else ', multiple of ' + OURS}", fontsize=10)
+            axis.grid(visible=True, alpha=0.3)
+            for name in names:
+                if name == LATE and attribute != "good":
+                    continue  # of those served: another crowd
+                figures = [getattr(cell, attribute) for cell in here.values()]
+                values = [
+                    statistics.median(each[name])
+                    if attribute == "good"
+                    else statistics.median(other / own for other, own in zip(each[name], each[OURS], strict=True))
+                    for each in figures
+                ]
+                wide = 2.5 if name in {OURS, LATE} else 1.5
+                style = "--" if name == OPTIMUM else "-"
+                axis.plot(
+                    list(here), values, style, marker="o", markersize=3, linewidth=wide, color=colours[name], label=name
+                )
+            low, high = axis.get_ylim()
+            axis.set_ylim((0, 1.03) if attribute == "good" else (max(low, 0.7), min(high, 1.8)))
+    handles = {line.get_label(): line for axis in rows.flat for line in axis.get_lines()}
+    figure.legend(handles.values(), handles, loc="upper center", ncols=len(handles), fontsize=10, frameon=False)
+    for axis in rows[-1]:
+        axis.set_xlabel(f"load, {servers} server{'s' if servers > 1 else ''}")
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.5 / (1 + 3.6 * len(kinds))))
+    figure.savefig(file, dpi=100)
+    pyplot.close(figure)
 
 
 if __name__ == "__main__":

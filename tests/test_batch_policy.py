@@ -207,7 +207,6 @@ def test_a_hold_lasts_as_long_as_others_are_likely_to_come_and_ends_when_it_cost
     policy = Policy(max_items=64)
     now = after_decisions(policy, [0.01, 0.03])
     policy.waiting.add(Item(0, 1, now), policy.waiting.plain)
-    assert policy.wait_until(now, permits=2) is None, "whoever comes next has a permit too"
     until = policy.wait_until(now)
     assert until == pytest.approx(now + 1 / 16), "both come within that"
     for _ in range(13):
@@ -217,6 +216,21 @@ def test_a_hold_lasts_as_long_as_others_are_likely_to_come_and_ends_when_it_cost
         policy.waiting.add(Item(0, 1, now + 0.01), policy.waiting.plain)
     assert policy.wait_until(now + 0.01) is None
     assert policy.close(now + 0.01).reason == "control_limit"
+
+
+def test_with_several_servers_a_hold_is_worth_the_distance_between_batches_and_less_while_more_are_free() -> None:
+    policy = Policy(max_items=64, max_concurrent=4)
+    now = after_decisions(policy, [0.01, 0.03])
+    lane = policy.waiting.plain
+    policy.waiting.add(Item(0, 1, now), lane)
+    assert policy.wait_until(now) == policy.wait_until(now, permits=4) == pytest.approx(now + 1 / 16)
+    for _ in range(2):
+        policy.waiting.add(Item(0, 1, now), lane)
+    assert policy.wait_until(now, permits=4) is None, "3 wait for 1 / 16 s, two are spared 1 / 4 of 1 / 4 s each"
+    assert policy.wait_until(now, permits=2) is not None
+    for _ in range(5):
+        policy.waiting.add(Item(0, 1, now), lane)
+    assert policy.wait_until(now) is None, "8 wait for 1 / 16 s, two are spared 1 / 4 s each"
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,29 @@ RULES: dict[str, Callable[[], sim.Rule]] = {
 def test_every_item_is_served_once_and_no_sooner_than_a_batch_takes(name: str, servers: int) -> None:
     service = sim.Service(noise=0.0)
     arrivals = sim.gamma(0.9 * servers * service.capacity(8), 3_000, variation=4, seed=1)
-    outcome = sim.simulate(RULES[name](), arrivals, service, servers=servers)
+    rule = sim.Ours(max_items=8, servers=servers) if name == "ours" else RULES[name]()
+    outcome = sim.simulate(rule, arrivals, service, servers=servers)
     assert np.isfinite(outcome.latencies).all()
     assert outcome.latencies.min() >= service.seconds(1, 1) - 1e-9
     assert outcome.mean_batch <= 8
+
+
+@pytest.mark.parametrize("load", [0.2, 0.6, 0.95])
+def test_four_servers_that_keep_apart_beat_closing_at_once_and_a_timer(load: float) -> None:
+    service = sim.Service()
+    rate = load * 4 * service.capacity(32)
+    rules: dict[str, Callable[[], sim.Rule]] = {
+        "ours": lambda: sim.Ours(max_items=32, servers=4),
+        "when free": lambda: sim.WhenFree(max_items=32),
+        "timer": lambda: sim.SizeOrTimer(max_items=32),
+    }
+    arrivals = [sim.poisson(rate, 6_000, seed=seed) for seed in range(4)]
+    means = {
+        name: np.mean([sim.simulate(make(), these, service, servers=4).mean for these in arrivals])
+        for name, make in rules.items()
+    }
+    assert means["ours"] <= 0.99 * means["when free"]
+    assert means["ours"] <= (1.06 if load == 0.95 else 0.9) * means["timer"]
 
 
 def test_batches_of_one_wait_as_the_formula_for_one_server_and_fixed_times_says() -> None:

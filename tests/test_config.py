@@ -97,6 +97,11 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("server.workers", 0),
     ("server.workers", 1025),
     ("cache.snapshot_every", -1.0),
+    ("embeddings.max_concurrent", 0),
+    ("embeddings.max_inputs", 0),
+    ("embeddings.max_tokens", -1),
+    ("embeddings.max_wait", -0.1),
+    ("embeddings.max_wait", math.inf),
     ("cache.snapshot_every", math.inf),
     ("server.shutdown_grace", math.nan),
     ("server.client_keys", [""]),
@@ -365,7 +370,7 @@ def test_a_config_error_is_caught_with_the_base_of_all() -> None:
 
 
 TABLES = {
-    "server", "upstream", "upstreams", "anthropic", "cache", "store", "semantic", "retry", "fallback", "hedge", "route", "system", "prices",
+    "server", "upstream", "upstreams", "anthropic", "cache", "store", "semantic", "embeddings", "retry", "fallback", "hedge", "route", "system", "prices",
 }  # fmt: skip
 
 
@@ -399,6 +404,7 @@ def documented_rows(heading: str) -> dict[str, list[str]]:
         ("`[cache]`", config.Cache, set()),
         ("`[store]`", config.Store, set()),
         ("`[semantic]`", config.Semantic, {"categories"}),
+        ("`[embeddings]`", config.Embeddings, set()),
         ("`[semantic.categories.NAME]`", config.SemanticCategory, set()),
         ('`[prices."model"]`', Price, set()),
     ],

@@ -72,6 +72,26 @@ def test_each_call_is_answered_once_and_every_answer_is_that_of_a_run_without_a_
     assert all(o.answer.id and o.answer.finish_reason in {"stop", "tool_calls"} for o in on.outcomes)
 
 
+def test_the_functions_that_were_asked_about_are_embedded_each_once_and_the_same(
+    day: Day, runs: tuple[Run, Run]
+) -> None:
+    off, on = runs
+    texts = {task.messages[-1]["content"] for task in day.tasks if task.kind == "ask"}
+    assert len(texts) == len(off.vectors) == off.vector_calls >= on.vector_calls > 0
+    assert off.vectors == on.vectors
+    assert len({tuple(vector) for vector in on.vectors}) == len(texts)
+
+
+def test_of_many_embeddings_most_go_together() -> None:
+    whole = plan(calls=200, agents=4, seed=3)
+    day = Day(whole.seed, ((tuple(task for task in whole.tasks if task.kind == "ask"),),))
+    on = asyncio.run(
+        run(day, cache=True, latency=simulate.Latency(first_token=0.02, per_token=0), on_call=lambda: None)
+    )
+    assert len(on.vectors) == len(day.tasks) > 30
+    assert on.vector_calls <= len(on.vectors) * 2 / 3
+
+
 def test_without_a_cache_every_call_reaches_the_provider(runs: tuple[Run, Run]) -> None:
     off, _ = runs
     assert off.provider_calls == CALLS

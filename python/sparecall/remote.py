@@ -20,10 +20,12 @@ from sparecall.errors import EmbedderError, InvalidArgument
 from sparecall.flight import Flight
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from sparecall.batch import BatchEvent
 
 __all__ = ["MAX_INPUTS", "MAX_TOKENS", "RemoteEmbedder"]
 
@@ -69,7 +71,8 @@ class RemoteEmbedder:
     `repr`, errors or logs. ``dimensions``: asked for, where the model can give fewer. ``encoding``: the form of the vectors on
     the wire; either is understood. ``max_inputs``: the most texts of one call, 1 to 2,048; ``max_tokens``: the most tokens, at most one for each
     byte of UTF-8; ``max_concurrent``: calls that run at once. ``timeout``: seconds for one call.
-    ``cache_bytes``: what the vectors that were received may take in memory; 0 keeps none.
+    ``cache_bytes``: what the vectors that were received may take in memory; 0 keeps none. ``on_event``: called with the
+    `sparecall.batch.BatchEvent` of each call.
 
     Raises `sparecall.errors.InvalidArgument` for an argument outside its range.
     """
@@ -92,6 +95,7 @@ class RemoteEmbedder:
         max_concurrent: int = 4,
         timeout: float = 30.0,
         cache_bytes: int = 64 * 1024 * 1024,
+        on_event: Callable[[BatchEvent], None] | None = None,
     ) -> None:
         _check(model, url, key, dimensions, encoding, max_inputs, timeout, cache_bytes)
         self._model = model
@@ -107,6 +111,7 @@ class RemoteEmbedder:
             # One of more than that goes alone: the server judges it by its tokens.
             size_of=lambda asked: min(_bytes_at_most(asked[1]), max_tokens),
             max_concurrent=max_concurrent,
+            on_event=on_event,
         )
         self._timeout = timeout
         self._cache = BytesCache(cache_bytes) if cache_bytes else None

@@ -8,7 +8,7 @@ from typing import assert_type
 
 import sparecall
 from sparecall import digest, pipeline, tokens
-from sparecall.batch import Batcher, BatcherStats, batched
+from sparecall.batch import Batcher, BatcherStats, BatchEvent, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
 from sparecall.flow import (
@@ -209,11 +209,24 @@ async def batched_lengths(items: list[str]) -> list[int]:
     return [len(item) for item in items]
 
 
+def on_batch(event: BatchEvent) -> None:
+    assert_type(event.waited, float)
+
+
+assert_type(sparecall.open({}, on_batch=on_batch), pipeline.Pipeline)
+
+
 async def batches() -> None:
     batcher = Batcher(lengths, max_items=8)
     assert_type(batcher.submit("a"), asyncio.Future[int])
     assert_type(batcher.submit_many(["a"], priority="low"), list[asyncio.Future[int]])
     assert_type(batcher.stats(), BatcherStats)
+    assert_type(batcher.busy, bool)
+    limit = RateLimit(requests=500)
+    limited = Batcher(lengths, permit=limit.acquire, on_event=on_batch)
+    assert_type(limited.submit("a"), asyncio.Future[int])
+    Batcher(lengths, permit=lambda tokens: asyncio.Semaphore(2))
+    Batcher(lengths, permit=limit)  # type: ignore[arg-type]
     assert_type(await batched_lengths("a"), int)
     assert_type(await batched(lengths)("a", deadline=1.0), int)
 

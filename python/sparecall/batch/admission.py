@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from sparecall.batch.waiting import PRIORITIES
 from sparecall.errors import InvalidArgument, Overloaded, UnknownName
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Collection, Hashable
 
     from sparecall.batch.policy import Policy
     from sparecall.batch.running import Running, Waiter
     from sparecall.batch.waiting import Lane
 
-__all__ = ["Admission", "check"]
+__all__ = ["Admission", "Queue", "check"]
 
 _INDEX = {name: index for index, name in enumerate(PRIORITIES)}
 
@@ -89,8 +91,39 @@ class Admission:
         return Overloaded(f"{why}; retry after {wait:.3f} s", code=code, retry_after=wait)
 
 
+class Queue:
+    """Callers who wait for room, first come, first served."""
+
+    __slots__ = ("_callers",)
+
+    def __init__(self) -> None:
+        self._callers: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._callers)
+
+    async def wait(self, future: asyncio.Future[None], room: Callable[[], int]) -> None:
+        """Waits for room by a future of the running loop. ``room()``: for how many there is some."""
+        self._callers.append(future)
+        try:
+            await future
+        except BaseException:
+            if not future.cancelled():
+                self.go_on(room())  # what was meant for this one is another's
+            raise
+
+    def go_on(self, room: int) -> None:
+        """Lets so many go on."""
+        while self._callers and room > 0:
+            future = self._callers.popleft()
+            if not future.done():
+                future.set_result(None)
+                room -= 1
+
+
 def check(
     fn: object,
+    permit: object,
     max_items: int,
     max_tokens: int | None,
     size_of: object,
@@ -102,6 +135,10 @@ def check(
     """Raises for options that a batcher cannot have."""
     if not callable(fn):
         raise TypeError(f"fn must be a function over a list of items, not {type(fn).__name__}")
+    if permit is not None and not callable(permit):
+        raise TypeError(
+            f"permit must be a function of tokens, such as limit.acquire or lambda tokens: lock, not {type(permit).__name__}"
+        )
     limits = {
         "max_items": max_items,
         "max_tokens": max_tokens,

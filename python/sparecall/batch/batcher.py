@@ -6,19 +6,20 @@ import asyncio
 import time
 import warnings
 from asyncio import _get_running_loop as _running_loop
-from collections import deque
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast
 
-from sparecall.batch.admission import Admission, check
-from sparecall.batch.events import BatcherStats
+from sparecall.batch.admission import Admission, Queue, check
+from sparecall.batch.events import BatcherStats, tell
+from sparecall.batch.gate import Gate
 from sparecall.batch.policy import Policy
 from sparecall.batch.running import Running, Waiter, is_item_fault
 from sparecall.errors import BatchError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from sparecall.batch.events import BatchEvent
@@ -39,7 +40,8 @@ class Batcher(Generic[T, R]):
 
     ``max_items``: the most of one batch. ``max_tokens``: the most tokens of one batch, by ``size_of(item)``; None sets no limit.
     ``max_concurrent``: batches that run at once, the permits. ``key_of(item)``: only items of equal keys go into one batch. Both callbacks run
-    in `submit`, and raise there. ``max_waiting``: items that may wait; ``overflow``: what then happens to one more: ``wait`` (it is taken,
+    in `submit`, and raise there. ``permit(tokens)``: an async context manager that is entered before a batch closes and left when it has run, such
+    as `RateLimit.acquire`; the tokens are those of the batch as it would close now, and what comes until it lets in goes with it. ``max_waiting``: items that may wait; ``overflow``: what then happens to one more: ``wait`` (it is taken,
     and `ready` holds those who ask), ``reject``, or ``drop`` the oldest of the lowest class that is no higher than its own.
     ``timeout``: seconds for one batch, retries of its parts included. ``item_fault(error)``: whether a failed batch is taken apart to find the
     item at fault; None never does. ``hold``: whether a batch may be held while that pays. ``on_event``: called with a `BatchEvent` a batch.
@@ -51,9 +53,9 @@ class Batcher(Generic[T, R]):
     """
 
     __slots__ = (
-        "_admission", "_batches", "_clock", "_closing", "_context", "_create_future", "_drained", "_failed", "_fn", "_hook",
+        "_admission", "_batches", "_clock", "_closing", "_context", "_create_future", "_drained", "_failed", "_fn", "_gate", "_hook",
         "_item_fault", "_items", "_key_of", "_lane", "_left", "_loop", "_max_waiting", "_overflow", "_permits", "_policy",
-        "_pumping", "_ready", "_refused", "_running", "_size_of", "_timeout", "_timer", "_timer_at", "_waiting",
+        "_pumping", "_queue", "_refused", "_running", "_size_of", "_timeout", "_timer", "_timer_at", "_waiting",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +67,7 @@ class Batcher(Generic[T, R]):
         size_of: Callable[[T], int] | None = None,
         key_of: Callable[[T], Hashable] | None = None,
         max_concurrent: int = 1,
+        permit: Callable[[int], AbstractAsyncContextManager[Any]] | None = None,
         max_waiting: int = 10_000,
         overflow: Literal["wait", "reject", "drop"] = "wait",
         timeout: float | None = None,
@@ -73,9 +76,9 @@ class Batcher(Generic[T, R]):
         on_event: Callable[[BatchEvent], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        check(fn, max_items, max_tokens, size_of, max_concurrent, max_waiting, overflow, timeout)
+        check(fn, permit, max_items, max_tokens, size_of, max_concurrent, max_waiting, overflow, timeout)
         self._fn = fn
-        self._policy = Policy(max_items=max_items, max_tokens=max_tokens, hold=hold)
+        self._policy = Policy(max_items=max_items, max_tokens=max_tokens, max_concurrent=max_concurrent, hold=hold)
         self._size_of, self._key_of = size_of, key_of
         self._admission = Admission(self._policy, size_of, key_of, overflow)
         self._permits = max_concurrent
@@ -88,7 +91,8 @@ class Batcher(Generic[T, R]):
         self._waiting = self._policy.waiting
         self._lane = self._waiting.plain
         self._running: set[Running] = set()
-        self._ready: deque[asyncio.Future[None]] = deque()
+        self._queue = Queue()
+        self._gate = None if permit is None else Gate(permit, admit=self._admit, deny=self._deny)
         self._drained: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
@@ -126,7 +130,7 @@ class Batcher(Generic[T, R]):
         if deadline is not None:
             self._admission.in_time(lane, tokens, now, deadline, self._running, self._permits)
         if waiting.items >= self._max_waiting and self._overflow != "wait":
-            victim = self._admission.victim(lane, self._concurrent())
+            victim = self._admission.victim(lane, self._permits + len(self._running))
             self._policy.cancel(victim)
             self._refuse(victim, "dropped", "it was dropped for another, as the queue is full")
         future = self._create_future()
@@ -157,14 +161,7 @@ class Batcher(Generic[T, R]):
         if _running_loop() is not self._loop or self._closing:
             self._enter()
         while self._waiting.items >= self._max_waiting:
-            room = self._create_future()
-            self._ready.append(room)
-            try:
-                await room
-            except BaseException:
-                if not room.cancelled():
-                    self._room()  # what was meant for this one is another's
-                raise
+            await self._queue.wait(self._create_future(), self._room)
             if self._closing:
                 raise BatchError("the batcher is closed; make a new one", code="closed")
 
@@ -179,8 +176,8 @@ class Batcher(Generic[T, R]):
             return
         if asyncio.get_running_loop() is not loop:
             raise BatchError("the batcher belongs to another event loop; close it there", code="loop")
-        self._room()
-        if not self._busy():
+        self._queue.go_on(self._room())
+        if not self.busy:
             self._set_timer(None)
             return
         self._pump_soon()
@@ -197,6 +194,11 @@ class Batcher(Generic[T, R]):
     def full(self) -> bool:
         """Whether `ready` would wait: ``max_waiting`` items wait, and ``overflow`` is ``wait``."""
         return self._waiting.items >= self._max_waiting and self._overflow == "wait"
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or runs."""
+        return bool(self._waiting.items or self._running)
 
     def stats(self) -> BatcherStats:
         """The counts so far."""
@@ -216,7 +218,9 @@ class Batcher(Generic[T, R]):
         """A waiter's caller has left: its place and tokens are free; a batch that nobody waits for is cancelled. O(1)."""
         if self._policy.cancel(waiter):
             self._left += 1
-            self._room()
+            self._queue.go_on(self._room())
+            if self._gate is not None:
+                self._pump_soon()  # it may have nothing left to ask for
             self._settle()
         elif waiter.batch is not None:
             self._left += 1
@@ -234,20 +238,29 @@ class Batcher(Generic[T, R]):
         self._pumping = False
         policy, waiting = self._policy, self._waiting
         now = self._clock()
-        if waiting.dated:
-            for item in policy.expired(now):
-                self._refuse(cast("Waiter", item), "deadline", "its deadline passed while it waited")
+        self._expire(now)
         until = None
         while self._permits and waiting.items:
             until = None if self._closing else policy.wait_until(now, self._permits)
             if until is not None:
                 break
+            if self._gate is not None:
+                if not self._gate.asking:
+                    self._gate.ask(policy.next_tokens())
+                break
             self._start(policy.close(now, flush=self._closing), now)
+        if self._gate is not None and not waiting.items:
+            self._gate.give_up()
         self._set_timer(until)
-        if self._ready:
-            self._room()
+        if self._queue:
+            self._queue.go_on(self._room())
         if self._closing:
             self._settle()
+
+    def _expire(self, now: float) -> None:
+        if self._waiting.dated:
+            for item in self._policy.expired(now):
+                self._refuse(cast("Waiter", item), "deadline", "its deadline passed while it waited")
 
     def _set_timer(self, until: float | None) -> None:
         if self._waiting.dated and self._waiting.items:
@@ -268,23 +281,36 @@ class Batcher(Generic[T, R]):
         self._timer = self._timer_at = None
         self._pump()
 
-    def _start(self, closed: Closed, now: float) -> None:
-        if self._loop is None:
-            return
+    def _admit(self) -> Running | None:
+        """The gate lets a batch in: it closes now, with all that came meanwhile, and runs in the gate's task."""
+        now = self._clock()
+        self._expire(now)
+        if not self._waiting.items:
+            return None
+        self._pump_soon()
+        return self._start(self._policy.close(now, flush=self._closing), now, asyncio.current_task())
+
+    def _deny(self, error: Exception) -> None:
+        """The gate refuses a batch: its callers are told why."""
+        if self._waiting.items:
+            for waiter in cast("list[Waiter]", self._policy.close(self._clock()).items):
+                self._refused += waiter.fail(error)
+        self._pump_soon()
+
+    def _start(self, closed: Closed, now: float, task: asyncio.Task[Any] | None = None) -> Running:
         waiters = cast("list[Waiter]", closed.items)
         self._permits -= 1
         self._batches[closed.reason] = self._batches.get(closed.reason, 0) + 1
-        running = Running(self._fn, closed.reason, waiters, now, self._item_fault)
+        running = Running(self._fn, closed.reason, waiters, closed.tokens, now, self._item_fault)
         self._running.add(running)
-        running.task = task = self._loop.create_task(running.drive())
+        loop = asyncio.get_running_loop()
+        running.task = task = task or loop.create_task(running.drive())
         task.add_done_callback(partial(self._ended, running))
         if self._timeout is not None:
-            late = BatchError(
-                f"the batch function did not return in {self._timeout} s; raise timeout or submit again", code="timeout"
-            )
-            running.timer = self._loop.call_later(self._timeout, running.give_up, late)
+            running.timer = loop.call_later(self._timeout, running.be_late, self._timeout)
+        return running
 
-    def _ended(self, running: Running, task: asyncio.Task[bool]) -> None:
+    def _ended(self, running: Running, task: asyncio.Task[Any]) -> None:
         now = self._clock()
         self._permits += 1
         self._running.discard(running)
@@ -299,33 +325,17 @@ class Batcher(Generic[T, R]):
         self._items += running.answered
         self._failed += running.failed
         if self._hook is not None:
-            self._tell(running.event(now))
+            tell(self._hook, running.event(now))
         running.waiters = []  # each of them points back: nothing is to wait for the garbage collector
         if not self._pumping:
             self._pump()
 
-    def _tell(self, event: BatchEvent) -> None:
-        try:
-            if self._hook is not None:
-                self._hook(event)
-        except Exception as error:  # noqa: BLE001 - whoever listens must not stop the batches
-            if self._loop is not None:
-                self._loop.call_exception_handler({"message": "on_event of a Batcher raised", "exception": error})
-
-    def _room(self) -> None:
-        """Lets as many of those who asked for room go on as there is room for; all of them when closed."""
-        room = self._max_waiting - self._waiting.items
-        while self._ready and (room > 0 or self._closing):
-            future = self._ready.popleft()
-            if not future.done():
-                future.set_result(None)
-                room -= 1
-
-    def _busy(self) -> bool:
-        return bool(self._waiting.items or self._running)
+    def _room(self) -> int:
+        """For so many more there is room; for all when closed, which they are told."""
+        return len(self._queue) if self._closing else self._max_waiting - self._waiting.items
 
     def _settle(self) -> None:
-        if self._closing and not self._busy() and self._drained is not None and not self._drained.done():
+        if self._closing and not self.busy and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
     def _abandon(self) -> None:
@@ -338,6 +348,7 @@ class Batcher(Generic[T, R]):
                 self._left += 1
         for running in self._running:
             running.give_up(late)
+        self._pump_soon()
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -371,15 +382,14 @@ class Batcher(Generic[T, R]):
         self._left += lost
         self._permits += len(self._running)
         self._running.clear()
-        self._ready.clear()
+        self._queue = Queue()
+        if self._gate is not None:
+            self._gate.give_up()
         self._drained = self._timer = self._timer_at = None
         self._pumping = False
 
-    def _concurrent(self) -> int:
-        return self._permits + len(self._running)
-
     def _refuse(self, waiter: Waiter, code: str, why: str) -> None:
-        if waiter.fail(self._admission.overloaded(code, why, self._concurrent())):
+        if waiter.fail(self._admission.overloaded(code, why, self._permits + len(self._running))):
             self._refused += 1
         else:
             self._left += 1  # in this very turn of the loop

@@ -9,6 +9,7 @@ from sparecall.batch.batcher import Batcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from sparecall.batch.batcher import Priority
     from sparecall.batch.events import BatchEvent
@@ -27,6 +28,7 @@ class Options(TypedDict, total=False):
     size_of: Callable[[Any], int] | None
     key_of: Callable[[Any], Hashable] | None
     max_concurrent: int
+    permit: Callable[[int], AbstractAsyncContextManager[Any]] | None
     max_waiting: int
     overflow: Literal["wait", "reject", "drop"]
     timeout: float | None

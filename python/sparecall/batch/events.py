@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sparecall.batch.cost import Cost
     from sparecall.batch.policy import Reason
 
-__all__ = ["BatchEvent", "BatcherStats"]
+__all__ = ["BatchEvent", "BatcherStats", "tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +52,12 @@ class BatcherStats:
     running: int
     rate: float
     cost: Cost | None
+
+
+def tell(hook: Callable[[BatchEvent], None], event: BatchEvent) -> None:
+    """Calls `hook`, whose errors go to the loop's handler: whoever listens must not stop the batches."""
+    try:
+        hook(event)
+    except Exception as error:  # noqa: BLE001 - the user's
+        context = {"message": "on_event of a Batcher raised", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)

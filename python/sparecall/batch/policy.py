@@ -59,6 +59,7 @@ class Policy:
         *,
         max_items: int,
         max_tokens: int | None = None,
+        max_concurrent: int = 1,
         hold: bool = True,
         resolution: float = 0.001,
         weights: dict[str, int] | None = None,
@@ -69,7 +70,7 @@ class Policy:
         self.waiting = Waiting(weights)
         self.cost = CostModel()
         self._closed = self._cancelled = 0
-        self._hold = Hold() if hold else None
+        self._hold = Hold(max_concurrent) if hold else None
         self._held = False
         self._rate = 0.0
         self._seen = 0
@@ -96,15 +97,9 @@ class Policy:
     def wait_until(self, now: float, permits: int = 1) -> float | None:
         """With `permits` free and work waiting: until when to hold the batch that could close now, or None to close it."""
         waiting, hold = self.waiting, self._hold
-        # With another permit free, whoever comes next waits for nobody.
-        if (
-            hold is None
-            or permits > 1
-            or waiting.items >= self.max_items
-            or (self.max_tokens or math.inf) <= waiting.tokens
-        ):
+        if hold is None or waiting.items >= self.max_items or (self.max_tokens or math.inf) <= waiting.tokens:
             return None
-        until = hold.until(now, waiting.items, waiting.next_arrival(), self.resolution)
+        until = hold.until(now, waiting.items, waiting.next_arrival(), self.resolution, permits)
         if until is None:
             return None
         deadline = waiting.earliest()
@@ -114,6 +109,13 @@ class Policy:
                 return None
         self._held = True
         return until
+
+    def next_tokens(self) -> int:
+        """About how many tokens the next batch has, were it closed now. Call it only when something waits."""
+        items, tokens = self.waiting.next_group()
+        if items > self.max_items:
+            tokens = -(-tokens * self.max_items // items)
+        return tokens if self.max_tokens is None else min(tokens, self.max_tokens)
 
     def close(self, now: float, *, flush: bool = False) -> Closed:
         """Closes the next batch. Call it only when something waits."""
@@ -126,9 +128,10 @@ class Policy:
         self._closed += len(items)
         cost = self.cost.cost
         if cost is not None:
-            self._learn_rate(now, cost.seconds(len(items), tokens))
+            seconds = cost.seconds(len(items), tokens)
+            self._learn_rate(now, seconds)
             if self._hold is not None:
-                self._hold.closed(now, items, cost.fixed)
+                self._hold.closed(now, items, cost.fixed, seconds)
         reason: Reason = "permit"
         if full:
             reason = "full"

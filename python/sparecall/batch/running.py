@@ -84,6 +84,7 @@ class Running:
         "started",
         "task",
         "timer",
+        "tokens",
         "waiters",
     )
 
@@ -92,17 +93,19 @@ class Running:
         function: Callable[[list[Any]], Any],
         reason: Reason,
         waiters: list[Waiter],
+        tokens: int,
         started: float,
         item_fault: Callable[[Exception], bool] | None,
     ) -> None:
         self.function = function
         self.reason: Reason = reason
         self.waiters = waiters
+        self.tokens = tokens
         self.started = started
         self.item_fault = item_fault
         self.alive = len(waiters)
         self.answered = self.calls = self.failed = 0
-        self.task: asyncio.Task[bool] | None = None
+        self.task: asyncio.Task[Any] | None = None
         self.timer: asyncio.TimerHandle | None = None
         for waiter in waiters:
             waiter.batch = self
@@ -110,7 +113,7 @@ class Running:
     @property
     def load(self) -> tuple[float, int, int]:
         """When it started, its items and their tokens."""
-        return self.started, len(self.waiters), sum([waiter.tokens for waiter in self.waiters])
+        return self.started, len(self.waiters), self.tokens
 
     def event(self, now: float) -> BatchEvent:
         """What there is to say of it at its end."""
@@ -131,6 +134,14 @@ class Running:
         self.alive -= 1
         if not self.alive and self.task is not None:
             self.task.cancel()
+
+    def be_late(self, seconds: float) -> None:
+        """It has run for so long that nobody waits any longer."""
+        self.give_up(
+            BatchError(
+                f"the batch function did not return in {seconds} s; raise timeout or submit again", code="timeout"
+            )
+        )
 
     def give_up(self, error: BatchError) -> None:
         """Fails all who still wait now, and cancels the work, however long that takes to end."""

@@ -266,6 +266,11 @@ class Waiting:
         head = self._next().head()
         return 0.0 if head is None else head.arrived
 
+    def next_group(self) -> tuple[int, int]:
+        """Items and tokens that wait for the merge key that is served next. Call it only when something waits."""
+        lanes = self._next().group.lanes
+        return sum([lane.items for lane in lanes]), sum([lane.tokens for lane in lanes])
+
     def earliest(self) -> float | None:
         """The first deadline of all that waits, or None."""
         deadlines = self._deadlines

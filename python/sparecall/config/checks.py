@@ -20,6 +20,11 @@ def is_life(ttl: float | None) -> bool:
     return ttl is None or ttl >= 0
 
 
+def is_amount(value: int | None) -> bool:
+    """Whether it is a number of bytes or of things, or none."""
+    return value is None or 0 <= value < 2**63
+
+
 def is_share(value: float) -> bool:
     """Whether it is above 0, up to 1."""
     return 0 < value <= 1

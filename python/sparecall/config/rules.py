@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sparecall.config.checks import A_LIFE, A_TIMEOUT, Rules, at_least, check_text, is_life, plain
+from sparecall.config.checks import A_LIFE, A_TIMEOUT, Rules, at_least, check_text, is_amount, is_life, plain
 from sparecall.config.control import (
     check_names,
     rules_of_hedge,
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sparecall.config import Config
+    from sparecall.config.sections import Embeddings
     from sparecall.config.upstream import Upstream
 
 
 def checked(config: Config) -> Config:
     """The same configuration, or `ConfigError` for a value out of its range."""
-    server, cache = config.server, config.cache
+    server, cache, snapshot = config.server, config.cache, config.cache.snapshot
     for key in server.client_keys:
         check_text("server.client_keys", key)
     rules: Rules = [
@@ -42,21 +43,11 @@ def checked(config: Config) -> Config:
         (is_life(cache.ttl), "cache.ttl", cache.ttl, A_LIFE),
         (at_least(cache.second_price, 0), "cache.second_price", cache.second_price, "0 or more dollars"),
         (0 <= cache.jitter <= 1, "cache.jitter", cache.jitter, "0 to 1"),
-        (
-            cache.compress_above is None or 0 <= cache.compress_above < 2**63,
-            "cache.compress_above",
-            cache.compress_above,
-            "0 or more",
-        ),
+        (is_amount(cache.compress_above), "cache.compress_above", cache.compress_above, "0 or more"),
         (at_least(cache.max_temperature, 0), "cache.max_temperature", cache.max_temperature, "0 or more"),
         (1 <= cache.max_n < 2**63, "cache.max_n", cache.max_n, "1 or more"),
         (cache.max_reply_bytes > 0, "cache.max_reply_bytes", cache.max_reply_bytes, "1 or more"),
-        (
-            cache.snapshot is None or plain(cache.snapshot),
-            "cache.snapshot",
-            repr(cache.snapshot),
-            "the path of a file",
-        ),
+        (snapshot is None or plain(snapshot), "cache.snapshot", repr(snapshot), "the path of a file"),
         (at_least(cache.snapshot_every, 0), "cache.snapshot_every", cache.snapshot_every, "0 or more seconds"),
         (0 <= config.version < 2**63, "version", config.version, "0 to 2^63-1"),
         (config.scope != "", "scope", "empty", "a path such as team/service, or leave it out"),
@@ -65,7 +56,7 @@ def checked(config: Config) -> Config:
         for name in price.__struct_fields__:
             rate = getattr(price, name)
             rules.append((rate is None or at_least(rate, 0), f'prices."{model}".{name}', rate, "0 or more dollars"))
-    rules += _rules_of_semantic(config) + _rules_of_store(config)
+    rules += _rules_of_semantic(config) + _rules_of_store(config) + _rules_of_embeddings(config.embeddings)
     for section, provider in config.sections().items():
         rules += rules_of_upstream(section, provider)
     if config.upstreams:
@@ -125,30 +116,28 @@ def _rules_of_store(config: Config) -> Rules:
     ]
 
 
+def _rules_of_embeddings(embeddings: Embeddings) -> Rules:
+    amounts = {name: getattr(embeddings, name) for name in ("max_concurrent", "max_inputs", "max_tokens")}
+    return [
+        (at_least(embeddings.max_wait, 0), "embeddings.max_wait", embeddings.max_wait, "0 or more seconds"),
+        *((1 <= value < 2**63, f"embeddings.{name}", value, "1 or more") for name, value in amounts.items()),
+    ]
+
+
 def _rules_of_semantic(config: Config) -> Rules:
     semantic = config.semantic
-    limit = "more than 0, up to 1"
+    limit, least = "more than 0, up to 1", semantic.min_similarity
     rules: Rules = [
         (config.cache.enabled or not semantic.enabled, "semantic.enabled", "true", "only with cache.enabled"),
         (0 < semantic.max_error <= 1, "semantic.max_error", semantic.max_error, limit),
         (0 <= semantic.audit_share <= 1, "semantic.audit_share", semantic.audit_share, "0 to 1"),
-        (
-            semantic.min_similarity is None or -1 <= semantic.min_similarity <= 1,
-            "semantic.min_similarity",
-            semantic.min_similarity,
-            "-1 to 1",
-        ),
+        (least is None or -1 <= least <= 1, "semantic.min_similarity", least, "-1 to 1"),
         (0 <= semantic.max_bytes < 2**63, "semantic.max_bytes", semantic.max_bytes, "0 to 2^63-1"),
         (is_life(semantic.ttl), "semantic.ttl", semantic.ttl, A_LIFE),
         (1 <= semantic.max_characters <= MIB, "semantic.max_characters", semantic.max_characters, f"1 to {MIB}"),
         (semantic.seed is None or 0 <= semantic.seed < 2**63, "semantic.seed", semantic.seed, "0 to 2^63-1"),
         (1 <= semantic.promote_after <= 64, "semantic.promote_after", semantic.promote_after, "1 to 64"),
-        (
-            semantic.write_quota is None or semantic.write_quota >= 0,
-            "semantic.write_quota",
-            semantic.write_quota,
-            "0 or more",
-        ),
+        (is_amount(semantic.write_quota), "semantic.write_quota", semantic.write_quota, "0 or more"),
         (
             (semantic.embedder != "static") == (semantic.folder is not None)
             and (semantic.folder is None or plain(semantic.folder)),

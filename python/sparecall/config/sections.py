@@ -123,3 +123,18 @@ class Semantic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     other_models: bool = False
     """Whether answers are stored of a model that calls itself otherwise than it was asked for, as Azure's deployments do."""
     categories: dict[str, SemanticCategory] = {}
+
+
+class Embeddings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[embeddings]`: how inputs of ``/v1/embeddings`` that are not in memory go to the provider."""
+
+    batch: bool = True
+    """Whether requests of one client that come while its calls run go out together."""
+    max_concurrent: int = 16
+    """Calls of one client at once; what comes while as many run waits for one of them to end."""
+    max_inputs: int = 2048
+    """The most inputs of one call."""
+    max_tokens: int = 300_000
+    """The most tokens of one call."""
+    max_wait: float = 1.0
+    """Seconds after which a request that still waits goes by itself."""

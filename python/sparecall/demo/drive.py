@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from sparecall.demo.task import Day, Task
 
 
+EMBEDDER = "text-embedding-3-small"
+
+
 @dataclass(slots=True)
 class Answer:
     """What the client received, whether streamed or whole."""
@@ -64,6 +67,17 @@ async def drive(day: Day, client: openai.AsyncOpenAI, on_call: Callable[[], obje
             for tasks in hour:
                 agents.create_task(driver.work(tasks))
     return sorted(driver.outcomes, key=lambda outcome: (outcome.task.number, outcome.step))
+
+
+async def index(day: Day, client: openai.AsyncOpenAI) -> list[list[float]]:
+    """The vectors of every function that somebody asked about, a request each, all at once: what an agent does to search in its code."""
+    texts = dict.fromkeys(task.messages[-1]["content"] for task in day.tasks if task.kind == "ask")
+
+    async def vector(text: str) -> list[float]:
+        reply = await client.embeddings.create(model=EMBEDDER, input=text, dimensions=64)
+        return reply.data[0].embedding
+
+    return await asyncio.gather(*map(vector, texts))
 
 
 class _Driver:

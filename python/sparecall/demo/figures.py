@@ -63,6 +63,17 @@ class Quantiles(msgspec.Struct, frozen=True):
     p99: float
 
 
+class Vectors(msgspec.Struct, frozen=True):
+    """What embedding the functions of the day took, a request each, all at once."""
+
+    requests: int
+    calls_off: int
+    """Calls to the provider, with the cache off and on."""
+    calls_on: int
+    seconds_off: float
+    seconds_on: float
+
+
 class Check(msgspec.Struct, frozen=True):
     """A fact about the run that must hold for all."""
 
@@ -96,6 +107,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     cache_on: Spending
     latencies: list[Quantiles]
     pipeline: list[Quantiles]
+    vectors: Vectors
     checks: list[Check]
 
     @property
@@ -129,6 +141,7 @@ def figures(day: Day, off: Run, on: Run, *, latency: Latency, speed: float) -> F
             *[quantiles(hit, [o.seconds * 1e3 for o in on.outcomes if o.hit == hit]) for hit in HITS],
         ],
         pipeline=[quantiles("exact", [o.micros / 1e3 for o in on.outcomes if o.hit == "exact"])],
+        vectors=Vectors(len(on.vectors), off.vector_calls, on.vector_calls, off.vector_seconds, on.vector_seconds),
         checks=checks(off, on),
     )
 
@@ -163,6 +176,11 @@ def checks(off: Run, on: Run) -> list[Check]:
             "tokens that the clients saw it charge were counted by the provider",
             counted,
             sum(a.prompt_tokens + a.completion_tokens for a in paid),
+        ),
+        Check(
+            "vectors equal to those of calls of their own",
+            sum(a == b for a, b in zip(off.vectors, on.vectors, strict=True)),
+            len(on.vectors),
         ),
         Check(
             "texts have as many tokens as their usage says, counted by sparecall.tokens",

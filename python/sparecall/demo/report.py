@@ -26,6 +26,7 @@ def report(figures: Figures) -> str:
         _calls(figures),
         _spending(figures),
         _latencies(figures),
+        _vectors(figures),
         _checks(figures),
         _caveats(figures),
     ]
@@ -95,6 +96,15 @@ def _latencies(figures: Figures) -> str:
     ]
     return "Milliseconds to the whole answer, as the SDK's caller sees them\n" + table(
         ["", "calls", "p50", "p95", "p99"], rows
+    )
+
+
+def _vectors(figures: Figures) -> str:
+    found = figures.vectors
+    return _wrap(
+        f"Embeddings: the {found.requests} functions that were asked about, a request each, all at once: "
+        f"{found.calls_on} calls to the provider instead of {found.calls_off}, "
+        f"{found.seconds_on:.2f} s instead of {found.seconds_off:.2f}"
     )
 
 

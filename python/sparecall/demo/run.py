@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import openai
 
 from sparecall import config, simulate
-from sparecall.demo.drive import drive
+from sparecall.demo.drive import EMBEDDER, drive, index
 from sparecall.errors import SparecallError
 from sparecall.gateway import serving
 
@@ -29,6 +29,10 @@ class Run:
     provider_calls: int
     provider_prompt_tokens: int
     provider_completion_tokens: int
+    vectors: list[list[float]]
+    """Of the functions that were asked about, embedded after the day."""
+    vector_calls: int
+    vector_seconds: float
 
 
 async def run(day: Day, *, cache: bool, latency: simulate.Latency, on_call: Callable[[], object]) -> Run:
@@ -51,8 +55,13 @@ async def run(day: Day, *, cache: bool, latency: simulate.Latency, on_call: Call
             start = time.perf_counter()
             try:
                 outcomes = await drive(day, client, on_call)
+                seconds = time.perf_counter() - start
+                calls, read, written = provider.calls.total(), provider.prompt_tokens, provider.completion_tokens
+                start = time.perf_counter()
+                vectors = await index(day, client)
             except* openai.OpenAIError as group:
                 error = group.exceptions[0]
                 raise SparecallError(f"a call failed, which should not happen: {error!r}") from None
-            seconds = time.perf_counter() - start
-    return Run(outcomes, seconds, provider.calls.total(), provider.prompt_tokens, provider.completion_tokens)
+            vector_seconds = time.perf_counter() - start
+    vector_calls = provider.calls["embeddings", EMBEDDER]
+    return Run(outcomes, seconds, calls, read, written, vectors, vector_calls, vector_seconds)

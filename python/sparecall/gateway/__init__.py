@@ -94,7 +94,10 @@ class Gateway:
         self._passing: set[asyncio.Task[Any]] = set()
         self._peers = peers
         self.pipeline: Pipeline = pipeline.open(
-            config, on_event=self._metrics.observe, on_call=self._metrics.calls.observe
+            config,
+            on_event=self._metrics.observe,
+            on_batch=self._metrics.batched,
+            on_call=self._metrics.calls.observe,
         )
         self.ready = False
         self._stopping = False

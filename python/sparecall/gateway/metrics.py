@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from sparecall.gateway.calls import Calls
 from sparecall.metrics import Registry
-from sparecall.pipeline import Coalesce, Exact, Semantic
+from sparecall.pipeline import Coalesce, Embeddings, Exact, Semantic
 
 if TYPE_CHECKING:
+    from sparecall.batch import BatchEvent
     from sparecall.metrics import Counter, Histogram
     from sparecall.pipeline import Event, Pipeline
     from sparecall.semantic import Report
@@ -35,6 +36,8 @@ SECONDS = (
     60.0,
 )
 MODELS, LONGEST_NAME = 256, 64
+ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+TOKENS = (64, 256, 1024, 4096, 16_384, 65_536, 300_000)
 LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
@@ -57,17 +60,21 @@ class Metrics:
     """Prometheus families of one gateway. Labels come from closed sets; model names are bounded by the registry."""
 
     __slots__ = (
+        "_alone",
         "_answered",
+        "_batches",
         "_cost",
         "_counted",
         "_entries",
         "_errors",
         "_evictions",
         "_in_flight",
+        "_isolated",
         "_registry",
         "_requests",
         "_seconds",
         "_semantic",
+        "_sizes",
         "_store_bytes",
         "_tokens",
         "_unpriced",
@@ -112,6 +119,22 @@ class Metrics:
         self._in_flight = registry.gauge("sparecall_calls_in_flight", "Calls that newcomers can join.")
         self._semantic = {name: registry.gauge(f"sparecall_semantic_{name}", text) for name, text in _SEMANTIC.items()}
         self.calls = Calls(registry)
+        self._batches = registry.counter(
+            "sparecall_batches_total", "Batches of embeddings that ended, by why they closed.", ("reason",)
+        )
+        self._sizes = (
+            registry.histogram("sparecall_batch_requests", "Requests of one batch.", buckets=ITEMS).labels(),
+            registry.histogram("sparecall_batch_tokens", "Tokens of one, at most.", buckets=TOKENS).labels(),
+            registry.histogram(
+                "sparecall_batch_wait_seconds", "How long the first of one waited.", buckets=SECONDS
+            ).labels(),
+        )
+        self._isolated = registry.counter(
+            "sparecall_batch_isolation_calls_total", "Further calls, to find the request for which one was refused."
+        ).labels()
+        self._alone = registry.gauge(
+            "sparecall_batch_alone", "Requests that waited too long, or found too many waiting, and went by themselves."
+        )
         self.loop_lag = registry.histogram(
             "sparecall_loop_lag_seconds", "How late a timer was that looks ten times a second.", buckets=LAG
         ).labels()
@@ -123,6 +146,14 @@ class Metrics:
     def refused(self, code: str) -> None:
         """Counts one error reply of the gateway's own."""
         self._errors.labels(code).add()
+
+    def batched(self, event: BatchEvent) -> None:
+        """Counts one batch that has ended."""
+        self._batches.labels(event.reason).add()
+        for size, amount in zip(self._sizes, (event.items, event.tokens, event.waited), strict=True):
+            size.observe(amount)
+        if event.calls > 1:
+            self._isolated.add(event.calls - 1)
 
     def observe(self, event: Event) -> None:
         """Counts one request that has been answered."""
@@ -174,6 +205,9 @@ class Metrics:
         if coalesce is not None:
             self._in_flight.labels().set(len(coalesce))
         self.calls.look(pipeline)
+        embeddings = pipeline.stage(Embeddings)
+        if embeddings is not None and embeddings.batches is not None:
+            self._alone.labels().set(embeddings.batches.alone)
         semantic = pipeline.stage(Semantic)
         if semantic is not None:
             for name, value in _semantic(semantic.cache.report()).items():

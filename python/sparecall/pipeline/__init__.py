@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from types import TracebackType
 
+    from sparecall.batch import BatchEvent
     from sparecall.config import Config
 
 __all__ = ["AdaptiveLimitStage", "Answer", "BreakerStage", "CacheControl", "Call", "Coalesce", "Digest", "Embeddings", "Endpoint", "Event", "Exact",
@@ -163,11 +164,16 @@ class Pipeline:
 
 
 def stages(
-    config: Config, *, prices: Prices | None = None, on_call: Callable[[Call], None] | None = None
+    config: Config,
+    *,
+    prices: Prices | None = None,
+    on_batch: Callable[[BatchEvent], None] | None = None,
+    on_call: Callable[[Call], None] | None = None,
 ) -> list[Stage]:
     """The usual stages for a configuration, outermost first; add to the list or take from it as you like.
 
-    `prices` are the configuration's own unless others are given. `on_call` is told of each call where calls are controlled.
+    `prices` are the configuration's own unless others are given. `on_batch` is called with each batch of embeddings, `on_call` with
+    each call to an upstream where these are controlled.
     """
     prices = Prices(config.prices) if prices is None else prices
     limit = config.cache.max_reply_bytes
@@ -213,7 +219,10 @@ def stages(
                     store=store,
                 )
             ]
-        chain += [Embeddings(memory, version=config.version, settings=settings, prices=prices)]
+        batch = config.embeddings if config.embeddings.batch else None
+        chain += [
+            Embeddings(memory, version=config.version, settings=settings, prices=prices, batch=batch, on_batch=on_batch)
+        ]
     if not config.controlled:
         return [*chain, *control.upstreams(config)]
     return [*chain, *control.stages(config, prices=prices, shrink=control.emptying(memory), on_call=on_call)]
@@ -223,17 +232,19 @@ def open(  # noqa: A001 - a public name of the design
     source: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
     *,
     on_event: Callable[[Event], None] | None = None,
+    on_batch: Callable[[BatchEvent], None] | None = None,
     on_call: Callable[[Call], None] | None = None,
 ) -> Pipeline:
     """The pipeline of a configuration: the path of a `sparecall.toml`, a mapping of its shape, a `Config`, or the defaults.
 
     Use it as ``async with sparecall.open("sparecall.toml") as pipeline: reply = await pipeline(request)``.
-    `on_event` is told of each request that was answered, `on_call` of each call to an upstream where these are controlled.
+    `on_event` is called with each request that was answered, `on_batch` with each batch of embeddings that went to the provider, `on_call`
+    with each call to an upstream where these are controlled.
     Raises `ConfigError` for a configuration that cannot be used.
     """
     config = configuration.load(source)
     prices = Prices(config.prices)
-    return Pipeline(stages(config, prices=prices, on_call=on_call), prices=prices, on_event=on_event)
+    return Pipeline(stages(config, prices=prices, on_batch=on_batch, on_call=on_call), prices=prices, on_event=on_event)
 
 
 async def _by(deadline: float, call: Awaitable[Reply]) -> Reply:

@@ -1,10 +1,13 @@
-"""Stage `embeddings`: answers `/v1/embeddings` input by input. Each vector is stored once, as float32; only missing ones are asked for."""
+"""Stage `embeddings`: answers `/v1/embeddings` input by input.
+
+Each vector is stored once, as float32; only missing ones are asked for, those of several requests together.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -13,23 +16,22 @@ from sparecall.errors import UpstreamError
 from sparecall.flight import Flight
 from sparecall.pipeline import vectors
 from sparecall.pipeline.answer import Summary
+from sparecall.pipeline.batch import Batches, Fetched, Part, Refused, merged
 from sparecall.pipeline.reply import Reply, no_call
-from sparecall.pipeline.vectors import Question, Vector
+from sparecall.pipeline.vectors import SLICE_BYTES, SLICE_INPUTS, Question, Vector, in_slices
 from sparecall.prices import Prices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
 
+    from sparecall.batch import BatchEvent
     from sparecall.cache import BytesCache
+    from sparecall.config import Embeddings as EmbeddingsConfig
     from sparecall.pipeline.reply import Hit
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
 
-T = TypeVar("T")
-# To read or write so many bytes of numbers takes about half a millisecond, as do so many inputs looked up: after each such
-# slice the loop has its turn. A thread would not help, since this work holds the interpreter.
-SLICE_BYTES = 32 * 1024
-SLICE_INPUTS = 128
 # From here on `join` lets other threads run.
 _INLINE_BYTES = 1024 * 1024
 
@@ -37,22 +39,16 @@ _encode_vector = msgspec.msgpack.encode
 _decode_vector = msgspec.msgpack.Decoder(Vector).decode
 
 
-class _Fetched(msgspec.Struct, frozen=True):
-    """What one call gave: vectors by key, or none and the reply that says why."""
-
-    vectors: dict[bytes, Vector]
-    reply: Reply
-
-
 class Embeddings:
     """Answers requests of the embeddings wire.
 
-    Vectors share `cache` with other answers. An input that another request is asking for is waited for, not asked for again.
+    Vectors share `cache` with other answers. An input that another request is asking for is waited for, not asked for again. With
+    `batch`, requests that come while many calls run go out together, and `on_batch` is called with each batch (`Batches`).
     `settings` are all that shapes answers beside the request. `clock` gives seconds since the epoch. A vector is stored with its
     share of what the call cost: dollars by `prices` (the shipped ones by default), and seconds.
     """
 
-    __slots__ = ("_clock", "_fetching", "_flight", "_lookups", "_prices", "_suffix", "_version", "cache")
+    __slots__ = ("_clock", "_fetching", "_flight", "_lookups", "_prices", "_suffix", "_version", "batches", "cache")
     wires = frozenset({"embeddings"})
 
     def __init__(
@@ -63,13 +59,16 @@ class Embeddings:
         settings: tuple[str, ...] = (),
         prices: Prices | None = None,
         clock: Callable[[], float] = time.time,
+        batch: EmbeddingsConfig | None = None,
+        on_batch: Callable[[BatchEvent], None] | None = None,
     ) -> None:
         self.cache = cache
+        self.batches = None if batch is None else Batches(self._call, batch, on_event=on_batch)
         self._prices = Prices() if prices is None else prices
         self._version = version
         self._suffix = "|embeddings|" + scope_of_key(msgspec.json.encode(settings).decode())
         self._clock = clock
-        self._flight: Flight[object, _Fetched] = Flight()
+        self._flight: Flight[object, Fetched] = Flight()
         self._fetching: dict[bytes, object] = {}
         self._lookups: dict[int, set[bytes]] = {}
 
@@ -77,8 +76,17 @@ class Embeddings:
         """How many inputs are being asked for."""
         return len(self._fetching)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.batches is not None:
+            await self.batches.close()
+
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
-        """Answers from memory what is there, and asks for the rest in one call."""
+        """Answers from memory what is there, and asks for the rest."""
         control = request.cache_control
         if request.scope is None or (control.no_store and not control.only_if_cached):
             why = "no_scope" if request.scope is None else "no_store"
@@ -104,7 +112,7 @@ class Embeddings:
         if parts is None:
             return None
         keys = parts.keys(scope=f"{request.scope}{self._suffix}", version=self._version)
-        return Question(parts, await _in_slices(keys, len(body) // len(parts.inputs)))
+        return Question(parts, await in_slices(keys, len(body) // len(parts.inputs)))
 
     async def _known(self, keys: Sequence[bytes], request: Request) -> dict[bytes, Vector]:
         """The vectors in memory.
@@ -150,7 +158,7 @@ class Embeddings:
     ) -> tuple[Hit, Reply | None]:
         """Completes `known`. Gives the reply of its own call, if it made one, which may say why something is missing still."""
         if request.cache_control.no_cache:
-            fetched = await self._call(question, request, next, list(missing))
+            (fetched,) = await self._call([_part(question, request, next, missing)])
             known.update(fetched.vectors)
             return "bypass", fetched.reply
         hit: Hit = "coalesced"
@@ -181,14 +189,15 @@ class Embeddings:
         request: Request,
         next: Next,  # noqa: A002
         keys: list[bytes],
-    ) -> _Fetched:
+    ) -> Fetched:
         """A call for these inputs, which others find from its first step on."""
         batch = object()
         self._fetching.update(dict.fromkeys(keys, batch))
 
-        async def work() -> _Fetched:
+        async def work() -> Fetched:
             try:
-                return await self._call(question, request, next, keys)
+                part = _part(question, request, next, keys)
+                return (await self._call([part]))[0] if self.batches is None else await self.batches.ask(part)
             finally:
                 for key in keys:
                     self._fetching.pop(key, None)
@@ -205,42 +214,56 @@ class Embeddings:
         except Exception:  # noqa: BLE001 - that of another caller, who gets it
             return {}
 
-    async def _call(self, question: Question, request: Request, next: Next, keys: list[bytes]) -> _Fetched:  # noqa: A002
-        """Asks the provider for these inputs and stores what it gives."""
-        body = request.body if keys == question.keys else question.asking(keys)
+    async def _call(self, parts: list[Part]) -> list[Fetched]:
+        """Asks the provider for the inputs of these parts in one call, and stores what it gives.
+
+        Raises `Refused` where the call was refused and one of several parts may be the reason.
+        """
+        first, together = parts[0], len(parts) > 1
+        request = merged(parts) if together else msgspec.structs.replace(first.request, body=first.body())
         asked_at = self._clock()
-        reply = await next(msgspec.structs.replace(request, body=body))
+        reply = await first.below(request)
+        if together:
+            for part in parts:
+                part.request.trace.update(request.trace)
         if reply.status != 200 or reply.body is None:
-            return _Fetched({}, reply)
-        made = await self._stored(question, request, reply, keys, asked_at)
-        if not made and keys != question.keys:
-            raise UpstreamError(
-                f"{reply.served_by} sent embeddings that do not fit their inputs; call again", code="broken"
-            )
-        return _Fetched(made, reply)  # without any it is odd, but a whole reply to what the client asked
+            if together and reply.status in {400, 413, 422}:
+                raise Refused
+            return [Fetched({}, reply)] * len(parts)
+        inputs = {key: each for part in parts for key, each in part.inputs.items()}
+        made = await self._stored(inputs, first.request.scope or "", reply, asked_at)
+        if not together:
+            if not made and len(inputs) < len(first.question.keys):
+                raise UpstreamError(
+                    f"{reply.served_by} sent embeddings that do not fit their inputs; call again", code="broken"
+                )
+            return [Fetched(made, reply)]  # without any it is odd, but a whole reply to what the client asked
+        if not made:
+            raise Refused
+        return [_share(part, made, reply) for part in parts]
 
     async def _stored(
-        self, question: Question, request: Request, reply: Reply, keys: list[bytes], asked_at: float
+        self, inputs: dict[bytes, vectors.Input], scope: str, reply: Reply, asked_at: float
     ) -> dict[bytes, Vector]:
         """The vectors of a reply, put into the cache; none where they do not fit their inputs."""
-        body, inputs = reply.body or b"", question.inputs_of(keys)
+        body, texts = reply.body or b"", list(inputs.values())
         found = vectors.found_in(body, len(inputs))
         if found is None:
             return {}
-        numbers = await _in_slices(vectors.numbers_of(found), len(body) // len(inputs))
+        numbers = await in_slices(vectors.numbers_of(found), len(body) // len(inputs))
         data = [each for each in numbers if each]
-        if len(data) != len(keys) or len({len(each) for each in data}) != 1:
+        if len(data) != len(inputs) or len({len(each) for each in data}) != 1:
             return {}
-        counts = await _in_slices(vectors.counts_of(found, inputs), len(request.body) // len(inputs))
-        now, scope = self._clock(), request.scope or ""
+        counts = await in_slices(vectors.counts_of(found, texts), sum(map(len, texts)) // len(texts))
+        now = self._clock()
         made = {
             key: Vector(key, scope, now, reply.served_by, found.model, count, each)
-            for key, count, each in zip(keys, vectors.shares(found.tokens, counts, inputs), data, strict=True)
+            for key, count, each in zip(inputs, vectors.shares(found.tokens, counts, texts), data, strict=True)
         }
         dollars = 0.0 if reply.summary is None else reply.summary.cost(self._prices) or 0.0
-        cost = (dollars / len(keys), max(0.0, now - asked_at) / len(keys))
+        cost = (dollars / len(inputs), max(0.0, now - asked_at) / len(inputs))
         stored = (self.cache.set(key, _encode_vector(vector), cost=cost) for key, vector in made.items())
-        await _in_slices(stored, len(data[0]))
+        await in_slices(stored, len(data[0]))
         return made
 
     async def _answer(
@@ -248,7 +271,7 @@ class Embeddings:
     ) -> Reply:
         chosen = [known[key] for key in question.keys]
         size = len(chosen[0].data)
-        pieces = await _in_slices(vectors.render(chosen, as_base64=question.parts.as_base64), size)
+        pieces = await in_slices(vectors.render(chosen, as_base64=question.parts.as_base64), size)
         small = size * len(chosen) <= _INLINE_BYTES
         body = b"".join(pieces) if small else await asyncio.to_thread(b"".join, pieces)
         reason = "" if hit in {"exact", "coalesced"} else "no_cache" if hit == "bypass" else "absent"
@@ -267,16 +290,19 @@ class Embeddings:
         )
 
 
-async def _gone() -> _Fetched:
+def _part(question: Question, request: Request, below: Next, keys: Sequence[bytes]) -> Part:
+    return Part(question, request, below, dict(zip(keys, question.inputs_of(keys), strict=True)))
+
+
+def _share(part: Part, made: dict[bytes, Vector], reply: Reply) -> Fetched:
+    """A part's own of what a call gave to several: its vectors, and their tokens, which add up to the provider's total."""
+    own = {key: made[key] for key in part.inputs}
+    summary = reply.summary
+    if summary is not None:
+        counted = sum(vector.tokens for vector in own.values())
+        summary = msgspec.structs.replace(summary, prompt_tokens=counted)
+    return Fetched(own, msgspec.structs.replace(reply, summary=summary, trace=part.request.trace))
+
+
+async def _gone() -> Fetched:
     raise UpstreamError("the call that was to be joined has ended", code="broken")
-
-
-async def _in_slices(work: Iterable[T], size: int) -> list[T]:
-    """What an iterable gives, each for about `size` bytes of work; the loop has its turn after every slice."""
-    each = min(SLICE_INPUTS, max(1, SLICE_BYTES // max(1, size)))
-    done = []
-    for count, result in enumerate(work, 1):
-        done.append(result)
-        if count % each == 0:
-            await asyncio.sleep(0)
-    return done

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sparecall.pipeline.stage import Next
 
 # Both directions are closed lists: what is not named here does not cross.
-REQUEST_HEADERS = frozenset({
+REQUEST_HEADERS: frozenset[str] = frozenset({
     "accept", "accept-language", "content-type", "anthropic-beta", "anthropic-version", "idempotency-key", "openai-beta", "openai-organization",
     "openai-project", "traceparent", "tracestate", "user-agent", "x-client-request-id",
     "x-simulate-fault",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,6 +17,13 @@ from sparecall.pipeline.answer import Summary, TokenCount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+T = TypeVar("T")
+Input = str | list[int]
+# To read or write so many bytes of numbers takes about half a millisecond, as do so many inputs looked up: after each such
+# slice the loop has its turn. A thread would not help, since this work holds the interpreter.
+SLICE_BYTES = 32 * 1024
+SLICE_INPUTS = 128
 
 _decode = msgspec.json.decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError)
@@ -45,8 +53,9 @@ class _Body(msgspec.Struct):
 class Parts(msgspec.Struct, frozen=True):
     """A body taken apart, before its inputs have keys."""
 
+    model: str
     fields: dict[str, msgspec.Raw]
-    inputs: list[str | list[int]]
+    inputs: list[Input]
     as_base64: bool
 
     def keys(self, *, scope: str, version: int) -> Iterator[bytes]:
@@ -66,10 +75,21 @@ class Question(msgspec.Struct, frozen=True):
         """The body that asks for the inputs with these keys, in their order."""
         return msgspec.json.encode({**self.parts.fields, "input": self.inputs_of(keys)})
 
-    def inputs_of(self, keys: Iterable[bytes]) -> list[str | list[int]]:
+    def inputs_of(self, keys: Iterable[bytes]) -> list[Input]:
         """The inputs with these keys."""
         inputs = dict(zip(self.keys, self.parts.inputs, strict=True))
         return [inputs[key] for key in keys]
+
+
+async def in_slices(work: Iterable[T], size: int) -> list[T]:
+    """What an iterable gives, each for about `size` bytes of work; the loop has its turn after every slice."""
+    each = min(SLICE_INPUTS, max(1, SLICE_BYTES // max(1, size)))
+    done = []
+    for count, result in enumerate(work, 1):
+        done.append(result)
+        if count % each == 0:
+            await asyncio.sleep(0)
+    return done
 
 
 def parts_of(body: bytes) -> Parts | None:
@@ -86,7 +106,7 @@ def parts_of(body: bytes) -> Parts | None:
     inputs = [read.input] if isinstance(read.input, str) or _is_tokens(read.input) else read.input
     if not read.model or not inputs or not all(item and (isinstance(item, str) or _is_tokens(item)) for item in inputs):
         return None
-    return Parts(fields, inputs, read.encoding_format == "base64")
+    return Parts(read.model, fields, inputs, read.encoding_format == "base64")
 
 
 def _is_tokens(value: object) -> bool:
@@ -156,14 +176,14 @@ def _float32(embedding: str | list[float]) -> bytes:
     return data
 
 
-def counts_of(found: Found, inputs: Sequence[str | list[int]]) -> Iterator[int]:
+def counts_of(found: Found, inputs: Sequence[Input]) -> Iterator[int]:
     """Tokens of each input by the model's tokenizer; of none where that is not known, or where the total needs no sharing."""
     encoding = tokens.encoding_for_model(found.model)
     if encoding is not None and len(inputs) > 1:
         yield from (tokens.count(item, encoding) if isinstance(item, str) else len(item) for item in inputs)
 
 
-def shares(total: int, counts: Sequence[int], inputs: Sequence[str | list[int]]) -> list[int]:
+def shares(total: int, counts: Sequence[int], inputs: Sequence[Input]) -> list[int]:
     """Tokens of each input: as counted where that gives the provider's total, else the total divided by the inputs' lengths."""
     if counts and sum(counts) == total:
         return list(counts)

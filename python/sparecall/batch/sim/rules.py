@@ -47,7 +47,9 @@ class Ours:
         servers: int = 1,
         resolution: float = 0.001,
     ) -> None:
-        self.policy = Policy(max_items=max_items, max_tokens=max_tokens, hold=hold, resolution=resolution)
+        self.policy = Policy(
+            max_items=max_items, max_tokens=max_tokens, max_concurrent=servers, hold=hold, resolution=resolution
+        )
         self.within = within
         self.servers = servers
         self._running: deque[tuple[float, int, int]] = deque()
