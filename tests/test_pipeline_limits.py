@@ -13,7 +13,18 @@ import virtual_time
 from endpoints import Raising, Refusing, endpoint, passed, routed, saying
 from sparecall.cache import BytesCache
 from sparecall.errors import ConfigError, LimitExceeded, Overloaded, UpstreamError
-from sparecall.flow import AdaptiveLimit, Breaker, Hedge, RateLimit, Router, Rule, SystemReading, SystemSignals, Timeout
+from sparecall.flow import (
+    AdaptiveLimit,
+    AdaptivePermit,
+    Breaker,
+    Hedge,
+    RateLimit,
+    Router,
+    Rule,
+    SystemReading,
+    SystemSignals,
+    Timeout,
+)
 from sparecall.pipeline import (
     AdaptiveLimitStage,
     BreakerStage,
@@ -110,6 +121,21 @@ def test_the_class_of_a_call_is_its_priority_or_its_size() -> None:
     assert kind_of(asking(content="word " * 4_000)) == "standard"
     assert kind_of(asking(content="word " * 40_000)) == "heavy"
     assert kind_of(asking(content="A" * 300_000)) == "standard"  # base64, of an image
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_limit_is_told_of_the_prompt_as_well_since_reading_it_takes_time(
+    stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled: list[int] = []
+    monkeypatch.setattr(AdaptivePermit, "settle", lambda _permit, tokens: settled.append(tokens))
+
+    async def scenario() -> None:
+        reply = await routed(endpoint("a", places(2), saying("A")))(asking(stream=stream))
+        assert await text_of(reply) == "A"
+        assert settled == [100 + 1_000 // 50]
+
+    virtual_time.run(scenario())
 
 
 def test_a_call_that_takes_much_longer_than_such_calls_do_is_ended() -> None:
