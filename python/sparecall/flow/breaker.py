@@ -51,22 +51,14 @@ class Permit:
         self._outcome: Outcome | None = None
 
     async def __aenter__(self) -> Self:
-        self.begin()
+        if self._generation != _NEW:
+            raise InvalidArgument("a permit serves one call; ask breaker.call() for another")
+        self._breaker._enter(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._breaker._exit(self, error)
-
-    def begin(self) -> None:
-        """Take the permit where the call's life is no block, as of a stream that is handed on. Raises `BreakerOpen`."""
-        if self._generation != _NEW:
-            raise InvalidArgument("a permit serves one call; ask breaker.call() for another")
-        self._breaker._enter(self)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Give it back: the call ended, with `error` or without. Once, after `begin`."""
         self._breaker._exit(self, error)
 
     def report(self, outcome: Outcome | int) -> None:

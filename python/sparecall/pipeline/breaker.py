@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparecall.pipeline.outcome import at_end, begun, outcome_of_reply
+from sparecall.pipeline.outcome import at_end, begun, leave, outcome_of_reply
 
 if TYPE_CHECKING:
     from sparecall.flow import Breaker
@@ -33,14 +33,14 @@ class BreakerStage:
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on, or refuses it."""
         permit = self.breaker.call()
-        permit.begin()
+        await permit.__aenter__()  # it is left by hand: the permit of a stream is held to its end
         try:
             reply = await begun(next(request))
         except BaseException as error:
-            permit.end(error)
+            leave(permit, error)
             raise
         permit.answered()
         if reply.stream is None:
             permit.report(outcome_of_reply(reply))
-        at_end(reply, lambda _summary, error: permit.end(error))
+        at_end(reply, lambda _summary, error: leave(permit, error))
         return reply

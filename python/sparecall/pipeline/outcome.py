@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -11,6 +11,7 @@ from sparecall.flow import Outcome, outcome_of, outcome_of_status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from types import TracebackType
 
     from sparecall.pipeline.answer import Summary
     from sparecall.pipeline.reply import Reply
@@ -54,6 +55,14 @@ def outcome_of_reply(reply: Reply) -> Outcome:
     return "failure" if said and "choices" not in content else "success"
 
 
+class Left(Protocol):
+    """What is left at the end of a call."""
+
+    def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> Awaitable[object]: ...
+
+
 async def answered(call: Awaitable[Reply]) -> Reply:
     """The reply of a call that succeeded, or that no other call would mend; of a stream, once its first event is here.
 
@@ -84,6 +93,16 @@ def at_end(reply: Reply, told: Callable[[Summary | None, BaseException | None], 
         return
     log = reply.stream.log
     log.when_ended(lambda ending: told(None if ending is None else ending.summary, log.error))
+
+
+def leave(permit: Left, error: BaseException | None) -> None:
+    """Leaves a context whose end awaits nothing, as a breaker's and a limit's does, where nobody could await it."""
+    leaving = permit.__aexit__(None if error is None else type(error), error, None).__await__()
+    try:
+        next(leaving)
+    except StopIteration:
+        return
+    raise RuntimeError(f"the end of {type(permit).__name__} awaits something; it has to be left by `async with`")
 
 
 def passes(error: BaseException | None) -> Outcome:
