@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,18 @@ def draft() -> _core.FrameDraft:
     found = _core._frame_draft("x" * 300_000, max_bytes=1_000_000)
     assert isinstance(found, _core.FrameDraft)
     return found
+
+
+def waiting() -> _core.Queue[Any]:
+    return _core.Queue(10, clock=lambda: 0.0)
+
+
+def future() -> Any:
+    return Future()
+
+
+def work() -> _core.Work[None]:
+    return _core._queue_pause(0.0, None)
 
 
 def encoding() -> _core.TokenEncoding:
@@ -264,6 +277,37 @@ GOOD: list[tuple[str, Callable[..., object], list[tuple[tuple[Any, ...], dict[st
     ("Cache.sweep", lambda *a, **k: objects().sweep(*a, **k), [((), {}), ((), {"limit": 5})]),
     ("Cache.clear", lambda *a: objects().clear(*a), [((), {})]),
     ("Cache.stats", lambda *a: objects().stats(*a), [((), {})]),
+    ("Queue", _core.Queue, [((5,), {"clock": lambda: 0.0}), ((5,), {"overflow": "drop", "clock": lambda: 0.0})]),
+    (
+        "Queue.put",
+        lambda *a, **k: waiting().put(*a, **k),
+        [((None,), {}), ((5,), {"priority": "low", "tokens": 5, "deadline": 5, "timeout": 0.5}), ((5,), {"deadline": None, "timeout": None})],
+    ),
+    ("Queue.take", lambda *a: waiting().take(*a), [((), {})]),
+    ("Queue.expired", lambda *a: waiting().expired(*a), [((), {})]),
+    ("Queue._tell_of_items", lambda *a: waiting()._tell_of_items(*a), [((_core.Port(), future()), {})]),
+    ("Queue._tell_of_room", lambda *a: waiting()._tell_of_room(*a), [((_core.Port(), future()), {})]),
+    ("Queue._tell_no_more", lambda *a: waiting()._tell_no_more(*a), [((future(),), {})]),
+    ("QueueTicket.cancel", lambda *a: waiting().put(1).cancel(*a), [((), {})]),
+    ("queue_workers", _core.queue_workers, [((), {})]),
+    ("_queue_after_fork", _core._queue_after_fork, [((), {})]),
+    ("_queue_hold", _core._queue_hold, [((None,), {})]),
+    ("_queue_let_go", _core._queue_let_go, [((), {})]),
+    ("_queue_pause", _core._queue_pause, [((0.0, None), {}), ((1, "value"), {})]),
+    ("Port", _core.Port, [((), {})]),
+    ("Port.fileno", lambda *a: _core.Port().fileno(*a), [((), {})]),
+    ("Port.drain", lambda *a: _core.Port().drain(*a), [((), {})]),
+    ("Port.submit", lambda *a: _core.Port().submit(*a), [((work(), future(), "low"), {})]),
+    ("Port.resolve", lambda *a: _core.Port().resolve(*a), [((future(), 5), {})]),
+    ("Port.fail", lambda *a: _core.Port().fail(*a), [((future(), ValueError()), {})]),
+    ("Port._resolve_natively", lambda *a: _core.Port()._resolve_natively(*a), [(([future()], None), {})]),
+    ("WorkTicket.cancel", lambda *a: _core.Port().submit(work(), future(), "low").cancel(*a), [((), {})]),
+    ("_digest_inspect_work", _core._digest_inspect_work, [((BODY, "s", "chat", 0, 1.0, 1), {})]),
+    ("_tokens_count_work", _core._tokens_count_work, [(("text", "o200k_base"), {})]),
+    ("_tokens_count_many_work", _core._tokens_count_many_work, [((["text"], "o200k_base"), {})]),
+    ("SemanticProfile._work", _core.SemanticProfile._work, [(("text",), {})]),
+    ("StaticEmbedder._embed_work", lambda *a: _core.StaticEmbedder()._embed_work(*a), [(("text",), {}), ((["a", "b"],), {})]),
+    ("VectorIndex._search_or_work", lambda *a: index()._search_or_work(*a), [(([index().prepare(VECTOR)], 1, 0.5, "", True), {})]),
     ("MetricRegistry", _core.MetricRegistry, [((), {}), ((), {"max_series": 5})]),
     ("MetricRegistry.counter", lambda *a: registry().counter(*a), [(("c", "help"), {}), (("c", "help", ("a",)), {}), (("c", "help", ["a"]), {})]),
     ("MetricRegistry.gauge", lambda *a: registry().gauge(*a), [(("g", "help"), {}), (("g", "help", ["a"]), {})]),
@@ -391,6 +435,33 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "Cache.sweep": [((5,), {}), ((), {"limit": "5"})],
     "Cache.clear": [((1,), {})],
     "Cache.stats": [((1,), {})],
+    "Queue": [((5,), {}), (("5",), {"clock": lambda: 0.0}), ((5,), {"clock": None}), ((5,), {"overflow": 5, "clock": lambda: 0.0})],
+    "Queue.put": [((), {}), ((1, "low"), {}), ((1,), {"priority": 5}), ((1,), {"tokens": 1.5}), ((1,), {"deadline": "1"}), ((1,), {"timeout": "1"})],
+    "Queue.take": [((1,), {})],
+    "Queue.expired": [((1,), {})],
+    "Queue._tell_of_items": [((5, future()), {}), ((_core.Port(),), {})],
+    "Queue._tell_of_room": [((5, future()), {}), ((_core.Port(),), {})],
+    "Queue._tell_no_more": [((), {})],
+    "QueueTicket.cancel": [((1,), {})],
+    "queue_workers": [((1,), {})],
+    "_queue_after_fork": [((1,), {})],
+    "_queue_hold": [((), {})],
+    "_queue_let_go": [((1,), {})],
+    "_queue_pause": [(("1", None), {}), ((1.0,), {})],
+    "Port": [((1,), {})],
+    "Port.fileno": [((1,), {})],
+    "Port.drain": [((1,), {})],
+    "Port.submit": [((5, future(), "low"), {}), ((work(), future(), 5), {}), ((work(), future()), {})],
+    "Port.resolve": [((future(),), {})],
+    "Port.fail": [((future(),), {}), ((future(), 5), {}), ((future(), ValueError), {})],
+    "Port._resolve_natively": [((5, None), {})],
+    "WorkTicket.cancel": [((1,), {})],
+    "_digest_inspect_work": [((BODY.decode(), "s", "chat", 0, 1.0, 1), {}), ((BODY, b"s", "chat", 0, 1.0, 1), {})],
+    "_tokens_count_work": [((b"text", "o200k_base"), {}), (("text", 5), {})],
+    "_tokens_count_many_work": [(("text", "o200k_base"), {}), (([5], "o200k_base"), {})],
+    "SemanticProfile._work": [((b"text",), {})],
+    "StaticEmbedder._embed_work": [((None,), {}), ((["a", 5],), {})],
+    "VectorIndex._search_or_work": [((None, 1, 0.5, "", True), {})],
     "MetricRegistry": [((5,), {}), ((), {"max_series": "5"})],
     "MetricRegistry.counter": [((5, "help"), {}), (("c",), {}), (("c", "help", 5), {}), (("c", "help", [5]), {})],
     "MetricRegistry.gauge": [((5, "help"), {}), (("g", None), {})],

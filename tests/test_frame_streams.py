@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import threading
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from frames import CONVERSATION, framed
 from loop_steps import no_complaints, turns
 from sparecall import frame as frame_module
+from sparecall import queue
 from sparecall.errors import FrameError
 from sparecall.frame import pack, read_frame, unpack, write_frame
 
@@ -76,15 +76,15 @@ async def test_a_long_object_is_read_before_the_first_await_and_compressed_elsew
 ) -> None:
     value = {"text": [f"{n} and some text" for n in range(30_000)]}
     expected = pack("short") + pack(value)
-    held = threading.Event()
-    seal = asyncio.to_thread
+    run = queue.run
 
-    async def slowly(call: Any) -> Any:
-        return await seal(lambda: held.wait(60) and call())
+    async def slowly(work: queue.Work[Any]) -> Any:
+        await held.wait()
+        return await run(work)
 
-    monkeypatch.setattr(frame_module.asyncio, "to_thread", slowly)
+    monkeypatch.setattr(queue, "run", slowly)
     for cancelled in (False, True):
-        held.clear()
+        held = asyncio.Event()
         writer = Writer()
         writer.open.set()
         writing = asyncio.ensure_future(write_frame(writer, "short", value))  # type: ignore[arg-type]

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparecall import _core, errors
+from sparecall import _core, errors, queue
+from sparecall._core import _queue_hold, _queue_let_go
 from sparecall.index import Matches, VectorIndex, VectorQuery
 
 DIM = 96
@@ -337,13 +338,13 @@ def test_an_index_that_its_own_clock_holds_is_collected() -> None:
 async def test_searches_of_one_turn_of_the_loop_share_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     index, matrix = filled(300)
     calls: list[int] = []
-    search = VectorIndex.search_many
+    search = VectorIndex._search_or_work
 
-    def counted(self: VectorIndex, queries: Any, **options: Any) -> list[Matches]:
+    def counted(self: VectorIndex, queries: Any, *options: Any) -> Any:
         calls.append(len(queries))
-        return search(self, queries, **options)
+        return search(self, queries, *options)
 
-    monkeypatch.setattr(VectorIndex, "search_many", counted)
+    monkeypatch.setattr(VectorIndex, "_search_or_work", counted)
     found = await asyncio.gather(*(index.search_async(vector) for vector in matrix[:20]))
     assert [matches.ids for matches in found] == [(row,) for row in range(20)]
     assert calls == [20]
@@ -353,19 +354,42 @@ async def test_searches_of_one_turn_of_the_loop_share_a_call(monkeypatch: pytest
 
 
 @pytest.mark.anyio
-async def test_a_long_search_is_awaited_from_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_search_is_done_by_a_worker_and_called_off_when_nobody_awaits_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     index, matrix = filled(300)
-    monkeypatch.setattr(VectorIndex, "predict_seconds", lambda self, **_: 1.0)
-    threads: list[int] = []
-    search = VectorIndex.search_many
+    tickets: list[queue.WorkTicket] = []
+    submit = queue.submit
 
-    def noted(self: VectorIndex, queries: Any, **options: Any) -> list[Matches]:
-        threads.append(threading.get_ident())
-        return search(self, queries, **options)
+    def noted(*args: Any, **options: Any) -> queue.WorkTicket:
+        tickets.append(submit(*args, **options))
+        return tickets[-1]
 
-    monkeypatch.setattr(VectorIndex, "search_many", noted)
-    assert (await index.search_async(matrix[3])).ids == (3,)
-    assert threads != [threading.get_ident()]
+    monkeypatch.setattr(queue, "submit", noted)
+    many = 3_000
+    assert index.predict_seconds(queries=many) > 0.001
+    found = await asyncio.gather(*(index.search_async(matrix[row % 300]) for row in range(many)))
+    assert [matches.ids for matches in found] == [(row % 300,) for row in range(many)]
+    assert len(tickets) == 1
+    held = [asyncio.ensure_future(queue.run(_queue_hold(None), priority="critical")) for _ in range(queue.workers()[2])]
+    await asyncio.sleep(0)
+    while queue.workers()[0]:  # noqa: ASYNC110 - workers set no event
+        await asyncio.sleep(0.001)
+    tasks = [asyncio.ensure_future(index.search_async(vector)) for vector in np.repeat(matrix, 10, axis=0)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    ticket = tickets[-1]
+    assert len(tickets) == 2 + len(held)
+    assert repr(ticket) == "WorkTicket(waiting)"
+    for task in tasks[:-1]:
+        task.cancel()
+    await asyncio.wait(tasks[:-1])
+    assert repr(ticket) == "WorkTicket(waiting)"
+    tasks[-1].cancel()
+    await asyncio.wait(tasks)
+    assert repr(ticket) != "WorkTicket(waiting)"
+    _queue_let_go()
+    await asyncio.gather(*held)
 
 
 @pytest.mark.anyio

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 from typing import Any
 
 import pytest
 
+from sparecall import queue
+from sparecall.digest import INLINE_BYTES
 from sparecall.errors import InvalidDocument
 from sparecall.pipeline import Digest, Pipeline, Reply, Request
-from sparecall.pipeline.digest import INLINE_BYTES
 from stages import Provider, asking, usual
 
 pytestmark = pytest.mark.anyio
@@ -102,21 +102,20 @@ async def test_a_merged_reply_carries_the_inspection_of_its_own_request() -> Non
     assert [reply.inspection.stream for reply in replies if reply.inspection] == [True, False]
 
 
-async def test_a_big_body_is_read_off_the_event_loop_and_a_small_one_on_it() -> None:
-    class Counting(concurrent.futures.ThreadPoolExecutor):
-        handed = 0
+async def test_a_big_body_is_read_off_the_event_loop_and_a_small_one_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[float] = []
+    run = queue.run
 
-        def submit(self, *args: Any, **kwargs: Any) -> Any:
-            self.handed += 1
-            return super().submit(*args, **kwargs)
+    async def counted(work: queue.Work[Any], **options: Any) -> Any:
+        handed.append(work.seconds)
+        return await run(work, **options)
 
-    executor = Counting(1)
-    asyncio.get_running_loop().set_default_executor(executor)
+    monkeypatch.setattr(queue, "run", counted)
     small, big = asking(scope="s"), asking(scope="s", content="x" * INLINE_BYTES)
     await digested(small)
-    assert executor.handed == 0
+    assert handed == []
     found = await digested(big)
-    assert executor.handed == 1
+    assert len(handed) == 1
     assert found.inspection is not None
     assert found.inspection.cacheable
     assert await key_of(big) == found.inspection.digest

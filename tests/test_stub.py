@@ -11,6 +11,7 @@ import pytest
 
 import bert
 import sparecall
+import stub_cases
 from sparecall import _core
 from stub_cases import BAD, BODY, CALLS, GOOD, VECTOR, cache, decision, encoding, index, profile, registry, verdict
 
@@ -54,7 +55,7 @@ def test_the_stub_and_the_module_have_the_same_names() -> None:
     assert here == {name for name in NAMES if "." not in name}
     for name in here:
         if inspect.isclass(cls := getattr(_core, name)):
-            members = {member for member in vars(cls) if not member.startswith("_")}
+            members = {member for member in vars(cls) if not member.startswith("__")}
             methods = {each.partition(".")[2] for each in NAMES if each.startswith(f"{name}.")}
             assert members == methods | constants(name), name
 
@@ -85,6 +86,9 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "VectorQuery",
         "SemanticVerdict",
         "SemanticReport",
+        "Work",
+        "WorkTicket",
+        "QueueTicket",
     }
     with_files = {
         "BytesCache.save",
@@ -96,6 +100,7 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "tokens_load_encoding",
         "MiniLMEmbedder",
         "MiniLMEmbedder.embed",
+        "MiniLMEmbedder._embed_work",
         "MiniLMEmbedder.token_ids",
     }
     assert set(NAMES) - properties - made_by_the_core - with_files == set(CALLS) == set(BAD)
@@ -160,6 +165,9 @@ def test_anything_else_is_no_path(method: str, path: Any) -> None:
         "MetricGauge",
         "MetricHistogram",
         "FrameDraft",
+        "Work",
+        "WorkTicket",
+        "QueueTicket",
     ],
 )
 def test_what_only_the_core_makes_cannot_be_made_by_hand(name: str) -> None:
@@ -190,6 +198,9 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "MetricCounter": registry().counter("c", "h").labels(),
         "MetricGauge": registry().gauge("g", "h").labels(),
         "MetricHistogram": family.labels(),
+        "Queue": (waiting := stub_cases.waiting()),
+        "QueueTicket": waiting.put(1),
+        "Work": stub_cases.work(),
     }
     for name in NAMES:
         owner, _, member = name.partition(".")

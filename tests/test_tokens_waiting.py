@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sparecall import tokens
+from sparecall import queue, tokens
 from sparecall.errors import UnknownName
 from sparecall.tokens import waiting
 
@@ -21,19 +21,16 @@ SURROGATES = "a\ud800b" * 20_000
 
 
 @pytest.fixture
-def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The threads that counted."""
-    seen: list[int] = []
+def handed(monkeypatch: pytest.MonkeyPatch) -> list[queue.Work[Any]]:
+    """What was handed to the workers."""
+    seen: list[queue.Work[Any]] = []
+    run = queue.run
 
-    def seeing(function: Any) -> Any:
-        def called(*args: Any) -> Any:
-            seen.append(threading.get_ident())
-            return function(*args)
+    async def seeing(work: queue.Work[Any], **options: Any) -> Any:
+        seen.append(work)
+        return await run(work, **options)
 
-        return called
-
-    monkeypatch.setattr(waiting, "tokens_count", seeing(waiting.tokens_count))
-    monkeypatch.setattr(waiting, "tokens_count_many", seeing(waiting.tokens_count_many))
+    monkeypatch.setattr(queue, "run", seeing)
     return seen
 
 
@@ -48,38 +45,36 @@ async def test_the_number_is_that_of_count(text: str, encoding: str) -> None:
     )
 
 
-async def test_what_is_quick_is_counted_here_and_what_is_not_elsewhere(threads: list[int]) -> None:
-    here = threading.get_ident()
+async def test_what_is_quick_is_counted_here_and_what_is_not_elsewhere(handed: list[queue.Work[Any]]) -> None:
     await tokens.count_async(SHORT)
-    threads.clear()
+    handed.clear()
     await tokens.count_async(SHORT)
     await tokens.count_many_async([SHORT] * 10)
-    assert threads == [here, here]
-    threads.clear()
+    assert handed == []
     await tokens.count_async(LONG)
     await tokens.count_async(WIDE)
     await tokens.count_many_async([SHORT] * 3000)
-    assert len(threads) == 3
-    assert here not in threads
+    assert len(handed) == 3
+    assert all(0.0001 < work.seconds < 0.01 for work in handed)
 
 
 @pytest.mark.parametrize("many", [False, True])
 async def test_the_first_count_of_an_encoding_expands_it_elsewhere(
-    threads: list[int], monkeypatch: pytest.MonkeyPatch, many: bool
+    handed: list[queue.Work[Any]], monkeypatch: pytest.MonkeyPatch, many: bool
 ) -> None:
     monkeypatch.setattr(waiting, "_expanded", set())
     for _ in range(2):
         await (tokens.count_many_async([SHORT]) if many else tokens.count_async(SHORT))
-    assert [thread == threading.get_ident() for thread in threads] == [False, True]
+    assert len(handed) == 1
     with pytest.raises(UnknownName):
         await tokens.count_async(SHORT, "gpt2")
     assert waiting._expanded == {"o200k_base"}
 
 
-async def test_many_are_counted_in_parts(threads: list[int]) -> None:
+async def test_many_are_counted_in_parts(handed: list[queue.Work[Any]]) -> None:
     texts = [f"text {i}" for i in range(10_000)]
     assert await tokens.count_many_async(iter(texts)) == tokens.count_many(texts)
-    assert len(threads) == 3
+    assert len(handed) == 3
 
 
 @pytest.mark.parametrize("bad", [None, b"bytes", 5])

@@ -1,5 +1,6 @@
 """The compiled core. Import the faces (``sparecall.digest``, ``sparecall.tokens``, ``sparecall.cache``), not this module."""
 
+import asyncio
 import os
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
@@ -11,6 +12,7 @@ from typing_extensions import Buffer, disjoint_base
 _K = TypeVar("_K", bound=Hashable)
 _T = TypeVar("_T")
 _D = TypeVar("_D")
+_R = TypeVar("_R", covariant=True)
 _Child = TypeVar("_Child", MetricCounter, MetricGauge, MetricHistogram, covariant=True)
 
 # --- build ---------------------------------------------------------------------------------------
@@ -133,6 +135,11 @@ def digest_inspect(
     Wilcox-O'Hearn, 2020.
     """
 
+def _digest_inspect_work(
+    body: bytes, scope: str, wire: _Wire, version: int, max_temperature: float, max_n: int
+) -> Work[Inspection]:
+    """`digest_inspect`, as work for the workers."""
+
 def digest_compare(a: Buffer, b: Buffer, *, wire: _Wire = "chat") -> Difference | None:
     """Find the first field, in canonical order, in which two bodies of a wire differ; None exactly where their digests are equal.
 
@@ -160,6 +167,9 @@ class SemanticProfile:
     """
 
     def __new__(cls, text: str, /) -> Self: ...
+    @staticmethod
+    def _work(text: str) -> Work[SemanticProfile]:
+        """The profile, as work for the workers."""
     def to_bytes(self) -> bytes:
         """Bytes for `from_bytes`: about 20 for each word."""
     @staticmethod
@@ -325,6 +335,12 @@ def tokens_count_many(texts: Iterable[str], encoding: str = "o200k_base") -> lis
     Raises as `tokens_count` does, and names the place of what is no ``str``; one ``str`` in place of an iterable is a
     `TypeError`. Thread-safe; the GIL is released when the texts together are above 32 KiB.
     """
+
+def _tokens_count_work(text: str, encoding: str) -> Work[int]:
+    """`tokens_count`, as work for the workers."""
+
+def _tokens_count_many_work(texts: Iterable[str], encoding: str) -> Work[list[int]]:
+    """`tokens_count_many`, as work for the workers."""
 
 def tokens_encodings() -> tuple[str, ...]:
     """List the names of the encodings that are shipped."""
@@ -928,10 +944,10 @@ def frame_unpack(data: Buffer, *, copy: bool = False, max_bytes: int = 67_108_86
 
 @final
 class FrameDraft:
-    """An object that is written and not compressed yet: that may be done in any thread."""
+    """An object that is written and not compressed yet: a worker does that."""
 
-    def seal(self) -> bytes:
-        """The frame, once; again it raises `sparecall.errors.InternalError`. The interpreter is let go meanwhile."""
+    def seal(self) -> Work[bytes]:
+        """The work of making the frame, once; again it raises `sparecall.errors.InternalError`."""
 
 def _frame_draft(obj: object, *, max_bytes: int) -> bytes | FrameDraft:
     """For ``write_frame``: the frame of an object, or what is to become one where LZ4 takes above 500 us."""
@@ -1104,6 +1120,11 @@ class VectorIndex:
     ) -> list[Matches]:
         """Return what `search` finds for each row, or each prepared query; eight at a time share a pass over the entries."""
 
+    def _search_or_work(
+        self, vectors: Sequence[VectorQuery], k: int, min_similarity: float, namespace: str, exact: bool
+    ) -> list[Matches] | Work[list[Matches]]:
+        """`search_many` where it is predicted to take half a millisecond at most, else work for the workers."""
+
     def predict_seconds(
         self, *, queries: int = 1, k: int = 1, min_similarity: float = -1.0, namespace: str = "", exact: bool = True
     ) -> float:
@@ -1140,7 +1161,7 @@ class VectorIndex:
 
 # --- embed ---------------------------------------------------------------------------------------
 
-@final
+@disjoint_base
 class MiniLMEmbedder:
     """A BERT-family sentence encoder, such as all-MiniLM-L6-v2, run in this process on one thread: no server, no framework.
 
@@ -1178,6 +1199,9 @@ class MiniLMEmbedder:
         as they are, give a text a vector without a direction.
         """
 
+    def _embed_work(self, texts: str | Sequence[str]) -> Work[NDArray[np.float32]]:
+        """`embed`, as work for the workers."""
+
     def token_ids(self, text: str) -> list[int]:
         """Return the ids of the tokens of ``text`` that `embed` reads: those that the ``tokenizers`` library gives for the same file.
 
@@ -1185,7 +1209,7 @@ class MiniLMEmbedder:
         part that is read). Raises ``TypeError`` for what is no ``str``.
         """
 
-@final
+@disjoint_base
 class StaticEmbedder:
     """The default embedder: a text's vector is the unit sum of its tokens' vectors, regressed onto those of all-MiniLM-L6-v2.
 
@@ -1212,6 +1236,147 @@ class StaticEmbedder:
         surrogates count as U+FFFD, which the tokenizer leaves out. O(characters). The interpreter lock is released where more
         than half a millisecond is predicted. Raises ``TypeError`` for what is no text.
         """
+
+    def _embed_work(self, texts: str | Sequence[str]) -> Work[NDArray[np.float32]]:
+        """`embed`, as work for the workers."""
+
+# --- queue ---------------------------------------------------------------------------------------
+
+_Priority: TypeAlias = Literal["critical", "high", "normal", "low"]
+
+@disjoint_base
+class Queue(Generic[_T]):
+    """A bounded queue from any number of threads to one consumer, who takes out what is next by class, cost and deadline.
+
+    Classes share the consumer by weight, 8 : 4 : 2 : 1 from ``critical`` to ``low``, in tokens: start-time fair queueing (Goyal, Vin,
+    Cheng, 1996), the rule of `sparecall.batch`. With ``b`` tokens before it in its class and ``m`` in the largest, a value of ``low`` is
+    taken after at most ``15 b + 18 m`` tokens of all classes. Within a class the earliest deadline goes first; a value without one is
+    ordered as if due a second after it came.
+
+    Any thread may call any method. Values go in through lock-free rings (crossbeam's ``ArrayQueue``, 1,024 a class).
+    """
+
+    def __new__(
+        cls, max_items: int, *, overflow: Literal["wait", "reject", "drop"] = "wait", clock: Callable[[], float]
+    ) -> Self:
+        """Make a queue of at most ``max_items`` values. ``clock`` is what deadlines are times of, in seconds.
+
+        Raises `sparecall.errors.InvalidArgument` for another overflow, or a ``max_items`` below 1.
+        """
+
+    @property
+    def max_items(self) -> int:
+        """The most values that wait."""
+    @property
+    def tokens(self) -> int:
+        """How many tokens wait."""
+    def put(
+        self,
+        value: _T,
+        *,
+        priority: _Priority = "normal",
+        tokens: int = 1,
+        deadline: float | None = None,
+        timeout: float | None = None,
+    ) -> QueueTicket[_T]:
+        """Put a value in, which costs the consumer ``tokens``, at least 1. O(1), O(log n) with a deadline.
+
+        Where the queue is full, ``wait`` sleeps until there is room, at most ``timeout`` seconds, without the GIL; ``reject`` raises; ``drop`` has
+        the oldest of the lowest class give way that is no higher than ``priority``, and raises where there is none.
+
+        Raises `sparecall.errors.Overloaded` (``full``), whose ``retry_after`` is the time in which a sixteenth of the queue is taken at
+        the pace seen; `sparecall.errors.InvalidArgument` for negative tokens or times, `sparecall.errors.UnknownName` for another priority;
+        ``RuntimeError`` where it would have to sleep in a thread with a running event loop.
+        """
+
+    def take(self) -> tuple[_T] | None:
+        """Return the next value in a tuple of one, taken out, or None where nothing waits. O(1), O(log n) with deadlines."""
+    def expired(self) -> list[_T]:
+        """Return all values whose deadline has passed, taken out. O(log n) each."""
+    def _tell_of_items(self, port: Port, future: asyncio.Future[None]) -> None:
+        """Have ``future`` resolved once something waits, or at once. The latest one only: there is one consumer."""
+    def _tell_of_room(self, port: Port, future: asyncio.Future[None]) -> None:
+        """Have ``future`` resolved once there is room, or at once."""
+    def _tell_no_more(self, future: asyncio.Future[None]) -> None:
+        """Forget a future of `_tell_of_room`."""
+    def __len__(self) -> int: ...
+
+@final
+class QueueTicket(Generic[_T]):
+    """What was put in, as whoever put it in sees it."""
+
+    def cancel(self) -> bool:
+        """Take the value back while it waits, and say whether it did. O(1). Its place and tokens are free at once."""
+    @property
+    def dropped(self) -> list[_T]:
+        """The value that gave way; an empty list where none had to."""
+
+@final
+class Work(Generic[_R]):
+    """Long work of the core that is ready to be done by a worker: ``await sparecall.queue.run(work)``, once.
+
+    Native classes make it: their arguments are read by then, and errors in them raised. It holds the objects that it reads.
+    """
+
+    @property
+    def seconds(self) -> float:
+        """How long it is predicted to take: its cost beside other work."""
+
+@final
+class WorkTicket:
+    """The right to call work off while it waits for a worker."""
+
+    def cancel(self) -> bool:
+        """Call the work off and say whether that was in time, before it was begun. O(1). Its place is free, and what it holds dropped, at once."""
+
+@final
+class Port:
+    """Where one event loop gets results from other threads: ``sparecall.queue.port()`` returns the running loop's.
+
+    Results go through a lock-free list. The loop is woken through one descriptor, which the port owns, and only by the first result after
+    it looked: the next ones cost nothing more. It resolves at most 256 futures at a time, in about half a millisecond, then lets others on the loop have their turn.
+    """
+
+    def __new__(cls) -> Self:
+        """Open a descriptor: an eventfd, or a pipe where the system has none. Raises ``OSError`` where it grants none."""
+
+    def fileno(self) -> int:
+        """The descriptor, which a loop watches for reading, with `drain` as what to call then."""
+    def drain(self) -> None:
+        """Resolve what is ready, at most 256 futures. Those that are done by now, as cancelled ones are, are passed over. In the loop's thread."""
+    def submit(self, work: Work[_R], future: asyncio.Future[_R], priority: _Priority) -> WorkTicket:
+        """Have a worker do `work`, and resolve `future`, one of the port's loop, with what comes of it.
+
+        Raises `sparecall.errors.UnknownName` for another priority, ``RuntimeError`` for work that was begun before, ``OSError``
+        where no thread can be started.
+        """
+    def resolve(self, future: asyncio.Future[_T], value: _T) -> None:
+        """Have the loop set the future's result, unless it is done by then. From any thread; O(1), without a lock.
+
+        Results come in the order of the calls of one thread. For a loop that is closed, nothing happens.
+        """
+    def fail(self, future: asyncio.Future[_T], error: BaseException) -> None:
+        """Have the loop set the future's exception, likewise."""
+    def _resolve_natively(self, futures: list[asyncio.Future[_T]], value: _T) -> None:
+        """For benchmarks: a native thread resolves the futures with ``value``, one after the other."""
+
+def queue_workers() -> tuple[int, int, int]:
+    """Return how many pieces of work wait, how many threads there are for them, and how many there may be: as many as cores, at least two.
+
+    One of them does only what is ``critical`` or ``high``.
+    """
+
+def _queue_after_fork() -> None:
+    """For the child of a fork: the workers are the parent's, and so is what waits for them."""
+
+def _queue_hold(value: _T) -> Work[_T]:
+    """For tests: work that keeps a worker busy until `_queue_let_go` is called next, and returns ``value``."""
+
+def _queue_let_go() -> None:
+    """For tests: end what `_queue_hold` made."""
+
+def _queue_pause(seconds: float, value: _T) -> Work[_T]:
+    """For tests: work that keeps a worker busy for so many seconds and returns ``value``; for NaN, a fault of the core."""
 
 # --- metrics -------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
+from sparecall import queue
 from sparecall._core import FrameReader, _frame_draft, _frame_lengths
 from sparecall._core import frame_pack as pack
 from sparecall._core import frame_unpack as unpack
@@ -68,9 +69,9 @@ async def write_frame(writer: StreamWriter, *objects: object, max_bytes: int = 6
 
     Raises `sparecall.errors.FrameError` where one cannot be packed; then nothing was written. Once anything is written,
     everything is: a call that is cancelled while it waits has handed over all its frames or none. The objects are read
-    before the first await; long ones are compressed in another thread.
+    before the first await; long ones are compressed by a worker of `sparecall.queue`.
     """
     drafts = [_frame_draft(one, max_bytes=max_bytes) for one in objects]
-    frames = [one if isinstance(one, bytes) else await asyncio.to_thread(one.seal) for one in drafts]
+    frames = [one if isinstance(one, bytes) else await queue.run(one.seal()) for one in drafts]
     writer.write(b"".join(frames))
     await writer.drain()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sparecall import _core
+from sparecall import _core, queue
 from sparecall._core import Matches, VectorQuery
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Matches", "VectorIndex", "VectorQuery"]
-
-_LOOP_LIMIT = 0.0005  # seconds of search that may hold an event loop up
 
 
 class _Ask(NamedTuple):
@@ -32,11 +30,22 @@ class _Ask(NamedTuple):
     exact: bool
 
 
+class _Pass:
+    """Searches that are answered together, how many of them are still awaited, and the work that answers them, once it is known."""
+
+    __slots__ = ("asked", "awaited", "ticket")
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[VectorQuery, asyncio.Future[Matches]]] = []
+        self.awaited = 0
+        self.ticket: queue.WorkTicket | None = None
+
+
 class VectorIndex(_core.VectorIndex):
     """The native index, with searches that event loops await."""
 
     __slots__ = ("_waiting",)
-    _waiting: dict[_Ask, list[tuple[VectorQuery, asyncio.Future[Matches]]]]
+    _waiting: dict[_Ask, _Pass]
 
     def __init__(self, dim: int, *, originals: bool = True, clock: Callable[[], float] | None = None) -> None:
         del dim, originals, clock  # read by __new__
@@ -53,7 +62,7 @@ class VectorIndex(_core.VectorIndex):
     ) -> Matches:
         """Do what `search` does, together with the like searches that are asked for in the same turn of the event loop.
 
-        They share each pass over the entries, and go to a thread where they are predicted to hold the loop up for more than
+        They share each pass over the entries, and go to the workers where they are predicted to hold the loop up for more than
         half a millisecond. Raises what `search` raises.
         """
         query = vector if isinstance(vector, VectorQuery) else self.prepare(vector)
@@ -62,44 +71,38 @@ class VectorIndex(_core.VectorIndex):
         found: asyncio.Future[Matches] = loop.create_future()
         waiting = self._waiting.get(ask)
         if waiting is None:
-            waiting = self._waiting[ask] = []
+            waiting = self._waiting[ask] = _Pass()
             loop.call_soon(self._answer, ask)
-        waiting.append((query, found))
-        return await found
+        waiting.asked.append((query, found))
+        waiting.awaited += 1
+        try:
+            return await found
+        finally:
+            waiting.awaited -= 1
+            if not waiting.awaited and waiting.ticket is not None:
+                waiting.ticket.cancel()
 
     def _answer(self, ask: _Ask) -> None:
-        waiting = [(query, found) for query, found in self._waiting.pop(ask) if not found.done()]
-        if not waiting:
+        waiting = self._waiting.pop(ask)
+        asked = [(query, found) for query, found in waiting.asked if not found.done()]
+        if not asked:
             return
-        queries = [query for query, _ in waiting]
-        futures = [found for _, found in waiting]
+        queries = [query for query, _ in asked]
+        futures = [found for _, found in asked]
         try:
-            predicted = self.predict_seconds(
-                queries=len(queries),
-                k=ask.k,
-                min_similarity=ask.min_similarity,
-                namespace=ask.namespace,
-                exact=ask.exact,
-            )
-            if predicted <= _LOOP_LIMIT:
-                _settle(futures, self._search(ask, queries))
+            found = self._search_or_work(queries, ask.k, ask.min_similarity, ask.namespace, ask.exact)
+            if isinstance(found, list):
+                _settle(futures, found)
             else:
-                task = ask.loop.run_in_executor(None, self._search, ask, queries)
+                task = ask.loop.create_future()
                 task.add_done_callback(lambda done: _deliver(futures, done))
+                waiting.ticket = queue.submit(found, task, priority="high")
         except Exception as error:  # noqa: BLE001 - whoever awaits gets it
             _fail(futures, error)
 
-    def _search(self, ask: _Ask, queries: list[VectorQuery]) -> list[Matches]:
-        return self.search_many(
-            queries, k=ask.k, min_similarity=ask.min_similarity, namespace=ask.namespace, exact=ask.exact
-        )
-
 
 def _deliver(futures: list[asyncio.Future[Matches]], done: asyncio.Future[list[Matches]]) -> None:
-    if done.cancelled():
-        for found in futures:
-            found.cancel()
-    elif (error := done.exception()) is not None:
+    if (error := done.exception()) is not None:
         _fail(futures, error)
     else:
         _settle(futures, done.result())

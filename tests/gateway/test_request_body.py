@@ -16,8 +16,8 @@ from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD
 
 from gateway.site import QUESTION, completion, scripted_site, simulated_site, until
 from gateway.test_http import POST, error_of, exchange, read_reply
+from sparecall import queue
 from sparecall.gateway import body as request_body
-from sparecall.pipeline import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,14 +139,14 @@ async def test_json_that_is_only_odd_reaches_the_provider_byte_for_byte(name: st
 
 
 async def test_a_large_body_is_read_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    away: list[int] = []
-    usual = asyncio.to_thread
+    away: list[float] = []
+    usual = queue.run
 
-    async def to_thread(function: Any, body: bytes, **options: Any) -> Any:
-        away.append(len(body))
-        return await usual(function, body, **options)
+    async def run(work: queue.Work[Any], **options: Any) -> Any:
+        away.append(work.seconds)
+        return await usual(work, **options)
 
-    monkeypatch.setattr(digest.asyncio, "to_thread", to_thread)
+    monkeypatch.setattr(queue, "run", run)
     large = msgspec.json.encode({**QUESTION, "messages": [{"role": "user", "content": "x" * 300_000}]})
 
     async def answer(_: web.Request) -> web.StreamResponse:
@@ -157,5 +157,5 @@ async def test_a_large_body_is_read_off_the_loop(monkeypatch: pytest.MonkeyPatch
         for data in (large, msgspec.json.encode(QUESTION), large):
             async with http.post(f"{site.url}/chat/completions", data=data) as response:
                 assert response.status == 200
-        assert away == [len(large)] * 2
+        assert len(away) == 2
         assert script.calls == 2

@@ -39,6 +39,7 @@ from sparecall.flow import (
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
+from sparecall.queue import Port, Queue, QueueTicket, Work, WorkTicket, port, run, submit, workers
 from sparecall.store import DerivedCache, Entry, Making, RedisStore, SqliteStore, Store, TieredCache, TieredStats
 
 assert_type(sparecall.__version__, str)
@@ -282,3 +283,20 @@ async def guarded() -> None:
     fallback = Fallback({"a": ask})
     assert_type(await fallback.run("one"), Served[int])
     await fallback.run(1)  # type: ignore[arg-type]
+
+
+async def queued(work: Work[int], future: asyncio.Future[int]) -> None:
+    queue: Queue[str] = Queue(5, overflow="drop")
+    assert_type(queue.put("a", priority="low", tokens=5, deadline=1.0, timeout=None), QueueTicket[str])
+    assert_type(queue.put("a").dropped, list[str])
+    assert_type(queue.take(), tuple[str] | None)
+    assert_type(queue.expired(), list[str])
+    assert_type(await queue.get(), str)
+    await queue.ready()
+    queue.put(5)  # type: ignore[arg-type]
+    queue.put("a", priority="urgent")  # type: ignore[arg-type]
+    assert_type(await run(work, priority="high"), int)
+    assert_type(submit(work, future), WorkTicket)
+    assert_type(port(), Port)
+    assert_type(workers(), tuple[int, int, int])
+    assert_type(await digest.inspect_async(b"{}", scope=""), digest.Inspection)

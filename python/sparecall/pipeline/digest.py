@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from sparecall.digest import inspect, scope_of_key
+from sparecall.digest import INLINE_BYTES, inspect, inspect_async, scope_of_key
 
 if TYPE_CHECKING:
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
 
-# A body of this size takes about half a millisecond: above it the work leaves the event loop.
-INLINE_BYTES = 256 * 1024
 # Headers by which a client of the Messages API chooses how it is answered.
 _DIALECT = ("anthropic-version", "anthropic-beta")
 
@@ -40,13 +37,16 @@ class Digest:
     `settings` are all that shapes answers beside the request, such as the provider's address: part of every key.
     """
 
-    __slots__ = ("_inspect", "_suffix")
+    __slots__ = ("_inspect", "_inspect_async", "_suffix")
 
     def __init__(
         self, *, version: int = 0, max_temperature: float = 1.0, max_n: int = 1, settings: tuple[str, ...] = ()
     ) -> None:
         self._suffix = suffix_of(settings)
         self._inspect = functools.partial(inspect, version=version, max_temperature=max_temperature, max_n=max_n)
+        self._inspect_async = functools.partial(
+            inspect_async, version=version, max_temperature=max_temperature, max_n=max_n
+        )
 
     async def __call__(self, request: Request, next: Next) -> Reply:  # noqa: A002
         """Passes the request on with its inspection, and the reply back; what is not cacheable says why in `bypass`."""
@@ -56,7 +56,7 @@ class Digest:
         if len(request.body) <= INLINE_BYTES:
             inspection = self._inspect(request.body, scope=scope, wire=request.wire)
         else:
-            inspection = await asyncio.to_thread(self._inspect, request.body, scope=scope, wire=request.wire)
+            inspection = await self._inspect_async(request.body, scope=scope, wire=request.wire)
         bypass = request.bypass or inspection.why
         reply = await next(msgspec.structs.replace(request, inspection=inspection, bypass=bypass))
         # Merged replies carry what their leader asked for.

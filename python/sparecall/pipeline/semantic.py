@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from sparecall.digest import INLINE_BYTES
 from sparecall.embed import MiniLMEmbedder, StaticEmbedder
 from sparecall.errors import ConfigError, ModelFileError, TokenizerFileError, UnknownName
 from sparecall.pipeline.answer import Answer
-from sparecall.pipeline.digest import INLINE_BYTES, dialect_of, suffix_of
+from sparecall.pipeline.digest import dialect_of, suffix_of
 from sparecall.pipeline.relay import Record, Relay
 from sparecall.pipeline.reply import Judged, from_memory, when_whole
 from sparecall.pipeline.request import WireName

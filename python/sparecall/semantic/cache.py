@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import functools
 import math
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sparecall import queue
 from sparecall._core import SemanticDecision, SemanticProfile
 from sparecall.embed import StaticEmbedder
 from sparecall.errors import InvalidArgument, InvalidDocument, SnapshotError
@@ -389,4 +389,6 @@ def _dim(embedder: object, given: int | None, name: str) -> int:
 
 
 async def _profile(text: str) -> SemanticProfile:
-    return SemanticProfile(text) if len(text) <= _INLINE_CHARACTERS else await asyncio.to_thread(SemanticProfile, text)
+    if len(text) <= _INLINE_CHARACTERS:
+        return SemanticProfile(text)
+    return await queue.run(SemanticProfile._work(text), priority="high")

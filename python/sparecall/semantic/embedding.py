@@ -1,8 +1,12 @@
-"""How a semantic cache asks its embedder: off the loop where that takes long, with a deadline, and nothing taken on trust."""
+"""How a semantic cache asks its embedder: off the loop where that takes long, with a deadline, and nothing taken on trust.
+
+The package's own embedders run on its workers; one of the user's, which is Python, in threads of the cache's.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -57,6 +61,8 @@ class Embedding:
         self._embed = getattr(embedder, "embed", None)
         if not callable(self._aembed) and not callable(self._embed):
             raise InvalidArgument(f"{type(embedder).__name__} has neither embed nor aembed; give an embedder")
+        if isinstance(embedder, StaticEmbedder | MiniLMEmbedder):
+            self._aembed = functools.partial(embedder.aembed, priority="high")  # somebody waits for an answer
         self._inline = isinstance(embedder, StaticEmbedder)
         self.embedder = embedder
         self.dim = dim

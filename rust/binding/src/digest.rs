@@ -5,11 +5,13 @@ use std::cell::RefCell;
 
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyString};
 use sparecall_core::digest::{self, Options, Scratch, Wire};
 use sparecall_core::error::Error;
 
 use crate::error::{guard, to_python};
+use crate::queue::Work;
 
 /// Text takes 0.2 to 1 ns a byte, plain or full of escapes: from here on the interpreter is let go meanwhile.
 const DETACH_ABOVE: usize = 500_000;
@@ -132,20 +134,44 @@ pub(crate) fn digest_inspect(
             max_temperature,
             max_n,
         };
-        let inspect = || SCRATCH.with_borrow_mut(|scratch| digest::inspect(&body, &options, scratch));
-        let found = run(py, body.len(), inspect).map_err(|error| to_python(py, &error))?;
-        Ok(Inspection {
-            digest: PyBytes::new(py, &found.digest).unbind(),
-            model: PyString::new(py, &found.model).unbind(),
-            stream: found.stream,
-            include_usage: found.include_usage,
-            cacheable: found.why.is_none(),
-            why: PyString::intern(py, found.why.map_or("", digest::Reason::name)).unbind(),
-            messages: found.messages,
-            temperature: found.temperature,
-            n: found.n,
-            has_tools: found.has_tools,
-        })
+        to_inspection(py, run(py, body.len(), || inspect(&body, &options)))
+    })
+}
+
+/// `digest_inspect` as work for the workers.
+#[pyfunction]
+pub(crate) fn _digest_inspect_work(
+    py: Python<'_>,
+    body: Bound<'_, PyBytes>,
+    scope: String,
+    wire: &str,
+    version: u64,
+    max_temperature: f64,
+    max_n: u64,
+) -> PyResult<Work> {
+    let (length, wire, body) = (body.as_bytes().len(), wire_named(py, wire)?, PyBackedBytes::from(body));
+    let work = move || inspect(&body, &Options { wire, scope: &scope, version, salt: &[], max_temperature, max_n });
+    let finish = |py: Python<'_>, found| Ok(Py::new(py, to_inspection(py, found)?)?.into_any());
+    Ok(Work::new(length as f64 / 1e9, work, finish))
+}
+
+fn inspect(body: &[u8], options: &Options<'_>) -> Result<digest::Inspection, Error> {
+    SCRATCH.with_borrow_mut(|scratch| digest::inspect(body, options, scratch))
+}
+
+fn to_inspection(py: Python<'_>, found: Result<digest::Inspection, Error>) -> PyResult<Inspection> {
+    let found = found.map_err(|error| to_python(py, &error))?;
+    Ok(Inspection {
+        digest: PyBytes::new(py, &found.digest).unbind(),
+        model: PyString::new(py, &found.model).unbind(),
+        stream: found.stream,
+        include_usage: found.include_usage,
+        cacheable: found.why.is_none(),
+        why: PyString::intern(py, found.why.map_or("", digest::Reason::name)).unbind(),
+        messages: found.messages,
+        temperature: found.temperature,
+        n: found.n,
+        has_tools: found.has_tools,
     })
 }
 

@@ -9,7 +9,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyString, PyTuple};
 
 use crate::error::wrong_type;
-use crate::text::Text;
+use crate::text::{HeldText, Text};
 
 pub(crate) use minilm::MiniLMEmbedder;
 pub(crate) use statics::StaticEmbedder;
@@ -38,6 +38,18 @@ fn views<'a>(objects: &'a [Bound<'_, PyAny>]) -> PyResult<(Vec<Text<'a>>, usize)
         views.push(view);
     }
     Ok((views, length))
+}
+
+/// The texts, held for another thread, and the most bytes that their UTF-8 can have together.
+fn held(texts: &Bound<'_, PyAny>) -> PyResult<(Vec<HeldText>, usize)> {
+    let mut length = 0;
+    let mut held = Vec::new();
+    for (i, object) in objects(texts)?.iter().enumerate() {
+        let text = HeldText::of(object, format_args!("texts[{i}]"))?;
+        length += text.text().max_utf8_len();
+        held.push(text);
+    }
+    Ok((held, length))
 }
 
 /// A numpy array of `float32`, `rows` by `dim`, with the numbers of `values`.

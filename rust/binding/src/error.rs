@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyModule;
+use pyo3::types::{PyDict, PyModule};
 use sparecall_core::error::Error;
 
 static ERRORS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
@@ -39,6 +39,18 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         Error::Frame(_) => raise(py, "FrameError", message, None),
         _ => raise(py, "InternalError", message, None),
     }
+}
+
+/// `Overloaded`, with the seconds after which to try again.
+#[cold]
+pub(crate) fn overloaded(py: Python<'_>, message: &str, code: &str, retry_after: f64) -> PyErr {
+    let made = PyModule::import(py, "sparecall.errors").and_then(|module| {
+        let options = PyDict::new(py);
+        options.set_item("code", code)?;
+        options.set_item("retry_after", retry_after)?;
+        module.getattr("Overloaded")?.call((message,), Some(&options))
+    });
+    made.map_or_else(|error| error, PyErr::from_value)
 }
 
 /// An object that no frame can hold.

@@ -14,11 +14,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 use sparecall_core::error::Error;
-use sparecall_core::index::{Batch, Index, NEVER, Options, Snapshot};
+use sparecall_core::index::{Batch, Found, Index, NEVER, Options, Query, Snapshot};
 
 use crate::clock::{self, Clock};
 use crate::error::{guard, to_python};
 use crate::file::{self, Replacement};
+use crate::queue::Work;
 
 pub(crate) use matches::Matches;
 pub(crate) use vectors::VectorQuery;
@@ -164,10 +165,10 @@ impl VectorIndex {
     ) -> PyResult<Matches> {
         let options = self.options(py, k, min_similarity, exact)?;
         let queries = match vector.cast_exact::<VectorQuery>() {
-            Ok(query) => [query.get().query(py, self.dim)?],
-            Err(_) => [vectors::query(py, vector, self.dim)?],
+            Ok(query) => vec![query.get().query(py, self.dim)?],
+            Err(_) => vec![vectors::query(py, vector, self.dim)?],
         };
-        let mut found = self.run(py, &queries, namespace, &options)?;
+        let mut found = self.run(py, queries, namespace, options)?;
         Ok(found.pop().unwrap_or_else(|| Matches::none(exact)))
     }
 
@@ -187,8 +188,34 @@ impl VectorIndex {
     ) -> PyResult<Bound<'py, PyList>> {
         let options = self.options(py, k, min_similarity, exact)?;
         let queries = vectors::queries(py, vectors, self.dim)?;
-        let found = self.run(py, &queries, namespace, &options)?;
-        PyList::new(py, found.into_iter().map(|matches| Py::new(py, matches)).collect::<PyResult<Vec<_>>>()?)
+        to_list(py, self.run(py, queries, namespace, options)?)
+    }
+
+    /// What `search_many` returns where that is quick, else work for the workers.
+    fn _search_or_work<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: &Bound<'py, PyAny>,
+        k: i64,
+        min_similarity: f64,
+        namespace: &str,
+        exact: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = self.options(py, k, min_similarity, exact)?;
+        let queries = vectors::queries(py, vectors, self.dim)?;
+        guard(py, || {
+            let count = queries.len();
+            let search = self.plan(queries, namespace, options);
+            let predicted = search.as_ref().map_or(0.0, Search::predict);
+            if predicted <= DETACH_ABOVE {
+                return Ok(to_list(py, found_by(search.as_ref(), count, exact))?.into_any());
+            }
+            let mut search = search;
+            // The snapshot knows no Python: it is dropped here, not on the loop.
+            let work = move || found_by(search.take().as_ref(), count, exact);
+            let finish = |py: Python<'_>, found| Ok(to_list(py, found)?.into_any().unbind());
+            Ok(Bound::new(py, Work::new(predicted / 1e9, work, finish))?.into_any())
+        })
     }
 
     /// About how many seconds so many searches of the namespace would take.
@@ -294,43 +321,80 @@ impl VectorIndex {
     fn run(
         &self,
         py: Python<'_>,
-        queries: &[Arc<sparecall_core::index::Query>],
+        queries: Vec<Arc<Query>>,
         namespace: &str,
-        options: &Options,
+        options: Options,
     ) -> PyResult<Vec<Matches>> {
         guard(py, || {
-            let Some(snapshot) = self.lock().snapshot(namespace) else {
-                return Ok(queries.iter().map(|_| Matches::none(options.exact)).collect());
-            };
-            let long = snapshot.predict(queries.len(), options) > DETACH_ABOVE;
-            let found =
-                if long { py.detach(|| snapshot.search(queries, options)) } else { snapshot.search(queries, options) };
-            self.observe(&snapshot, namespace, options, &found);
-            Ok(found.into_iter().map(|found| Matches::new(found, options.exact)).collect())
+            let count = queries.len();
+            let search = self.plan(queries, namespace, options);
+            let work = || found_by(search.as_ref(), count, options.exact);
+            let long = search.as_ref().is_some_and(|search| search.predict() > DETACH_ABOVE);
+            Ok(if long { py.detach(work) } else { work() })
         })
     }
 
-    /// Lets the index know what searches cost where there are codes to spare the work.
-    fn observe(&self, snapshot: &Snapshot, namespace: &str, options: &Options, found: &[sparecall_core::index::Found]) {
-        if !snapshot.is_screened() {
-            return;
-        }
-        let mut index = self.lock();
-        for found in found {
-            index.observe(namespace, options, found.verified_fraction());
-        }
-        self.follow_up(&mut index, namespace);
+    /// The search of a namespace as it is now; none where there is none.
+    fn plan(&self, queries: Vec<Arc<Query>>, namespace: &str, options: Options) -> Option<Search> {
+        let snapshot = self.lock().snapshot(namespace)?;
+        Some(Search { index: self.index.clone(), snapshot, queries, namespace: namespace.to_owned(), options })
     }
 
-    /// Starts the work that growth made due in a thread of its own, which knows no Python.
     fn follow_up(&self, index: &mut Index, namespace: &str) {
-        if let Some(job) = index.job(namespace) {
-            let shared = self.index.clone();
-            std::thread::spawn(move || {
-                let fitted = job.run();
-                lock(&shared).install(fitted);
-            });
+        follow_up(&self.index, index, namespace);
+    }
+}
+
+/// All that a search reads: good for any thread.
+struct Search {
+    index: Arc<Mutex<Index>>,
+    snapshot: Snapshot,
+    queries: Vec<Arc<Query>>,
+    namespace: String,
+    options: Options,
+}
+
+impl Search {
+    /// Nanoseconds that it is predicted to take.
+    fn predict(&self) -> f64 {
+        self.snapshot.predict(self.queries.len(), &self.options)
+    }
+
+    /// Searches, and lets the index know what that cost where there are codes to spare the work.
+    fn run(&self) -> Vec<Found> {
+        let Self { index: shared, snapshot, queries, namespace, options } = self;
+        let found = snapshot.search(queries, options);
+        if snapshot.is_screened() {
+            let mut index = lock(shared);
+            for found in &found {
+                index.observe(namespace, options, found.verified_fraction());
+            }
+            follow_up(shared, &mut index, namespace);
         }
+        found
+    }
+}
+
+fn found_by(search: Option<&Search>, count: usize, exact: bool) -> Vec<Matches> {
+    match search {
+        Some(search) => search.run().into_iter().map(|found| Matches::new(found, exact)).collect(),
+        None => (0..count).map(|_| Matches::none(exact)).collect(),
+    }
+}
+
+fn to_list(py: Python<'_>, found: Vec<Matches>) -> PyResult<Bound<'_, PyList>> {
+    PyList::new(py, found.into_iter().map(|matches| Py::new(py, matches)).collect::<PyResult<Vec<_>>>()?)
+}
+
+/// Starts the work that growth made due in a thread of its own, which knows no Python. It takes seconds at a time, and cannot be
+/// divided: among the workers it would hold searches up.
+fn follow_up(shared: &Arc<Mutex<Index>>, index: &mut Index, namespace: &str) {
+    if let Some(job) = index.job(namespace) {
+        let shared = shared.clone();
+        std::thread::spawn(move || {
+            let fitted = job.run();
+            lock(&shared).install(fitted);
+        });
     }
 }
 

@@ -10,6 +10,7 @@ mod file;
 mod frame;
 mod index;
 mod metrics;
+mod queue;
 mod semantic;
 mod text;
 mod tokens;
@@ -27,7 +28,9 @@ mod _core {
     #[pymodule_export]
     use crate::cache::{BytesCache, Cache, CacheStats};
     #[pymodule_export]
-    use crate::digest::{Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key};
+    use crate::digest::{
+        _digest_inspect_work, Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key,
+    };
     #[pymodule_export]
     use crate::embed::{MiniLMEmbedder, StaticEmbedder};
     #[pymodule_export]
@@ -37,6 +40,11 @@ mod _core {
     #[pymodule_export]
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
     #[pymodule_export]
+    use crate::queue::{
+        _queue_after_fork, _queue_hold, _queue_let_go, _queue_pause, Inbox, Port, QueueTicket, Work, WorkTicket,
+        queue_workers,
+    };
+    #[pymodule_export]
     use crate::semantic::{
         _semantic_feature_names, _semantic_features, _semantic_stems, Decision, Profile, Report, Verdict,
     };
@@ -44,8 +52,8 @@ mod _core {
     use crate::tokens::encoding::{TokenEncoding, tokens_get_encoding, tokens_load_encoding};
     #[pymodule_export]
     use crate::tokens::{
-        _tokens_encode, _tokens_ranks, Meter, Prefix, tokens_count, tokens_count_many, tokens_encodings,
-        tokens_truncate,
+        _tokens_count_many_work, _tokens_count_work, _tokens_encode, _tokens_ranks, Meter, Prefix, tokens_count,
+        tokens_count_many, tokens_encodings, tokens_truncate,
     };
 
     /// How this module was built and what it found: `profile`, `version`, `target`, `cpu_level`.

@@ -7,10 +7,13 @@ use pyo3::types::PyBytes;
 use sparecall_core::semantic::{self, Evidence, Group, Kind, NAMES, Signals};
 
 use crate::error::{guard, to_python};
-use crate::text::Text;
+use crate::queue::Work;
+use crate::text::{HeldText, Text};
 
 /// Above so many bytes a profile takes long enough to let go of the interpreter.
 const DETACH_ABOVE: usize = 40_000;
+/// Nanoseconds a byte that a profile is predicted to take.
+const PROFILE: f64 = 12.5;
 
 /// A text's side of a decision, made once: its words, numbers and names, bounded in size. Immutable.
 #[pyclass(frozen, eq, module = "sparecall._core", name = "SemanticProfile")]
@@ -28,6 +31,15 @@ impl Profile {
         let long = text.max_utf8_len() > DETACH_ABOVE;
         let work = || Self { inner: semantic::Profile::of(&text.utf8()) };
         guard(py, || Ok(if long { py.detach(work) } else { work() }))
+    }
+
+    /// A profile as work for the workers.
+    #[staticmethod]
+    fn _work(text: &Bound<'_, PyAny>) -> PyResult<Work> {
+        let text = HeldText::of(text, "text")?;
+        let seconds = PROFILE * text.text().max_utf8_len() as f64 / 1e9;
+        let work = move || Self { inner: semantic::Profile::of(&text.text().utf8()) };
+        Ok(Work::new(seconds, work, |py, profile| Ok(Py::new(py, profile)?.into_any())))
     }
 
     /// Bytes for `from_bytes`.

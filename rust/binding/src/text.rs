@@ -1,4 +1,4 @@
-//! Reads a Python `str` as UTF-8 without leaving a second copy inside it.
+//! Reads a Python `str` as UTF-8 without leaving a second copy inside it, in the caller's thread or in another.
 #![allow(unsafe_code)]
 
 use std::borrow::Cow;
@@ -61,6 +61,26 @@ impl<'a> Text<'a> {
             Self::Wide(PyStringData::Ucs2(data)) => Cow::Owned(from_utf16(data.iter().copied(), data.len())),
             Self::Wide(PyStringData::Ucs4(data)) => Cow::Owned(from_ucs4(data)),
         }
+    }
+}
+
+/// A `str` that is held, so that a thread without the interpreter may read it. Dropped attached.
+pub(crate) struct HeldText {
+    text: Text<'static>,
+    _object: Py<PyAny>,
+}
+
+impl HeldText {
+    /// As [`Text::of`].
+    pub(crate) fn of(value: &Bound<'_, PyAny>, name: impl fmt::Display) -> PyResult<Self> {
+        let text = Text::of(value, name)?;
+        // SAFETY: the characters are where the `str` has them, which neither moves nor changes them while it lives; it is held beside.
+        let text = unsafe { std::mem::transmute::<Text<'_>, Text<'static>>(text) };
+        Ok(Self { text, _object: value.clone().unbind() })
+    }
+
+    pub(crate) fn text(&self) -> &Text<'_> {
+        &self.text
     }
 }
 

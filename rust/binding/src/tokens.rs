@@ -9,6 +9,7 @@ mod truncate;
 
 use std::cell::RefCell;
 
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -16,7 +17,8 @@ use sparecall_core::error::Error;
 use sparecall_core::tokens::{Encoding, MAX_TEXT, TokenizerScratch};
 
 use crate::error::{guard, to_python};
-use crate::text::Text;
+use crate::queue::Work;
+use crate::text::{HeldText, Text};
 
 pub(crate) use meter::Meter;
 pub(crate) use prefix::Prefix;
@@ -108,6 +110,51 @@ pub(crate) fn tokens_count_many(py: Python<'_>, texts: &Bound<'_, PyAny>, encodi
         let work = || with_scratch(|scratch| views.iter().map(|text| count(text, scratch)).collect());
         Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
     })
+}
+
+/// Nanoseconds a byte that counting is predicted to take.
+const COUNT: f64 = 6.0;
+
+fn seconds(length: usize) -> f64 {
+    COUNT * length as f64 / 1e9
+}
+
+/// `tokens_count` as work for the workers, which expand the encoding too where that was not done yet.
+#[pyfunction]
+pub(crate) fn _tokens_count_work(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: String) -> PyResult<Work> {
+    let text = HeldText::of(text, "text")?;
+    let length = check_length(py, "text", text.text())?;
+    let work = move || {
+        let encoding = Encoding::by_name(&encoding)?;
+        Ok(with_scratch(|scratch| encoding.count_with(&text.text().utf8(), &mut scratch.fast)))
+    };
+    Ok(Work::new(seconds(length), work, to_object))
+}
+
+/// `tokens_count_many`, likewise.
+#[pyfunction]
+pub(crate) fn _tokens_count_many_work(py: Python<'_>, texts: &Bound<'_, PyAny>, encoding: String) -> PyResult<Work> {
+    let (mut length, mut held) = (0, Vec::new());
+    for (i, object) in objects(texts, "texts")?.iter().enumerate() {
+        let text = HeldText::of(object, format_args!("texts[{i}]"))?;
+        length += check_length(py, "texts", text.text())?;
+        held.push(text);
+    }
+    let work = move || {
+        let encoding = Encoding::by_name(&encoding)?;
+        let count = |scratch: &mut TokenizerScratch, text: &HeldText| {
+            encoding.count_with(&text.text().utf8(), &mut scratch.fast)
+        };
+        Ok(with_scratch(|scratch| held.iter().map(|text| count(scratch, text)).collect::<Vec<usize>>()))
+    };
+    Ok(Work::new(seconds(length), work, to_object))
+}
+
+fn to_object<T>(py: Python<'_>, counted: sparecall_core::error::Result<T>) -> PyResult<Py<PyAny>>
+where
+    T: for<'py> IntoPyObject<'py>,
+{
+    counted.map_err(|error| to_python(py, &error))?.into_py_any(py)
 }
 
 /// List the names of the encodings that are shipped.

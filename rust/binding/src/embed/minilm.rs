@@ -1,15 +1,17 @@
 //! `MiniLMEmbedder`: reads a model's folder, then embeds without the interpreter.
 
 use std::fs::File;
-use std::io::{Error, ErrorKind, Read, Result};
+use std::io::{self, Error, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use sparecall_embed::encoder::{Encoder, Files};
 
-use super::{array, objects, views};
+use super::{array, held, objects, views};
 use crate::error::{guard, to_python};
 use crate::file;
+use crate::queue::Work;
 use crate::text::Text;
 
 /// Nanoseconds above which the interpreter is let go.
@@ -21,9 +23,9 @@ const MAX_WEIGHTS: u64 = 4 << 30;
 const MAX_OTHER: u64 = 64 << 20;
 
 /// A BERT-family sentence encoder, such as all-MiniLM-L6-v2, from the files of its folder.
-#[pyclass(frozen, module = "sparecall.embed")]
+#[pyclass(frozen, subclass, module = "sparecall.embed")]
 pub(crate) struct MiniLMEmbedder {
-    encoder: Encoder,
+    encoder: Arc<Encoder>,
 }
 
 #[pymethods]
@@ -35,7 +37,7 @@ impl MiniLMEmbedder {
             let read = || Folder::read(&folder);
             let folder = py.detach(read).map_err(|(error, path)| file::to_python(&error, &path))?;
             let encoder = py.detach(|| Encoder::read(&folder.files())).map_err(|error| to_python(py, &error))?;
-            Ok(Self { encoder })
+            Ok(Self { encoder: Arc::new(encoder) })
         })
     }
 
@@ -63,6 +65,22 @@ impl MiniLMEmbedder {
             done.map_err(|error| to_python(py, &error))?;
             array(py, views.len(), self.encoder.dim(), &vectors)
         })
+    }
+
+    /// `embed` as work for the workers.
+    fn _embed_work(&self, texts: &Bound<'_, PyAny>) -> PyResult<Work> {
+        let (texts, length) = held(texts)?;
+        let (encoder, dim) = (self.encoder.clone(), self.encoder.dim());
+        let seconds = encoder.predict(texts.len(), length) / 1e9;
+        let work = move || {
+            let mut vectors = Vec::new();
+            encoder.embed(texts.iter().map(|text| text.text().utf8()), &mut vectors).map(|()| vectors)
+        };
+        let finish = move |py: Python<'_>, vectors: Result<Vec<f32>, sparecall_core::error::Error>| {
+            let vectors = vectors.map_err(|error| to_python(py, &error))?;
+            array(py, vectors.len() / dim, dim, &vectors).map(Bound::unbind)
+        };
+        Ok(Work::new(seconds, work, finish))
     }
 
     /// The tokens of `text` that are read.
@@ -99,7 +117,7 @@ struct Folder {
 
 impl Folder {
     /// The files, or what went wrong with which.
-    fn read(folder: &Path) -> std::result::Result<Self, (Error, PathBuf)> {
+    fn read(folder: &Path) -> Result<Self, (Error, PathBuf)> {
         let needed = |name: &str, most| read(&folder.join(name), most).map_err(|error| (error, folder.join(name)));
         let optional = |name: &str| match needed(name, MAX_OTHER) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -132,7 +150,7 @@ impl Folder {
     }
 }
 
-fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let size = file.metadata()?.len().min(most);
     let mut bytes = Vec::with_capacity(size as usize);

@@ -11,12 +11,16 @@ use pyo3::prelude::*;
 use sparecall_core::error::{Error, Result};
 use sparecall_embed::statics::{DIM, Scratch, Statics};
 
-use super::{array, objects, views};
+use super::{array, held, objects, views};
 use crate::error::{guard, to_python};
+use crate::queue::Work;
 
 /// Bytes of text, and texts, above which the interpreter is let go: half a millisecond.
 const DETACH_ABOVE: usize = 20_000;
 const DETACH_TEXTS_ABOVE: usize = 250;
+/// Nanoseconds that a byte and a text are predicted to take.
+const BYTE: f64 = 25.0;
+const TEXT: f64 = 2_000.0;
 
 /// The model's file in the package, checked; the first call maps it for good.
 fn shipped(py: Python<'_>) -> PyResult<&'static Statics<'static>> {
@@ -39,7 +43,7 @@ thread_local! {
 }
 
 /// The default embedder: unit sums of token vectors regressed onto all-MiniLM-L6-v2.
-#[pyclass(frozen, module = "sparecall.embed")]
+#[pyclass(frozen, subclass, module = "sparecall.embed")]
 pub(crate) struct StaticEmbedder {
     model: &'static Statics<'static>,
 }
@@ -78,6 +82,24 @@ impl StaticEmbedder {
             }
             array(py, views.len(), DIM, &values)
         })
+    }
+
+    /// `embed` as work for the workers.
+    fn _embed_work(&self, texts: &Bound<'_, PyAny>) -> PyResult<Work> {
+        let (texts, length) = held(texts)?;
+        let model = self.model;
+        let seconds = (BYTE * length as f64 + TEXT * texts.len() as f64) / 1e9;
+        let work = move || {
+            let mut values = vec![0.0; texts.len() * DIM];
+            SCRATCH.with_borrow_mut(|scratch| {
+                for (text, row) in texts.iter().zip(values.chunks_exact_mut(DIM)) {
+                    model.embed(&text.text().utf8(), scratch, row);
+                }
+            });
+            values
+        };
+        let finish = |py: Python<'_>, values: Vec<f32>| array(py, values.len() / DIM, DIM, &values).map(Bound::unbind);
+        Ok(Work::new(seconds, work, finish))
     }
 
     #[allow(clippy::unused_self)]
