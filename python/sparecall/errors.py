@@ -187,6 +187,12 @@ class LimitExceeded(SparecallError):
         self.retry_after = retry_after
 
 
+class DeadlineExceeded(SparecallError, TimeoutError):
+    """A request without an answer at its deadline."""
+
+    __slots__ = ()
+
+
 class NoEndpoint(SparecallError):
     """A call that was not made: no endpoint of the models it may go to takes calls now. ``retry_after``: seconds until one may."""
 
