@@ -5,7 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from sparecall.flow import Breaker, Endpoint, Fallback, Features, Hedge, RateLimit, Retry, Router, Rule, Timeout, room
+from sparecall.flow import (
+    AdaptiveLimit,
+    Breaker,
+    Endpoint,
+    Fallback,
+    Features,
+    Hedge,
+    RateLimit,
+    Retry,
+    Router,
+    Rule,
+    Timeout,
+    room,
+)
 from sparecall.prices import Price, Prices
 
 from .common import Benchmark
@@ -27,7 +40,18 @@ class Nothing:
 class Calls(Benchmark):
     """1,000 calls of a body that does nothing, one after the other."""
 
-    params = (["nothing", "breaker", "breaker, slow calls too", "rate limit", "timeout", "asyncio.timeout", "router"],)
+    params = (
+        [
+            "nothing",
+            "breaker",
+            "breaker, slow calls too",
+            "rate limit",
+            "adaptive limit",
+            "timeout",
+            "asyncio.timeout",
+            "router",
+        ],
+    )
     param_names = ("pattern",)
 
     def setup(self, pattern: str) -> None:
@@ -38,6 +62,7 @@ class Calls(Benchmark):
             "breaker": Breaker().call,
             "breaker, slow calls too": Breaker(slow_rate=0.5, slow_after=1.0).call,
             "rate limit": RateLimit(requests=1e12, tokens=1e12).acquire,
+            "adaptive limit": AdaptiveLimit().acquire,
             "timeout": Timeout().call,
             "asyncio.timeout": lambda: asyncio.timeout(100),
             "router": routers()["10 endpoints"].route,
@@ -187,3 +212,23 @@ class Wakes(Benchmark):
 
     def time_1000_wakes(self, waiters: int) -> None:
         self.loop.run_until_complete(self.wake())
+
+
+class Readings(Benchmark):
+    """10,000 calls whose ends an adaptive limit reads, twelve at a time or half a round trip's: what a reading costs in all."""
+
+    number = 1
+
+    def setup(self) -> None:
+        super().setup()
+        self.now = 0.0
+        self.limit = AdaptiveLimit(most=50, clock=lambda: self.now)
+
+    def time_10000_calls(self) -> None:
+        for _ in range(10_000 // 20):
+            permits = [self.limit.try_acquire() for _ in range(20)]
+            self.now += 1.0
+            for permit in permits:
+                if permit is not None:
+                    permit.settle(100)
+                    permit.release()

@@ -79,7 +79,7 @@ class Site:
         self.pipeline = Pipeline([Scope(), Digest(), self.stage, provider])
 
     def ask(self, given: Any, *, key: str = "sk-a", headers: dict[str, str] | None = None, **fields: Any) -> Any:
-        own = {name: fields.pop(name) for name in ("scope", "cache_control") if name in fields}
+        own = {name: fields.pop(name) for name in ("scope", "cache_control", "priority", "deadline") if name in fields}
         body = {"model": MODEL, "input": given, **fields}
         return asyncio.ensure_future(
             self.pipeline(Request.of(body, wire="embeddings", key=key, headers=headers or {}, **own))

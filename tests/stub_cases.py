@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import stub_flow
 from sparecall import _core
 
 if TYPE_CHECKING:
@@ -473,4 +474,6 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "MetricGauge.set": [((), {}), (("1",), {})],
     "MetricHistogram.observe": [((), {}), (("1",), {})],
 }  # fmt: skip
+GOOD += stub_flow.GOOD
+BAD |= stub_flow.BAD
 CALLS = {name: call for name, call, _ in GOOD}

@@ -11,7 +11,7 @@ import pytest
 
 from embeddings import ENCODING, MODEL, Provider, Site, answer, vector_of
 from sparecall import tokens
-from sparecall.errors import UpstreamError
+from sparecall.errors import DeadlineExceeded, UpstreamError
 from sparecall.pipeline import CacheControl, Reply, Request, vectors
 from virtual_time import run
 
@@ -92,6 +92,7 @@ def test_the_shares_of_a_call_add_up_to_the_provider_s_total_whatever_that_is(to
         {"given": ["text", [3]]},
         {"cache_control": "no_cache"},
         {"cache_control": "no_store"},
+        {"priority": "low"},
     ],
     ids=str,
 )
@@ -105,6 +106,22 @@ def test_what_the_provider_could_tell_apart_never_shares_a_call(other: dict[str,
         asking = [site.ask("one"), site.ask(given, **other), site.ask("three")]
         await asyncio.gather(first, *asking)
         assert sorted(map(str, provider.asked)) == sorted(map(str, ["the first", given, ["one", "three"]]))
+
+    run(main())
+
+
+def test_a_deadline_is_its_own_request_s_and_no_shared_call_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr("time.monotonic", asyncio.get_running_loop().time)
+        site = Site(provider := Provider())
+        first = await site.busy()
+        hurried = site.ask("one", deadline=asyncio.get_running_loop().time() + 1.2)
+        patient = site.ask("two")
+        await asyncio.gather(first, patient)
+        assert provider.asked == ["the first", ["one", "two"]]
+        assert provider.requests[1].deadline is None
+        with pytest.raises(DeadlineExceeded):
+            await hurried
 
     run(main())
 

@@ -5,6 +5,7 @@ All of them let every call through: only their own work is measured. The last ta
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -19,7 +20,7 @@ import throttled.asyncio
 import uvloop
 
 import sparecall
-from sparecall.flow import Breaker, RateLimit, Retry
+from sparecall.flow import AdaptiveLimit, Breaker, Fallback, RateLimit, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -104,6 +105,18 @@ def breakers() -> dict[str, Way]:
     }
 
 
+def adaptive() -> dict[str, Way]:
+    ours = AdaptiveLimit()
+    return {
+        "`async with` that does nothing": entered(Nothing),
+        "sparecall, `async with`": entered(lambda: ours.acquire()),
+        "asyncio.Semaphore, a fixed limit": entered(lambda: semaphore),
+    }
+
+
+semaphore = asyncio.Semaphore(20)
+
+
 def retries() -> dict[str, Way]:
     ours = Retry()
 
@@ -120,12 +133,21 @@ def retries() -> dict[str, Way]:
 
 def together() -> dict[str, Way]:
     limit, breaker, retry = RateLimit(requests=PLENTY, tokens=PLENTY), Breaker(), Retry()
+    calls = AdaptiveLimit()
     leaky, theirs = aiolimiter.AsyncLimiter(PLENTY, 60), pybreaker.CircuitBreaker()
 
     async def our_call() -> None:
         async with limit.acquire(10) as lease, breaker.call():
             await work()
             lease.settle(8)
+
+    async def all_layers() -> None:
+        async with limit.acquire(10) as lease, calls.acquire() as permit, breaker.call():
+            await work()
+            permit.settle(3)
+            lease.settle(8)
+
+    fallback = Fallback({"one": lambda: retry.run(all_layers)})
 
     @tenacity.retry(stop=tenacity.stop_after_attempt(3), wait=tenacity.wait_random_exponential(0.5))
     async def their_call() -> None:
@@ -136,6 +158,7 @@ def together() -> dict[str, Way]:
     return {
         "a coroutine that does nothing": awaited(work),
         "sparecall: retry, rate limit settled, breaker": awaited(lambda: retry.run(our_call)),
+        "sparecall: those, an adaptive limit and a fallback": awaited(fallback.run),
         "tenacity + aiolimiter + pybreaker": awaited(their_call),
     }
 
@@ -193,7 +216,13 @@ async def main() -> None:
     """Prints the tables."""
     if sparecall.build_info()["profile"] != "release":
         raise SystemExit("benchmarks need a release build")
-    tables = {"rate limit": limits, "breaker": breakers, "retry": retries, "all together": together}
+    tables = {
+        "rate limit": limits,
+        "adaptive limit": adaptive,
+        "breaker": breakers,
+        "retry": retries,
+        "all together": together,
+    }
     for title, ways in tables.items():
         found = await measured(ways())
         ours = next(value for name, value in found.items() if name.startswith("sparecall"))

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
 from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
 
 import numpy as np
@@ -979,6 +979,278 @@ class CacheStats:
     @property
     def max_weight(self) -> int:
         """The bound of ``weight``."""
+
+# --- flow ----------------------------------------------------------------------------------------
+
+@final
+class Done(Generic[_T]):
+    """An awaitable that is done: awaiting it gives its value at once. Half the cost of a coroutine that returns it."""
+
+    def __new__(cls, value: _T, /) -> Self: ...
+    def __await__(self) -> Generator[None, None, _T]: ...
+    def __next__(self) -> None: ...
+
+@final
+class Gcra:
+    """One limit's arithmetic: the generic cell rate algorithm (ITU-T I.371), and what the server tells of the same limit.
+
+    ``limit`` units each ``per`` seconds; after a pause the share ``burst`` of them at once. An unknown limit is None. `now` is
+    monotonic seconds. Every step is O(1). Belongs to one event loop, as all of flow.
+    """
+
+    def __new__(cls, limit: float | None, *, per: float, burst: float, now: float) -> Self: ...
+    def ready_at(self, amount: float, now: float) -> float:
+        """When `amount` can be taken, as far as is known at `now`; not after `now` where it can be now."""
+
+    def take(self, amount: float, now: float) -> None:
+        """Take it, whether it is there or not."""
+
+    def give_back(self, amount: float, mark: float) -> None:
+        """Give back `amount` of what was taken when `mark` had passed."""
+
+    def hold(self, until: float) -> None:
+        """One unit at `until`, none before: the server said so."""
+
+    def told(
+        self, *, limit: float | None, remaining: float | None, reset: float | None, mark: float, now: float
+    ) -> None:
+        """Believe the server's count where it is the newest and stricter than ours. `mark`: what had passed with the call it came with.
+
+        ``reset`` is the seconds until all of the limit is there again. For a server that refills as time goes by, that is when
+        the missing units will have been refilled. Another time means that it counts in windows: then no more than
+        ``remaining`` is taken until the window ends.
+        """
+
+    def spent(self, now: float) -> float:
+        """The share of the limit spent in about the last period: by our count, exponentially averaged, or by the server's if that is more."""
+
+    @property
+    def limit(self) -> float:
+        """Units a period; infinite where unknown."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds a unit; 0 where there is no limit."""
+
+    @property
+    def tolerance(self) -> float:
+        """Seconds that the virtual clock may run ahead."""
+
+    @property
+    def tat(self) -> float:
+        """The virtual clock: the "theoretical arrival time"."""
+
+    @property
+    def taken(self) -> float:
+        """Taken and not given back."""
+
+    @property
+    def passed(self) -> float:
+        """Taken ever, which never shrinks: the order of takes, and what the ceiling is for."""
+
+    @property
+    def mark(self) -> float:
+        """What had passed with the call that the server's newest count came with."""
+
+    @property
+    def ceiling(self) -> float:
+        """The most that may pass until `ceiling_until`."""
+
+    @property
+    def ceiling_until(self) -> float:
+        """When the ceiling ends."""
+
+@final
+class Gradient:
+    """How many calls an endpoint takes at once, by what its calls tell: the adaptive limit's arithmetic.
+
+    Calls that wait inside the endpoint are, by Little's law, the excess of the mean time over what it should be, times the calls that
+    come back a second. What it should be is a line through the tokens, by weighted recursive least squares with forgetting; what the
+    capacity is, and how slow the endpoint by itself, is weighed on a grid of probabilities (a histogram filter). Tell it how calls
+    end: `in_flight` counts those under way when the call began, itself among them; times are in seconds. O(1) a call, amortised: a
+    few in a round trip cost 30 us. Belongs to one event loop.
+    """
+
+    def __new__(cls, *, initial: float, least: float, most: float) -> Self: ...
+    def answered(self, in_flight: float, seconds: float, prompt: float, now: float) -> None:
+        """The first token of a stream came after so long; ``prompt`` in tokens."""
+
+    def ended(self, in_flight: float, seconds: float, tokens: float | None, now: float, streamed: bool) -> float:
+        """A call ended well; the limit from here on. Of one that was streamed the length says something only where its tokens are known."""
+
+    def dropped(self, in_flight: float, seconds: float, now: float, refused: bool) -> None:
+        """A call was refused for want of room, or timed out."""
+
+    @property
+    def limit(self) -> float:
+        """Calls that fit at once."""
+
+    @property
+    def load(self) -> float:
+        """How many of the calls in flight waited in the endpoint at the last reading, as a share."""
+
+    @property
+    def duration(self) -> float:
+        """Mean seconds of a call, lately; 0 before the first."""
+
+@final
+class Window:
+    """Counts of calls, failures and slow calls over the last ``seconds``, forgotten a tenth at a time; O(1) a call.
+
+    `now` never goes back; the caller sees to that.
+    """
+
+    def __new__(cls, seconds: float) -> Self: ...
+    def clear(self) -> None:
+        """Forget everything."""
+
+    def pass_to(self, now: float) -> None:
+        """Forget what is older than the window at `now`."""
+
+    def add(self, now: float, *, calls: int, failed: bool, slow: bool) -> None:
+        """Count at `now`; ``calls`` is 0 where the call itself has been counted already."""
+
+    @property
+    def calls(self) -> int:
+        """Calls that ended, or that are slow, within the window."""
+
+    @property
+    def failed(self) -> int:
+        """Of those, how many failed."""
+
+    @property
+    def slow(self) -> int:
+        """Of those, how many were slow."""
+
+@disjoint_base
+class BreakerGate:
+    """The part of a `Breaker` that every call goes through. Without a clock it reads the system's monotonic one."""
+
+    _plain: bool
+    _generation: int
+    def __new__(cls, *arguments: object, **options: object) -> Self: ...
+    def call(self) -> Permit:
+        """A permit, to be used by ``async with``. Entering it raises `BreakerOpen` where no call may be made now."""
+
+    def _open_gate(
+        self,
+        window: Window,
+        *,
+        clock: Callable[[], float] | None,
+        now: float,
+        minimum: int,
+        failure_rate: float,
+    ) -> None: ...
+    def _tick(self) -> float: ...
+    @property
+    def _window(self) -> Window: ...
+
+@final
+class Permit:
+    """The right to make one call through a breaker, for the length of an ``async with``.
+
+    How the block ends is the outcome, unless `report` named another. One that never ends, is cancelled, or ends after the
+    breaker has changed its mind leaks nothing: it is a lease of one generation. What ``__aenter__`` gives is done already.
+    """
+
+    _generation: int
+    _started: float
+    _slow_at: float | None
+    # No coroutines, but to whom it is an asynchronous context manager they are as good.
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, kind: object, error: object, traceback: object, /) -> None: ...
+    def __await__(self) -> Generator[None, None, Self]: ...
+    def __next__(self) -> Self: ...
+    def report(self, outcome: Literal["success", "failure", "limited", "ignored"] | int) -> None:
+        """Say how the call went where no exception tells: a word, or the HTTP status of the reply. The last report counts."""
+
+    def answered(self) -> None:
+        """Say that the answer begins: from here on a long answer is not a slow one."""
+
+    @property
+    def _answered(self) -> float | None: ...
+    @property
+    def _outcome(self) -> Literal["success", "failure", "limited", "ignored"] | None: ...
+
+@disjoint_base
+class RateGate:
+    """The part of a `RateLimit` that every call goes through. Without a clock it reads the system's monotonic one."""
+
+    _waiters: int
+    _learning: bool
+    _held_until: float
+    def __new__(cls, *arguments: object, **options: object) -> Self: ...
+    def try_acquire(
+        self, tokens: int = 0, *, route: str | None = None, max_tokens: int | None = None, background: bool = False
+    ) -> Lease | None:
+        """A lease if the call may go now, else None. Never before one that waits. Arguments and errors: `acquire`. O(1)."""
+
+    def acquire(
+        self,
+        tokens: int = 0,
+        *,
+        route: str | None = None,
+        max_tokens: int | None = None,
+        background: bool = False,
+        max_wait: float | None = None,
+    ) -> Lease:
+        """A lease of one request and `tokens` tokens; ``async with`` waits until it may go. O(1).
+
+        With a ``route``, `tokens` are the prompt's, and what answers on that route had lately is reserved on top, at most
+        ``max_tokens``. Raises `LimitExceeded` where the call is larger than a whole limit; entering raises it at once
+        where the call would wait for longer than ``max_wait`` seconds, as far as can be told now.
+        """
+
+    def _open(self, requests: Gcra, tokens: Gcra, *, clock: Callable[[], float] | None, learning: bool) -> None: ...
+    def _ready_at(self, lease: Lease, now: float) -> float: ...
+    def _grant_if_due(self, lease: Lease, now: float) -> float | None: ...
+    def _now(self) -> float: ...
+    def _make_room(self) -> None: ...
+    def _background_turn(self, now: float) -> bool: ...
+    @property
+    def _requests(self) -> Gcra: ...
+    @property
+    def _tokens(self) -> Gcra: ...
+
+@final
+class Lease:
+    """What one call has reserved. The holder of an ``async with limit.acquire(...)``, or what `RateLimit.try_acquire` gave.
+
+    Its end gives nothing back: what was sent counts at the server, however it ended. `settle` says what it came to, and
+    `refund` that it was never sent. Entering one that may go at once makes no coroutine: what ``__aenter__`` gives is done
+    already.
+    """
+
+    # No coroutines, but to whom it is an asynchronous context manager they are as good.
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, kind: object, error: object, traceback: object, /) -> None: ...
+    def __await__(self) -> Generator[None, None, Self]: ...
+    def __next__(self) -> Self: ...
+    @property
+    def tokens(self) -> float:
+        """Tokens now reserved for the call; once settled, those it used."""
+
+    def settle(self, used: int, *, final: bool = True) -> None:
+        """Say how many tokens the call used in all, prompt and completion: what was reserved above that is given back, what is missing taken.
+
+        It may be said again, also after the ``async with`` has ended. ``final=False`` while a stream's count still grows: then the
+        route's completions do not learn from it. Raises `InvalidArgument` where it was never let through, or refunded.
+        """
+
+    def refund(self) -> None:
+        """Say that the call was never sent: all of it is given back. Once refunded, again is nothing."""
+
+    def sync(self, headers: Mapping[str, str], *, status: int = 200) -> None:
+        """Take over what the reply to this call tells of the limits; a status of 429 makes every caller wait. O(headers)."""
+
+    @property
+    def _at(self) -> float | None: ...
+    @property
+    def _marks(self) -> tuple[float, float]: ...
+    @property
+    def _background(self) -> bool: ...
+    @property
+    def _max_wait(self) -> float | None: ...
 
 # --- frame ---------------------------------------------------------------------------------------
 

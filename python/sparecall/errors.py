@@ -116,8 +116,8 @@ class BatchError(SparecallError):
 class Overloaded(SparecallError):
     """Work that was refused because it could not be done in time, or because too much waits.
 
-    ``code`` is ``deadline`` (it would be, or is, too late), ``full`` or ``dropped`` (for work of a higher class); ``retry_after`` is when to
-    try again, in seconds, computed from what waits and how long batches take.
+    ``code`` is ``deadline`` (it would be, or is, too late), ``full``, ``dropped`` (for work of a higher class) or ``memory`` (there is too
+    little left); ``retry_after`` is when to try again, in seconds, computed from what waits and how long it takes.
     """
 
     __slots__ = ("code", "retry_after")
@@ -185,6 +185,12 @@ class LimitExceeded(SparecallError):
     def __init__(self, message: str, *, retry_after: float | None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class DeadlineExceeded(SparecallError, TimeoutError):
+    """A request without an answer at its deadline."""
+
+    __slots__ = ()
 
 
 class NoEndpoint(SparecallError):

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import re
+import time
 from typing import TYPE_CHECKING
 
 from sparecall import __version__
-from sparecall.errors import ConfigError, InvalidArgument, InvalidDocument, SparecallError, UpstreamError
+from sparecall.errors import (
+    BreakerOpen,
+    ConfigError,
+    DeadlineExceeded,
+    InvalidArgument,
+    InvalidDocument,
+    LimitExceeded,
+    Overloaded,
+    SparecallError,
+    UnknownName,
+    UpstreamError,
+)
 from sparecall.pipeline import CacheControl, Request, Upstream
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
 from sparecall.pipeline.upstream import reply_headers
@@ -19,9 +32,12 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from sparecall.pipeline import Judged, Pipeline, Reply
+    from sparecall.pipeline import Judged, Origin, Pipeline, Priority, Reply
     from sparecall.pipeline.request import WireName
 
+LONGEST_DEADLINE = 86400
+"""Seconds that `x-sparecall-deadline` may ask for."""
+_PRIORITIES: dict[str, Priority] = {"critical": "critical", "high": "high", "normal": "normal", "low": "low"}
 SERVER = f"sparecall/{__version__}"
 PRIVATE = {"cache-control": "private, no-store"}
 """On every reply, whoever made it: nobody on the way may keep it."""
@@ -39,10 +55,19 @@ _DOTS = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?=/|\\|%2f|%5c|\Z)", re.IGN
 class Refusal(Exception):
     """An error reply on its way out of a handler."""
 
-    __slots__ = ("code", "kind", "message", "status")
+    __slots__ = ("code", "kind", "message", "retry_after", "status")
 
-    def __init__(self, status: int, message: str, *, code: str, kind: str = "invalid_request_error") -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str,
+        kind: str = "invalid_request_error",
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(code)
+        self.retry_after = retry_after
         self.status = status
         self.code = code
         self.kind = kind
@@ -51,6 +76,14 @@ class Refusal(Exception):
     def body(self, wire: Wire = CHAT) -> bytes:
         """The error object of the wire, so that SDKs raise their own types."""
         return wire.error(self.message, status=self.status, code=self.code, kind=self.kind)
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the reply: when to come again, where that is known."""
+        if self.retry_after is None:
+            return ERROR_HEADERS
+        milliseconds = math.ceil(max(0.0, self.retry_after) * 1000)
+        seconds = str(max(1, math.ceil(milliseconds / 1000)))  # 0 would say at once
+        return {**ERROR_HEADERS, "retry-after": seconds, "retry-after-ms": str(milliseconds)}
 
 
 def refusal_of(error: SparecallError) -> Refusal:
@@ -65,8 +98,23 @@ def refusal_of(error: SparecallError) -> Refusal:
         case UpstreamError():
             status = 504 if error.code == "timeout" else 502
             return Refusal(status, f"Upstream: {error}.", code=f"upstream_{error.code}", kind="upstream_error")
+        case UnknownName():
+            return Refusal(404, f"{str(error)[:1].upper()}{str(error)[1:]}.", code="model_not_found")
+        case DeadlineExceeded():
+            return Refusal(504, f"Sparecall: {error}.", code="deadline", kind="timeout_error")
+        case LimitExceeded():
+            return _shed(429, error, "limit_exceeded", "rate_limit_error", error.retry_after)
+        case BreakerOpen():
+            return _shed(503, error, "breaker_open", "overloaded_error", error.retry_after)
+        case Overloaded():
+            return _shed(503, error, "overloaded", "overloaded_error", error.retry_after)
         case _:
             return Refusal(500, "sparecall failed on this request.", code="internal_error", kind="server_error")
+
+
+def _shed(status: int, error: SparecallError, code: str, kind: str, retry_after: float | None) -> Refusal:
+    """The reply to a request that no call was made for."""
+    return Refusal(status, f"Sparecall: {error}.", code=code, kind=kind, retry_after=retry_after)
 
 
 def key_of(headers: Mapping[str, str]) -> str:
@@ -93,8 +141,34 @@ def request_of(
         key=key,
         scope=headers.get("x-sparecall-scope") if known else None,
         headers=headers,
+        deadline=_deadline(headers.get("x-sparecall-deadline")),
+        priority=_priority(headers.get("x-sparecall-priority")),
         cache_control=DEFAULT_CACHE_CONTROL if cache_control is None else CacheControl.parse(cache_control),
     )
+
+
+def _deadline(header: str | None) -> float | None:
+    """The time of `time.monotonic` at which the client gives up."""
+    if header is None:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= LONGEST_DEADLINE:
+        raise InvalidArgument(
+            f"x-sparecall-deadline is no number of seconds from now on; allowed: above 0, up to {LONGEST_DEADLINE}"
+        )
+    return time.monotonic() + seconds
+
+
+def _priority(header: str | None) -> Priority:
+    if header is None:
+        return "normal"
+    priority = _PRIORITIES.get(header.strip().lower())
+    if priority is None:
+        raise InvalidArgument(f"x-sparecall-priority is none; allowed: {', '.join(_PRIORITIES)}")
+    return priority
 
 
 def headers_of(reply: Reply, content_type: str) -> dict[str, str]:
@@ -116,6 +190,18 @@ def headers_of(reply: Reply, content_type: str) -> dict[str, str]:
         headers["age"] = str(int(reply.age))
     if reply.semantic is not None:
         headers |= _judged(reply.semantic)
+    if reply.origin is not None:
+        headers |= _made_by(reply.origin)
+    return headers
+
+
+def _made_by(origin: Origin) -> dict[str, str]:
+    """Which of several upstreams answered, and why not another. What a client has named is repeated only where a header may hold it."""
+    headers = {"x-sparecall-served-by": origin.upstream}
+    if origin.substitute:
+        headers["x-sparecall-model"] = origin.model
+    if origin.passed:
+        headers["x-sparecall-passed"] = ", ".join([f"{one.endpoint}={one.reason}" for one in origin.passed])
     return headers
 
 
@@ -183,8 +269,8 @@ def wire_of(path: str) -> Wire:
 def provider_of(pipeline: Pipeline, path: str) -> Upstream:
     """Who gets a call that is only passed on. Raises a 404 where there is none."""
     wire = wire_of(path)
-    for stage in pipeline.stages:
-        if isinstance(stage, Upstream) and wire.name in stage.wires:
+    for stage in pipeline.upstreams:
+        if wire.name in stage.wires:
             return stage
     raise Refusal(404, "There is no provider for this path here.", code="not_found")
 

@@ -85,12 +85,12 @@ class Site:
 
 
 @asynccontextmanager
-async def gateway_before(upstream: str, /, **sections: Any) -> AsyncIterator[Site]:
-    """A gateway before the provider at that base URL; `sections` are those of a configuration."""
+async def gateway_before(upstream: str | dict[str, Any], /, **sections: Any) -> AsyncIterator[Site]:
+    """A gateway before the provider at that base URL, or before several by their names; `sections` are those of a configuration."""
     given = {
         **sections,
         "server": {"port": 0, "shutdown_grace": 1.0, **sections.get("server", {})},
-        "upstream": {"url": upstream, **sections.get("upstream", {})},
+        "upstream": {"url": upstream, **sections.get("upstream", {})} if isinstance(upstream, str) else upstream,
     }
     async with AsyncExitStack() as exits:
         gateway, url = await exits.enter_async_context(serving(configuration.load(given)))

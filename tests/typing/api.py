@@ -15,6 +15,8 @@ from sparecall.context.costs import Costs
 from sparecall.context.grammar import Conversation, Fault, Part, faults, read, validate, write
 from sparecall.context.handles import Handles
 from sparecall.flow import (
+    AdaptiveLimit,
+    AdaptivePermit,
     Breaker,
     Endpoint,
     Fallback,
@@ -30,6 +32,7 @@ from sparecall.flow import (
     Router,
     Rule,
     Served,
+    SystemSignals,
     Timed,
     Timeout,
     calm,
@@ -120,6 +123,19 @@ assert_type(encoding.decode((1, 2)), str)
 assert_type(encoding.decode_with_offsets([1]), tuple[str, list[int]])
 
 assert_type(sparecall.open({}), pipeline.Pipeline)
+assert_type(sparecall.open({}, on_call=lambda call: print(call.waited)).upstreams, list[pipeline.Upstream])
+route = pipeline.RouteStage([pipeline.Endpoint("a", [pipeline.BreakerStage(Breaker())], models=["m*"], weight=2.0)])
+assert_type(route.endpoints[0].running, int)
+assert_type(pipeline.RetryStage(Retry()).retries, int)
+assert_type(pipeline.RateLimitStage(RateLimit(), max_wait=1.0).limit, RateLimit)
+pipeline.FallbackStage({"a": [pipeline.Target("b", "upstream")]})
+assert_type(pipeline.AdaptiveLimitStage(AdaptiveLimit(), max_wait=1.0).limit, AdaptiveLimit)
+assert_type(pipeline.HedgeStage(Hedge()).hedge, Hedge)
+assert_type(pipeline.TimeoutStage(Timeout()).timeout, Timeout)
+assert_type(pipeline.SystemStage(SystemSignals(), max_wait=1.0).signals, SystemSignals)
+assert_type(pipeline.RouterStage(Router({"m": ["m"]}), [Rule(name="r", models=("m",))]).router, Router)
+pipeline.Request(body=b"", deadline=1.0, priority="low")
+pipeline.Request(body=b"", priority="urgent")  # type: ignore[arg-type]
 
 
 @cached(cache, key=lambda name, size=1: name, ttl=lambda value: len(value), when=bool)
@@ -217,6 +233,11 @@ async def batches() -> None:
     Batcher(lengths, permit=limit)  # type: ignore[arg-type]
     assert_type(await batched_lengths("a"), int)
     assert_type(await batched(lengths)("a", deadline=1.0), int)
+
+
+adaptive = AdaptiveLimit(initial=20, signals=SystemSignals())
+assert_type(adaptive.try_acquire("light"), AdaptivePermit | None)
+assert_type(adaptive.load, float)
 
 
 breaker = Breaker(failure_rate=0.5, slow_rate=0.5, slow_after=2.0)

@@ -9,77 +9,32 @@ import inspect
 import logging
 import math
 import random as _random
+import sys
 import time
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
+from sparecall._core import BreakerGate, Permit, Window
 from sparecall.errors import BreakerOpen, InvalidArgument
 from sparecall.flow.arguments import count, positive, share
 from sparecall.flow.outcome import OUTCOMES, Outcome, outcome_of, outcome_of_status
-from sparecall.flow.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
-    from types import TracebackType
 
 P = ParamSpec("P")
 R = TypeVar("R")
 State = Literal["closed", "open", "half_open", "ramping"]
 
+_MONOTONIC = time.monotonic if sys.platform == "linux" else None  # what the compiled core reads itself
 _LOG = logging.getLogger("sparecall.flow")
 _LONGEST = 10  # times `open_for`: as long as a pause gets by doubling
 _SOON = 1.0  # seconds after which to ask again while others find out whether the endpoint is back
-_NEW, _VOID = -1, -2  # generations of permits not yet entered, and of those whose end was concluded without them
+_VOID = -2  # the generation of permits whose end was concluded without them
 _EPSILON = 1e-9  # 3 of 30 is a tenth, whatever binary fractions say
 
 
-class Permit:
-    """The right to make one call through a breaker, for the length of an ``async with``.
-
-    How the block ends is the outcome, unless `report` named another. One that never ends, is cancelled, or ends after the
-    breaker has changed its mind leaks nothing: it is a lease of one generation.
-    """
-
-    __slots__ = ("_answered", "_breaker", "_generation", "_outcome", "_slow_at", "_started")
-
-    def __init__(self, breaker: Breaker) -> None:
-        self._breaker = breaker
-        self._generation = _NEW
-        self._started = 0.0
-        self._answered: float | None = None
-        self._slow_at: float | None = None
-        self._outcome: Outcome | None = None
-
-    async def __aenter__(self) -> Self:
-        if self._generation != _NEW:
-            raise InvalidArgument("a permit serves one call; ask breaker.call() for another")
-        self._breaker._enter(self)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._breaker._exit(self, error)
-
-    def report(self, outcome: Outcome | int) -> None:
-        """Say how the call went where no exception tells: a word, or the HTTP status of the reply. The last report counts."""
-        if isinstance(outcome, int) and not isinstance(outcome, bool):
-            self._outcome = outcome_of_status(outcome)
-        elif outcome in OUTCOMES:
-            self._outcome = outcome
-        else:
-            raise InvalidArgument(f"outcome is {outcome!r}; it must be an HTTP status or one of {sorted(OUTCOMES)}")
-
-    def answered(self) -> None:
-        """Say that the answer begins: from here on a long answer is not a slow one."""
-        if self._answered is None:
-            self._answered = self._breaker._answer(self)
-
-    def __repr__(self) -> str:
-        return f"<Permit of generation {self._generation}>" if self._generation >= 0 else "<Permit out of use>"
-
-
-class Breaker:
+class Breaker(BreakerGate):
     """Lets calls through until too many of them fail or take too long; then none for a while, then a few, then a growing share.
 
     Closed, it opens where at least ``minimum_calls`` ended within the last ``window`` seconds and the share of failures reached
@@ -96,9 +51,9 @@ class Breaker:
     """
 
     __slots__ = (
-        "_classify", "_clock", "_credit", "_failure_rate", "_failures", "_generation", "_lease_for", "_leases", "_longest",
-        "_minimum", "_now", "_on_change", "_open_for", "_pause", "_probes", "_ramp", "_ramp_for", "_ramped_at", "_random", "_running",
-        "_slow_after", "_slow_rate", "_state", "_successes", "_until", "_window", "_window_seconds",
+        "_classify", "_credit", "_failure_rate", "_failures", "_lease_for", "_leases", "_longest",
+        "_minimum", "_on_change", "_open_for", "_pause", "_probes", "_ramp", "_ramp_for", "_ramped_at", "_random", "_running",
+        "_slow_after", "_slow_rate", "_state", "_successes", "_until", "_window_seconds",
     )  # fmt: skip
 
     def __init__(
@@ -132,11 +87,16 @@ class Breaker:
         self._ramp = tuple(share("a share of ramp", part) for part in ramp)
         self._ramp_for = positive("ramp_for", ramp_for, zero=True)
         self._lease_for = positive("lease_for", lease_for)
-        self._classify, self._on_change, self._clock, self._random = classify, on_change, clock, random
-        self._window = Window(self._window_seconds)
+        self._classify, self._on_change, self._random = classify, on_change, random
+        self._open_gate(
+            Window(self._window_seconds),
+            clock=None if clock is _MONOTONIC else clock,
+            now=clock(),
+            minimum=self._minimum,
+            failure_rate=self._failure_rate,
+        )
         self._state: State = "closed"
-        self._generation = 0
-        self._now = clock()
+        self._plain = self._slow_rate > 1
         self._until = 0.0
         self._ramped_at = 0.0
         self._credit = 0.0
@@ -172,10 +132,6 @@ class Breaker:
         window = self._window
         return f"<Breaker {self.state}: {window.failed} failed, {window.slow} slow of {window.calls} calls>"
 
-    def call(self) -> Permit:
-        """A permit, to be used by ``async with``. Entering it raises `BreakerOpen` where no call may be made now."""
-        return Permit(self)
-
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
         """As a decorator of a coroutine function: each of its calls takes a permit."""
         if not inspect.iscoroutinefunction(function):
@@ -185,18 +141,14 @@ class Breaker:
 
         @wraps(function)
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            async with Permit(self):
+            async with self.call():
                 return await function(*args, **kwargs)
 
         return guarded
 
     def _advance(self) -> float:
         """Does what time alone does: ends pauses and ramps, finds slow calls, expires leases. Returns the time."""
-        now = self._clock()
-        if now > self._now:
-            self._now = now
-        else:
-            now = self._now
+        now = self._tick()
         while self._running:
             permit = next(iter(self._running))
             if now - permit._started <= self._slow_after:
@@ -240,12 +192,6 @@ class Breaker:
         if self._slow_rate <= 1:
             self._running[permit] = None
 
-    def _tick(self) -> float:
-        now = self._clock()
-        if now > self._now:
-            self._now = now
-        return self._now
-
     def _lease(self, permit: Permit, now: float) -> None:
         if self._state == "half_open":
             if self._successes + self._failures + len(self._leases) >= self._probes:
@@ -276,11 +222,6 @@ class Breaker:
 
     def _exit(self, permit: Permit, error: BaseException | None) -> None:
         outcome = permit._outcome
-        if error is None and outcome is None and self._state == "closed" and not self._running:
-            # The common case, without the steps that have nothing to do in it.
-            if permit._generation == self._generation and permit._slow_at is None:
-                self._count(self._tick(), calls=1, failed=False, slow=False)
-            return
         try:
             if outcome is None:
                 outcome = "success" if error is None else self._classify(error)
@@ -301,6 +242,15 @@ class Breaker:
             slow = permit._slow_at is None and answered - permit._started > self._slow_after
             known = permit._slow_at is not None and now - permit._slow_at < self._window_seconds * 0.9
             self._judge(now, failed=outcome == "failure", slow=slow, calls=not known)
+
+    @staticmethod
+    def _word(outcome: Outcome | int) -> Outcome:
+        """What was reported of a call, as a word."""
+        if isinstance(outcome, int) and not isinstance(outcome, bool):
+            return outcome_of_status(outcome)
+        if outcome in OUTCOMES:
+            return outcome
+        raise InvalidArgument(f"outcome is {outcome!r}; it must be an HTTP status or one of {sorted(OUTCOMES)}")
 
     def _answer(self, permit: Permit) -> float:
         now = self._advance()
@@ -330,6 +280,11 @@ class Breaker:
     def _count(self, now: float, *, calls: int, failed: bool, slow: bool) -> None:
         window = self._window
         window.add(now, calls=calls, failed=failed, slow=slow)
+        self._conclude_window(now)
+
+    def _conclude_window(self, now: float) -> None:
+        """Opens the breaker where what the window holds says so."""
+        window = self._window
         if not (window.failed or window.slow) or self._state not in ("closed", "ramping"):
             return
         if window.calls < (self._minimum if self._state == "closed" else min(self._minimum, self._probes)):
@@ -349,12 +304,14 @@ class Breaker:
 
     def _close(self) -> None:
         self._state = "closed"
+        self._plain = self._slow_rate > 1
         self._leases.clear()
         self._tell("it answers again")
 
     def _become(self, state: State, why: str) -> None:
         """A new state in which nothing counts that was let through before."""
         self._state = state
+        self._plain = False  # `closed` comes by `_close`
         self._generation += 1
         self._leases.clear()
         self._running.clear()

@@ -12,6 +12,7 @@ from sparecall.errors import (
     EmbedderError,
     LimitExceeded,
     NoEndpoint,
+    Overloaded,
     StoreUnavailable,
     UpstreamError,
 )
@@ -50,7 +51,7 @@ def outcome_of(error: BaseException | None) -> Outcome:
         return "success"
     if not isinstance(error, Exception):
         return "ignored"
-    if isinstance(error, BreakerOpen | LimitExceeded | NoEndpoint):
+    if isinstance(error, BreakerOpen | LimitExceeded | NoEndpoint | Overloaded):
         return "ignored" if error.retry_after is None else "limited"
     if isinstance(error, CallTimeout) and error.code == "deadline":
         return "ignored"  # another endpoint would have had as little time

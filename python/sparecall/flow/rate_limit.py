@@ -7,98 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from sparecall.errors import InvalidArgument, LimitExceeded
+from sparecall._core import Gcra, Lease, RateGate
+from sparecall.errors import LimitExceeded
 from sparecall.flow import headers as _headers
 from sparecall.flow.arguments import count, positive, share
 from sparecall.flow.completion import CompletionEstimates
-from sparecall.flow.gcra import Gcra, is_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
 _AT_A_TIME = 256  # waiters let through before the loop gets its turn
-_BACKGROUND_FROM = 0.75  # of the limit spent: from there on background calls are let through more slowly
-_BACKGROUND_LEAST = 1 / 20  # of the limit's pace, however much is spent; and of the turns, however many others wait
-_FIRST_CALLS = 2  # of a server whose limits are unknown; each that comes back makes room for as many
+_MONOTONIC = time.monotonic if sys.platform == "linux" else None  # what the compiled core reads itself
 
 
-class Lease:
-    """What one call has reserved. The holder of an ``async with limit.acquire(...)``, or what `RateLimit.try_acquire` gave.
-
-    Its end gives nothing back: what was sent counts at the server, however it ended. `settle` says what it came to, and
-    `refund` that it was never sent.
-    """
-
-    __slots__ = (
-        "_at", "_background", "_future", "_limit", "_mark_requests", "_mark_tokens", "_max_wait", "_prompt", "_route", "tokens",
-    )  # fmt: skip
-
-    def __init__(self, limit: RateLimit, tokens: int, prompt: int, route: str | None, *, background: bool) -> None:
-        self._limit = limit
-        self.tokens: float = tokens
-        """Tokens now reserved for the call; once settled, those it used."""
-        self._prompt, self._route, self._background = prompt, route, background
-        self._at: float | None = None  # when it was let through; None before, and once refunded
-        self._mark_requests = self._mark_tokens = 0.0
-        self._max_wait: float | None = None
-        self._future: asyncio.Future[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        if self._at is not None or self._future is not None:
-            raise InvalidArgument("a lease serves one call; ask limit.acquire() for another")
-        limit = self._limit
-        now = limit._clock()
-        if not limit._go(self, now):
-            await limit._wait(self, now)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._limit._learning:
-            self._limit._came_back()
-
-    def settle(self, used: int, *, final: bool = True) -> None:
-        """Say how many tokens the call used in all, prompt and completion: what was reserved above that is given back, what is missing taken.
-
-        It may be said again, also after the ``async with`` has ended. ``final=False`` while a stream's count still grows: then the
-        route's completions do not learn from it.
-        """
-        count("used", used, least=0)
-        if self._at is None:
-            raise InvalidArgument("the lease was never let through, or was refunded: there is nothing to settle")
-        limit = self._limit
-        if final and self._route is not None:
-            limit._estimates.observe(self._route, max(0, used - self._prompt))
-        if used < self.tokens:
-            limit._tokens.give_back(self.tokens - used, self._mark_tokens)
-        else:
-            limit._tokens.take(used - self.tokens, limit._clock())
-        self.tokens = used
-        limit._wake()
-
-    def refund(self) -> None:
-        """Say that the call was never sent: all of it is given back. Once refunded, again is nothing."""
-        if self._at is not None:
-            self._at = None
-            self._limit._requests.give_back(1, self._mark_requests)
-            self._limit._tokens.give_back(self.tokens, self._mark_tokens)
-            self._limit._wake()
-
-    def sync(self, headers: Mapping[str, str], *, status: int = 200) -> None:
-        """Take over what the reply to this call tells of the limits; a status of 429 makes every caller wait. O(headers)."""
-        self._limit._sync(headers, status, self)
-
-    def __repr__(self) -> str:
-        return f"<Lease of {self.tokens:g} tokens>" if self._at is not None else "<Lease not let through>"
-
-
-class RateLimit:
+class RateLimit(RateGate):
     """At most ``requests`` requests and ``tokens`` tokens each ``per`` seconds; None: as many as the server tells, once it does.
 
     Both are reserved in one step, or neither. After a pause the share ``burst`` of the limits may go at once; then calls go
@@ -111,8 +38,8 @@ class RateLimit:
     """
 
     __slots__ = (
-        "_background", "_background_at", "_backoff", "_clock", "_estimates", "_foreground", "_held_at", "_held_until", "_learning",
-        "_per", "_queued_requests", "_queued_tokens", "_requests", "_timer", "_tokens", "_turns", "_waiters", "_wall_clock",
+        "_background", "_backoff", "_estimates", "_foreground", "_held_at", "_per", "_queued_requests", "_queued_tokens",
+        "_timer", "_wall_clock",
     )  # fmt: skip
 
     def __init__(
@@ -129,20 +56,19 @@ class RateLimit:
         share("burst", burst)
         requests = None if requests is None else positive("requests", requests)
         tokens = None if tokens is None else positive("tokens", tokens)
-        self._clock, self._wall_clock = clock, wall_clock
+        self._wall_clock = wall_clock
         now = clock()
-        self._requests = Gcra(requests, per=per, burst=burst, now=now)
-        self._tokens = Gcra(tokens, per=per, burst=burst, now=now)
-        self._learning = requests is None and tokens is None
+        self._open(
+            Gcra(requests, per=per, burst=burst, now=now),
+            Gcra(tokens, per=per, burst=burst, now=now),
+            clock=None if clock is _MONOTONIC else clock,
+            learning=requests is None and tokens is None,
+        )
         self._estimates = CompletionEstimates()
-        self._held_until = -math.inf  # by a 429
-        self._held_at = -math.inf
+        self._held_at = -math.inf  # a 429
         self._backoff = 1.0
-        self._background_at = -math.inf
-        self._turns = 0  # let through since a background call was
-        self._foreground: OrderedDict[Lease, None] = OrderedDict()
-        self._background: OrderedDict[Lease, None] = OrderedDict()
-        self._waiters = 0
+        self._foreground: OrderedDict[Lease, asyncio.Future[None]] = OrderedDict()
+        self._background: OrderedDict[Lease, asyncio.Future[None]] = OrderedDict()
         self._queued_requests = self._queued_tokens = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -164,92 +90,29 @@ class RateLimit:
     @property
     def spent(self) -> float:
         """The share spent of the limit that is nearer to its end, over about the last period."""
-        now = self._clock()
+        now = self._now()
         return max(self._requests.spent(now), self._tokens.spent(now))
 
     def __repr__(self) -> str:
         return f"<RateLimit {self.requests} requests, {self.tokens} tokens each {self._per:g} s: {self.spent:.0%} spent, {self._waiters} wait>"
 
-    def try_acquire(
-        self, tokens: int = 0, *, route: str | None = None, max_tokens: int | None = None, background: bool = False
-    ) -> Lease | None:
-        """A lease if the call may go now, else None. Never before one that waits. Arguments and errors: `acquire`."""
-        lease = self.acquire(tokens, route=route, max_tokens=max_tokens, background=background)
-        return lease if self._go(lease, self._clock()) else None
-
-    def acquire(
-        self,
-        tokens: int = 0,
-        *,
-        route: str | None = None,
-        max_tokens: int | None = None,
-        background: bool = False,
-        max_wait: float | None = None,
-    ) -> Lease:
-        """A lease of one request and `tokens` tokens; ``async with`` waits until it may go.
-
-        With a ``route``, `tokens` are the prompt's, and what answers on that route had lately is reserved on top, at most
-        ``max_tokens``. Raises `LimitExceeded` where the call is larger than a whole limit; entering raises it at once
-        where the call would wait for longer than ``max_wait`` seconds, as far as can be told now.
-        """
-        if type(tokens) is not int or tokens < 0:
-            count("tokens", tokens, least=0)
-        reserved = tokens
-        if route is not None:
-            reserved += self._estimates.estimate(
-                route, None if max_tokens is None else count("max_tokens", max_tokens, least=0)
-            )
-        if reserved > self._tokens.limit:
-            raise self._too_large(reserved)
-        lease = Lease(self, reserved, tokens, route, background=background)
-        if max_wait is not None:
-            lease._max_wait = positive("max_wait", max_wait, zero=True)
-        return lease
-
     def sync(self, headers: Mapping[str, str], *, status: int = 200) -> None:
         """Take over what a reply tells of the limits where no lease is known that it belongs to."""
         self._sync(headers, status, None)
 
-    def _go(self, lease: Lease, now: float) -> bool:
-        """Lets the call through where it may go now, and nobody waits before it."""
-        if self._waiters and self._in_line(lease, now):
-            return False
-        if not is_due(self._ready_at(lease, now), now):
-            return False
-        self._grant(lease, now)
-        return True
+    def _estimate(self, route: str, max_tokens: int | None) -> int:
+        """Tokens to reserve for an answer on `route`."""
+        at_most = None if max_tokens is None else count("max_tokens", max_tokens, least=0)
+        return self._estimates.estimate(route, at_most)
 
-    def _ready_at(self, lease: Lease, now: float) -> float:
-        at = self._requests.ready_at(1, now)
-        tokens = self._tokens.ready_at(lease.tokens, now)
-        if tokens > at:
-            at = tokens
-        if self._held_until > at:
-            at = self._held_until
-        if lease._background and self._background_at > at:
-            at = self._background_at
-        return at
+    def _observe(self, route: str, completion: float) -> None:
+        self._estimates.observe(route, completion)
 
-    def _grant(self, lease: Lease, now: float) -> None:
-        requests, tokens = self._requests, self._tokens
-        if self._learning and not requests.passed:
-            requests.ceiling, requests.ceiling_until = _FIRST_CALLS, now + self._per
-        requests.take(1, now)
-        tokens.take(lease.tokens, now)
-        lease._at, lease._mark_requests, lease._mark_tokens = now, requests.passed, tokens.passed
-        if not lease._background:
-            self._turns += 1
-            return
-        self._turns = 0
-        left = 1 - self.spent
-        if left < 1 - _BACKGROUND_FROM:
-            pace = max(left / (1 - _BACKGROUND_FROM), _BACKGROUND_LEAST)
-            self._background_at = now + max(requests.interval, lease.tokens * tokens.interval) / pace
-
-    async def _wait(self, lease: Lease, now: float) -> None:
+    async def _wait_for(self, lease: Lease, now: float) -> Lease:
+        """What entering a lease is that cannot go at once."""
         self._refuse_if_long(lease, now)
-        future = lease._future = asyncio.get_running_loop().create_future()
-        self._queue(lease)[lease] = None
+        future = asyncio.get_running_loop().create_future()
+        self._queue(lease)[lease] = future
         self._waiters += 1
         self._queued_requests += 1
         self._queued_tokens += lease.tokens
@@ -263,6 +126,7 @@ class RateLimit:
                 self._remove(lease)
                 self._wake()
             raise
+        return lease
 
     def _refuse_if_long(self, lease: Lease, now: float) -> None:
         if lease._max_wait is None:
@@ -278,7 +142,7 @@ class RateLimit:
                 retry_after=ahead - now,
             )
 
-    def _queue(self, lease: Lease) -> OrderedDict[Lease, None]:
+    def _queue(self, lease: Lease) -> OrderedDict[Lease, asyncio.Future[None]]:
         return self._background if lease._background else self._foreground
 
     def _remove(self, lease: Lease) -> None:
@@ -292,15 +156,13 @@ class RateLimit:
 
     def _in_line(self, lease: Lease, now: float) -> bool:
         """Whether others that wait go before `lease`."""
-        if lease._background or self._foreground:
-            return True
-        return self._turns >= 1 / _BACKGROUND_LEAST and self._background_at <= now
+        return lease._background or bool(self._foreground) or self._background_turn(now)
 
     def _next(self, now: float) -> Lease | None:
         """Whose turn it is."""
         if not self._background:
             return next(iter(self._foreground), None)
-        if self._foreground and (self._turns < 1 / _BACKGROUND_LEAST or self._background_at > now):
+        if self._foreground and not self._background_turn(now):
             return next(iter(self._foreground))
         return next(iter(self._background))
 
@@ -311,14 +173,13 @@ class RateLimit:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now = self._clock()
+        now = self._now()
         delay = 0.0
         for _ in range(_AT_A_TIME):
             lease = self._next(now)
             if lease is None:
                 return
-            future = lease._future
-            assert future is not None  # noqa: S101 - for mypy: who waits has one
+            future = self._queue(lease)[lease]
             if lease.tokens > self._tokens.limit:  # the server told of a smaller limit meanwhile
                 self._remove(lease)
                 if not future.done():
@@ -327,12 +188,11 @@ class RateLimit:
             if future.done():  # cancelled, and not yet resumed
                 self._remove(lease)
                 continue
-            at = self._ready_at(lease, now)
-            if not is_due(at, now):
+            at = self._grant_if_due(lease, now)
+            if at is not None:
                 delay = at - now
                 break
             self._remove(lease)
-            self._grant(lease, now)
             future.set_result(None)
         self._timer = asyncio.get_running_loop().call_later(delay, self._timer_fired)
 
@@ -342,7 +202,7 @@ class RateLimit:
 
     def _came_back(self) -> None:
         """A call to a server whose limits are unknown ended: as many again and as many more may go."""
-        self._requests.ceiling += _FIRST_CALLS
+        self._make_room()
         self._wake()
 
     def _too_large(self, tokens: float) -> LimitExceeded:
@@ -352,10 +212,10 @@ class RateLimit:
         )
 
     def _sync(self, headers: Mapping[str, str], status: int, lease: Lease | None) -> None:
-        now = self._clock()
+        now = self._now()
         told = _headers.read(headers, wall=self._wall_clock())
         requests, tokens = self._requests, self._tokens
-        marks = (lease._mark_requests, lease._mark_tokens) if lease is not None else (requests.passed, tokens.passed)
+        marks = lease._marks if lease is not None else (requests.passed, tokens.passed)
         for gcra, limit, mark in ((requests, told.requests, marks[0]), (tokens, told.tokens, marks[1])):
             if limit is not None:
                 self._learning = False

@@ -27,7 +27,7 @@ from sparecall.gateway.respond import plain, respond
 from sparecall.gateway.shutdown import LINGER, drain, stopping
 from sparecall.gateway.snapshot import SemanticSnapshot, Snapshot
 from sparecall.gateway.whole import whole
-from sparecall.pipeline import Exact, Pipeline, Request, Semantic, Upstream
+from sparecall.pipeline import Exact, Pipeline, Request, Semantic
 from sparecall.pipeline.reply import no_call
 from sparecall.pipeline.wire import CHAT, WIRES, Wire
 
@@ -44,11 +44,20 @@ if TYPE_CHECKING:
 __all__ = ["LOOPBACK", "Gateway", "serving"]
 
 log = logging.getLogger("sparecall.gateway")
+WARM_FOR = 2.0
+"""Seconds that the first requests wait for connections that are made at the start."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _own_keys(config: Config) -> bool:
-    return config.upstream.key() is not None or (config.anthropic is not None and config.anthropic.key() is not None)
+    return any(one.key() is not None for one in config.providers().values())
+
+
+def addresses(config: Config) -> str:
+    """The providers of a gateway, as people are told of them."""
+    if not config.upstreams:
+        return config.upstream.url
+    return ", ".join([f"{name} at {one.url}" for name, one in config.upstreams.items()])
 
 
 class Gateway:
@@ -84,12 +93,17 @@ class Gateway:
         self._metrics = Metrics()
         self._passing: set[asyncio.Task[Any]] = set()
         self._peers = peers
-        self.pipeline: Pipeline = pipeline.open(config, on_event=self._metrics.observe, on_batch=self._metrics.batched)
+        self.pipeline: Pipeline = pipeline.open(
+            config,
+            on_event=self._metrics.observe,
+            on_batch=self._metrics.batched,
+            on_call=self._metrics.calls.observe,
+        )
         self.ready = False
         self._stopping = False
 
     def __repr__(self) -> str:
-        return f"<Gateway to {self._config.upstream.url}, {'ready' if self.ready else 'not ready'}>"
+        return f"<Gateway to {addresses(self._config)}, {'ready' if self.ready else 'not ready'}>"
 
     def app(self) -> web.Application:
         """The aiohttp application; its pipeline opens and closes with it. It may be mounted in another one."""
@@ -124,9 +138,8 @@ class Gateway:
         await drain(runner, grace=self._config.server.shutdown_grace, cut=self._cut)
 
     def _cut(self) -> None:
-        for stage in self.pipeline.stages:
-            if isinstance(stage, Upstream):
-                stage.stop()
+        for stage in self.pipeline.upstreams:
+            stage.stop()
         for task in self._passing:
             task.cancel()
 
@@ -145,6 +158,9 @@ class Gateway:
                 render = functools.partial(self._metrics.render, self.pipeline)
                 await exits.enter_async_context(self._peers.answering(render))
             exits.enter_context(watched(self._metrics.loop_lag.observe))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WARM_FOR):
+                    await asyncio.gather(*[upstream.warmed() for upstream in self.pipeline.upstreams])
             self.ready = True
             yield
             self.ready = False

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sparecall import __version__
 from sparecall import config as configuration
 from sparecall.exchange import new_event_loop
-from sparecall.gateway import Gateway, serving
+from sparecall.gateway import Gateway, addresses, serving
 from sparecall.gateway.listen import reserved, url_of
 from sparecall.gateway.peers import Peers
 from sparecall.gateway.workers import Process, Supervisor
@@ -123,7 +123,7 @@ def of_worker(config: Config, number: int) -> Config:
 
 def announce(config: Config, url: str, more: str = "") -> None:
     """Says where the gateway is."""
-    where = f"sparecall {__version__} listening on {url}, upstream {config.upstream.url}{more}"
+    where = f"sparecall {__version__} listening on {url}, upstream {addresses(config)}{more}"
     print(where, file=sys.stderr, flush=True)
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from sparecall.exchange import ERROR_HEADERS
 from sparecall.pipeline.wire import CHAT
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 def response_of(refusal: Refusal, wire: Wire = CHAT) -> web.Response:
     """The reply itself."""
-    response = web.Response(status=refusal.status, body=refusal.body(wire), headers=ERROR_HEADERS)
+    response = web.Response(status=refusal.status, body=refusal.body(wire), headers=refusal.headers())
     if refusal.status == 405:
         response.headers["allow"] = "GET, HEAD"
     if refusal.status in {408, 413, 417}:

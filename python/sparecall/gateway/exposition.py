@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # Limits are no amounts: of several workers the worst counts.
-_WORST = frozenset({"sparecall_semantic_error_upper"})
+_WORST = frozenset({"sparecall_rate_limit_spent", "sparecall_semantic_error_upper"})
 # The two lines above a family, and its samples by name and labels.
 _Family = tuple[list[str], dict[str, float]]
 

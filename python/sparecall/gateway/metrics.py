@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sparecall.gateway.calls import Calls
 from sparecall.metrics import Registry
 from sparecall.pipeline import Coalesce, Embeddings, Exact, Semantic
 
@@ -77,6 +78,7 @@ class Metrics:
         "_store_bytes",
         "_tokens",
         "_unpriced",
+        "calls",
         "loop_lag",
     )  # fmt: skip
 
@@ -116,6 +118,7 @@ class Metrics:
         )
         self._in_flight = registry.gauge("sparecall_calls_in_flight", "Calls that newcomers can join.")
         self._semantic = {name: registry.gauge(f"sparecall_semantic_{name}", text) for name, text in _SEMANTIC.items()}
+        self.calls = Calls(registry)
         self._batches = registry.counter(
             "sparecall_batches_total", "Batches of embeddings that ended, by why they closed.", ("reason",)
         )
@@ -165,6 +168,8 @@ class Metrics:
         requests, seconds = series
         requests.add()
         seconds.observe(event.seconds)
+        if reply.origin is not None:
+            self.calls.answered(reply)
         if summary is None:
             return
         # A bypass reached the provider like a miss; every other hit spared a call.
@@ -199,6 +204,7 @@ class Metrics:
                 self._evictions.labels(reason).set(count)
         if coalesce is not None:
             self._in_flight.labels().set(len(coalesce))
+        self.calls.look(pipeline)
         embeddings = pipeline.stage(Embeddings)
         if embeddings is not None and embeddings.batches is not None:
             self._alone.labels().set(embeddings.batches.alone)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sparecall.errors import SparecallError
 from sparecall.exchange import (
-    ERROR_HEADERS,
     Refusal,
     headers_of,
     key_of,
@@ -110,7 +109,7 @@ async def answer(
         refusal = raised
     except SparecallError as error:
         refusal = refusal_of(error)
-    return Outcome(refusal.status, ERROR_HEADERS, refusal.body(wire or wire_of(below)))
+    return Outcome(refusal.status, refusal.headers(), refusal.body(wire or wire_of(below)))
 
 
 async def _answer(

@@ -14,19 +14,32 @@ import msgspec
 
 from sparecall import config as configuration
 from sparecall.cache import BytesCache
-from sparecall.errors import ConfigError, InvalidArgument
+from sparecall.errors import ConfigError, DeadlineExceeded, InvalidArgument
+from sparecall.pipeline import control
+from sparecall.pipeline.adaptive_limit import AdaptiveLimitStage
 from sparecall.pipeline.answer import Answer, Summary
+from sparecall.pipeline.breaker import BreakerStage
 from sparecall.pipeline.coalesce import Coalesce
 from sparecall.pipeline.digest import Digest
 from sparecall.pipeline.embeddings import Embeddings
+from sparecall.pipeline.endpoint import Call, Endpoint
 from sparecall.pipeline.exact import Exact
-from sparecall.pipeline.reply import Hit, Judged, Reply
-from sparecall.pipeline.request import CacheControl, Request, WireName
+from sparecall.pipeline.fallback import FallbackStage, Target
+from sparecall.pipeline.hedge import HedgeStage
+from sparecall.pipeline.outcome import begun
+from sparecall.pipeline.rate_limit import RateLimitStage
+from sparecall.pipeline.reply import Hit, Judged, Origin, Reply
+from sparecall.pipeline.request import CacheControl, Priority, Request, WireName
+from sparecall.pipeline.retry import RetryStage
+from sparecall.pipeline.route import RouteStage
+from sparecall.pipeline.router import RouterStage
 from sparecall.pipeline.scope import Scope
 from sparecall.pipeline.semantic import Semantic, of_config
 from sparecall.pipeline.shared import Shared
 from sparecall.pipeline.shared import of_config as shared_store
 from sparecall.pipeline.stage import Next, Stage
+from sparecall.pipeline.system import SystemStage
+from sparecall.pipeline.timeout import TimeoutStage
 from sparecall.pipeline.upstream import Upstream
 from sparecall.prices import Prices
 
@@ -38,8 +51,9 @@ if TYPE_CHECKING:
     from sparecall.batch import BatchEvent
     from sparecall.config import Config
 
-__all__ = ["Answer", "CacheControl", "Coalesce", "Digest", "Embeddings", "Event", "Exact", "Hit", "Judged", "Next", "Pipeline", "Reply", "Request",
-           "Scope", "Semantic", "Shared", "Stage", "Upstream", "open", "stages"]  # fmt: skip
+__all__ = ["AdaptiveLimitStage", "Answer", "BreakerStage", "CacheControl", "Call", "Coalesce", "Digest", "Embeddings", "Endpoint", "Event", "Exact",
+           "FallbackStage", "HedgeStage", "Hit", "Judged", "Next", "Origin", "Pipeline", "Priority", "RateLimitStage", "Reply", "Request", "RetryStage",
+           "RouteStage", "RouterStage", "Scope", "Semantic", "Shared", "Stage", "SystemStage", "Target", "TimeoutStage", "Upstream", "open", "stages"]  # fmt: skip
 
 _clock = time.perf_counter_ns
 
@@ -101,14 +115,18 @@ class Pipeline:
         """Answers a request; a mapping is taken as the body of one.
 
         Raises `InvalidDocument` for a body that is not JSON, `InvalidArgument` for a bad scope, `UpstreamError` where the
-        provider gave no answer. An error the provider answered with is a reply with its status.
+        provider gave no answer, `DeadlineExceeded` where none had come by the request's deadline, and `BreakerOpen`, `LimitExceeded` or
+        `Overloaded` where no call could be made. An error the provider answered with is a reply with its status.
         """
         if not isinstance(request, Request):
             request = Request.of(request)
         elif request.trace:  # passed once before
             request = msgspec.structs.replace(request, trace={})
         start = _clock()
-        reply = await self._run(request)
+        if request.deadline is None:
+            reply = await self._run(request)
+        else:
+            reply = await _by(request.deadline, self._run(request))
         request.trace["reply"] = end = _clock()
         if reply.trace is not request.trace:
             reply = msgspec.structs.replace(reply, trace=request.trace)
@@ -136,25 +154,34 @@ class Pipeline:
         """The stage of that class, or None."""
         return next((stage for stage in self.stages if isinstance(stage, kind)), None)
 
+    @property
+    def upstreams(self) -> list[Upstream]:
+        """The stages that make calls, those of a route's endpoints among them."""
+        found: list[Any] = []
+        for stage in self.stages:
+            found += stage.stages if isinstance(stage, RouteStage) else [stage]
+        return [stage for stage in found if isinstance(stage, Upstream)]
+
 
 def stages(
-    config: Config, *, prices: Prices | None = None, on_batch: Callable[[BatchEvent], None] | None = None
+    config: Config,
+    *,
+    prices: Prices | None = None,
+    on_batch: Callable[[BatchEvent], None] | None = None,
+    on_call: Callable[[Call], None] | None = None,
 ) -> list[Stage]:
     """The usual stages for a configuration, outermost first; add to the list or take from it as you like.
 
-    `prices` are the configuration's own unless others are given. `on_batch` is called with each batch of embeddings.
+    `prices` are the configuration's own unless others are given. `on_batch` is called with each batch of embeddings, `on_call` with
+    each call to an upstream where these are controlled.
     """
     prices = Prices(config.prices) if prices is None else prices
     limit = config.cache.max_reply_bytes
-    providers = [Upstream(config.upstream, max_reply_bytes=limit)]
-    if config.anthropic is not None:
-        wires: tuple[WireName, ...] = ("messages",)
-        providers.append(Upstream(config.anthropic, wires=wires, max_reply_bytes=limit))
     try:
         scope = Scope(scope=config.scope)
     except InvalidArgument as error:
         raise ConfigError(str(error)) from None
-    settings = tuple(provider.url for provider in providers)
+    settings = control.settings(config)
     chain: list[Stage] = [
         scope,
         Digest(
@@ -164,6 +191,7 @@ def stages(
             settings=settings,
         ),
     ]
+    memory = None
     if config.cache.enabled:
         memory = BytesCache(
             config.cache.max_bytes,
@@ -175,7 +203,10 @@ def stages(
         )
         store = shared_store(config.store)
         shared = None if store is None else Shared(store, memory, ttl=config.cache.ttl)
-        chain += [Exact(memory, max_reply_bytes=limit, prices=prices, shared=shared), Coalesce()]
+        chain += [
+            Exact(memory, max_reply_bytes=limit, prices=prices, shared=shared, other_models=config.cache.other_models),
+            Coalesce(),
+        ]
         if config.semantic.enabled:
             chain += [
                 of_config(
@@ -192,7 +223,9 @@ def stages(
         chain += [
             Embeddings(memory, version=config.version, settings=settings, prices=prices, batch=batch, on_batch=on_batch)
         ]
-    return [*chain, *providers]
+    if not config.controlled:
+        return [*chain, *control.upstreams(config)]
+    return [*chain, *control.stages(config, prices=prices, shrink=control.emptying(memory), on_call=on_call)]
 
 
 def open(  # noqa: A001 - a public name of the design
@@ -200,17 +233,29 @@ def open(  # noqa: A001 - a public name of the design
     *,
     on_event: Callable[[Event], None] | None = None,
     on_batch: Callable[[BatchEvent], None] | None = None,
+    on_call: Callable[[Call], None] | None = None,
 ) -> Pipeline:
     """The pipeline of a configuration: the path of a `sparecall.toml`, a mapping of its shape, a `Config`, or the defaults.
 
-    `on_event` is called with each request that was answered, `on_batch` with each batch of embeddings that went to the provider.
-
     Use it as ``async with sparecall.open("sparecall.toml") as pipeline: reply = await pipeline(request)``.
+    `on_event` is called with each request that was answered, `on_batch` with each batch of embeddings that went to the provider, `on_call`
+    with each call to an upstream where these are controlled.
     Raises `ConfigError` for a configuration that cannot be used.
     """
     config = configuration.load(source)
     prices = Prices(config.prices)
-    return Pipeline(stages(config, prices=prices, on_batch=on_batch), prices=prices, on_event=on_event)
+    return Pipeline(stages(config, prices=prices, on_batch=on_batch, on_call=on_call), prices=prices, on_event=on_event)
+
+
+async def _by(deadline: float, call: Awaitable[Reply]) -> Reply:
+    """The reply, of a stream with its first event, before that time of `time.monotonic`."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())) as limit:
+            return await begun(call)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineExceeded("the request's deadline has passed; no answer had begun by then") from None
 
 
 async def _nobody(request: Request) -> Reply:

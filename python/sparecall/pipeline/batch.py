@@ -88,14 +88,15 @@ def merged(parts: Sequence[Part]) -> Request:
     inputs = [each for part in parts for each in part.inputs.values()]
     headers = {name: value for name, value in first.request.headers.items() if name.lower() not in _LABELS}
     body = _encode({**first.question.parts.fields, "input": inputs})
-    return msgspec.structs.replace(first.request, body=body, headers=headers, trace={})
+    # Each caller keeps to a deadline of its own: that of the first must not end the call of the others.
+    return msgspec.structs.replace(first.request, body=body, headers=headers, deadline=None, trace={})
 
 
 def company_of(part: Part) -> Hashable | None:
     """What must be equal for requests to go together: all that the provider could see, bill or answer differently. None: it goes alone.
 
     That is tenant and credentials, every field but the inputs (`user` and `encoding_format`, too), whether these are texts or
-    token numbers, and the headers that reach the provider, except those that only label a call.
+    token numbers, the headers that reach the provider, except those that only label a call, and the priority.
     """
     request = part.request
     kinds = {type(each) for each in part.inputs.values()}
@@ -109,7 +110,8 @@ def company_of(part: Part) -> Hashable | None:
     if len(kinds) > 1:
         return None
     fields = {name: bytes(raw) for name, raw in part.question.parts.fields.items() if name != "input"}
-    return request.scope, request.key, kinds.pop(), frozenset(fields.items()), frozenset(headers.items()), part.below
+    told = frozenset(fields.items()), frozenset(headers.items())
+    return request.scope, request.key, request.priority, kinds.pop(), *told, part.below
 
 
 class _Company:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from sparecall.errors import DeadlineExceeded
 from sparecall.flight import Flight
 from sparecall.pipeline.wire import WIRES
 
@@ -53,7 +55,15 @@ class Coalesce:
             if live.stream is None or not (live.stream.log.failed or live.stream.log.overflowed):
                 return await self._share(request, next, key, live, led=False)
             del self._live[key]
-        reply, led = await self._flight.run(key, lambda: next(request), landed=lambda reply: self._landed(key, reply))
+        try:
+            reply, led = await self._flight.run(
+                key, lambda: next(request), landed=lambda reply: self._landed(key, reply)
+            )
+        except DeadlineExceeded:
+            # The deadline of the call is that of whoever made it: those who can wait longer make another.
+            if request.deadline is not None and request.deadline <= time.monotonic():
+                raise
+            return await self(request, next)
         if led and reply.stream is None:
             # From here to where the answer is stored nothing waits: who asks later is answered from there, or makes a call.
             self._forget(key, reply)

@@ -31,10 +31,11 @@ class Exact:
 
     `clock` gives seconds since the epoch; it dates answers, so that their age survives a restart. An answer is stored with
     what it cost: dollars by `prices` (the shipped ones by default), and seconds. What `cache` does not have `shared` is asked
-    for; such a reply's reason is `shared`.
+    for; such a reply's reason is `shared`. An answer that another model gave in place of the one asked for is stored with
+    `other_models` only.
     """
 
-    __slots__ = ("_clock", "_max_reply_bytes", "_prices", "_shared", "cache")
+    __slots__ = ("_clock", "_max_reply_bytes", "_other_models", "_prices", "_shared", "cache")
 
     def __init__(
         self,
@@ -43,10 +44,12 @@ class Exact:
         max_reply_bytes: int = 8 * 1024 * 1024,
         prices: Prices | None = None,
         shared: Shared | None = None,
+        other_models: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.cache = cache
         self._shared = shared
+        self._other_models = other_models
         self._prices = Prices() if prices is None else prices
         self._max_reply_bytes = max_reply_bytes
         self._clock = clock
@@ -111,6 +114,8 @@ class Exact:
 
     def _keep(self, request: Request, reply: Reply, asked_at: float) -> None:
         """Stores a complete reply now, or a stream's answer when it ends."""
+        if reply.origin is not None and reply.origin.substitute and not self._other_models:
+            return
         served_by = reply.served_by
         when_whole(reply, lambda body, summary: self._store(request, body, summary, served_by, asked_at))
 

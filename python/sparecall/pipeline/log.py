@@ -139,6 +139,18 @@ class ReplyLog(Generic[T]):
         """Whether the log ended with an error."""
         return self._error is not None
 
+    @property
+    def error(self) -> BaseException | None:
+        """What it failed with; a cancellation where its last reader has left."""
+        return self._error
+
+    async def begun(self) -> None:
+        """Waits for the first event, or the end. Raises what the log failed with before there was one."""
+        while not (self.ended or len(self)):
+            await self._grown.wait()
+        if not len(self):
+            self._outcome()
+
     def when_ended(self, callback: Callable[[T | None], object]) -> None:
         """Calls `callback` once when the log ends, now if it has: with the value, or with None for an error."""
         if self.ended:

@@ -10,6 +10,7 @@ import msgspec
 
 from sparecall.digest import Inspection
 from sparecall.errors import UpstreamError
+from sparecall.flow import Passed
 from sparecall.pipeline import chat
 from sparecall.pipeline.answer import Ending, Summary
 from sparecall.pipeline.log import Reader
@@ -42,6 +43,19 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """What in the two texts speaks for different questions."""
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Who made an answer, where there are several who could have."""
+
+    upstream: str
+    """Its name in the configuration."""
+    model: str
+    """What it was asked for by; an upstream may call it otherwise."""
+    substitute: bool = False
+    """Whether that is another model than the client asked for."""
+    passed: tuple[Passed, ...] = ()
+    """Who was asked before, and why they did not serve."""
+
+
 class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One caller's reply: either complete (`body`) or still coming (`stream`).
 
@@ -59,8 +73,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Model, finish and usage of a complete answer; None for an error, an incomplete answer or a stream."""
     headers: Mapping[str, str] = {}
     """What the provider said beside its answer, from a closed list; `content-type` only where it is not JSON."""
+    date: str = ""
+    """The provider's ``date``, against which its other dates are read."""
     age: float = 0.0
     served_by: str = ""
+    """The provider's address."""
+    origin: Origin | None = None
+    """Who made it, where calls are routed; None for one from memory."""
     inspection: Inspection | None = None
     """What the digest stage read in the request: the model, and whether it asked for a stream and for usage."""
     semantic: Judged | None = None
@@ -91,6 +110,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if ending.body is None:
             raise UpstreamError("the provider's stream ended without a complete answer; call again", code="incomplete")
         return ending.body
+
+    async def aclose(self) -> None:
+        """Leaves the stream of a reply that nobody will read."""
+        if self.stream is not None:
+            self.stream.close()
 
     async def json(self) -> Any:
         """The whole body, decoded."""

@@ -9,8 +9,10 @@ import msgspec
 
 from sparecall.digest import Inspection
 from sparecall.errors import InvalidArgument
+from sparecall.flow import Passed
 
 WireName = Literal["chat", "responses", "messages", "embeddings"]
+Priority = Literal["critical", "high", "normal", "low"]
 MAX_SCOPE = 256
 _SCOPE_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/@:=+")
 
@@ -44,6 +46,38 @@ class CacheControl(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_CACHE_CONTROL = CacheControl()
 
 
+class Size(msgspec.Struct, frozen=True):
+    """How large a call is, about."""
+
+    prompt: int
+    """Tokens of the prompt."""
+    at_most: int | None
+    """Tokens that the answer may have; None where the request does not say."""
+
+
+class Asking(msgspec.Struct):
+    """One call on its way to an upstream: what the stages that control it tell each other. Mutable, like a trace."""
+
+    asked: str
+    """The model that the client asks for; empty where it names none."""
+    model: str
+    """The one that is asked for now."""
+    upstream: str = ""
+    """The only one that may be asked; empty for any."""
+    avoid: str = ""
+    """The one to be asked last: a call that this is to overtake is there."""
+    at: str = ""
+    """The one that is being asked, or was last."""
+    max_wait: float | None = None
+    """Seconds that it may wait for its turn; None: as long as each limit has it."""
+    waited: float = 0.0
+    """Seconds that it has waited for its turn."""
+    size: Size | None = None
+    """How large the call is, once somebody has looked."""
+    passed: list[Passed] = []
+    """Who was asked before, and why they did not serve: one list for the whole request."""
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One model call.
 
@@ -57,10 +91,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     key: str | None = None
     headers: Mapping[str, str] = {}
     cache_control: CacheControl = DEFAULT_CACHE_CONTROL
+    deadline: float | None = None
+    """When the caller gives up, in seconds of `time.monotonic`; of a stream, waiting for its first event."""
+    priority: Priority = "normal"
+    """``low`` waits for others, and is refused first."""
     inspection: Inspection | None = None
     """Set by the digest stage."""
     bypass: str = ""
     """Why this call may not be answered from memory, nor merged, nor stored; set by whichever stage finds out first."""
+    asking: Asking | None = None
+    """Set by the stages that control calls."""
     trace: dict[str, int] = msgspec.field(default_factory=dict)
     """When each stage was first entered, in nanoseconds of a monotonic clock; under ``reply``, when the pipeline returned."""
 

@@ -182,6 +182,8 @@ class Semantic:
 
     def _keep(self, question: _Question, lookup: Lookup, reply: Reply, asked_at: float) -> None:
         """Takes in a complete reply now, or a stream's answer when it ends."""
+        if reply.origin is not None and reply.origin.substitute and not self._other_models:
+            return
         served_by = reply.served_by
         when_whole(reply, lambda body, summary: self._take(question, lookup, body, summary, served_by, asked_at))
 

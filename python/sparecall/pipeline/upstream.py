@@ -6,15 +6,18 @@ import asyncio
 import functools
 import ipaddress
 import urllib.request
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from sparecall import __version__, sse
 from sparecall.errors import InvalidArgument, InvalidDocument, UpstreamError
+from sparecall.pipeline import connector
 from sparecall.pipeline.answer import NO_ENDING
+from sparecall.pipeline.connector import Connector
 from sparecall.pipeline.log import ReplyLog
+from sparecall.pipeline.outcome import ONCE, begun
 from sparecall.pipeline.reply import Reply, no_call
 from sparecall.pipeline.wire import WIRES, Wire
 
@@ -48,10 +51,12 @@ SOCKET_ERRORS = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingErro
 class Upstream:
     """Sends requests of its `wires` to `config.url` and returns what comes, complete or as a stream.
 
-    An answer of any status is a `Reply`. No answer is an `UpstreamError`: ``unreachable``, ``timeout`` or ``broken``.
+    An answer of any status is a `Reply`. No answer is an `UpstreamError`: ``unreachable``, ``timeout`` or ``broken``. A call on a connection that
+    had been idle, and that ends without a byte of a reply, met a provider that was closing it: it is sent once more on a new one, unless the provider
+    keeps a state that it changes.
     """
 
-    __slots__ = ("_config", "_key", "_max_reply_bytes", "_pumps", "_session", "url", "wires")
+    __slots__ = ("_config", "_key", "_max_reply_bytes", "_pumps", "_session", "_warming", "url", "wires")
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class Upstream:
         self._max_reply_bytes = max_reply_bytes
         self._pumps: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
+        self._warming: asyncio.Task[int] | None = None
         self.url = config.url.rstrip("/")
 
     def __repr__(self) -> str:
@@ -73,23 +79,37 @@ class Upstream:
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._config.connect_timeout, sock_read=self._config.read_timeout
+            total=self._config.total_timeout,
+            sock_connect=self._config.connect_timeout,
+            sock_read=self._config.read_timeout,
         )
-        connector = aiohttp.TCPConnector(limit=self._config.connections, keepalive_timeout=60)
+        connections = Connector(limit=self._config.connections)
+        proxy = _proxy_for(self.url)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=connections,
             timeout=timeout,
-            proxy=_proxy_for(self.url),
+            proxy=proxy,
             headers={"user-agent": f"sparecall/{__version__}"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+        if self._config.warm and proxy is None:  # a proxy's connections are its own affair
+            warming = connections.warm(self.url, self._config.warm, self._session, timeout=self._config.connect_timeout)
+            self._warming = asyncio.get_running_loop().create_task(warming, name="sparecall warming")
         return self
+
+    async def warmed(self) -> int:
+        """Waits for the connections that are made at the start; returns how many there are."""
+        return 0 if self._warming is None else await asyncio.shield(self._warming)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        tasks: list[asyncio.Task[Any]] = [*self._pumps]
+        if self._warming is not None:
+            self._warming.cancel()
+            tasks.append(self._warming)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -103,14 +123,30 @@ class Upstream:
         """Makes the call, unless the client forbids one."""
         if request.cache_control.only_if_cached:  # no cache stands above that could have said so
             return no_call(request.bypass or "absent", request.wire)
+        limit = self._config.first_byte_timeout
+        if limit is None or request.inspection is None or not request.inspection.stream:
+            return await self._call(request)
+        try:
+            async with asyncio.timeout(limit) as timer:
+                return await begun(self._call(request))
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            raise UpstreamError(
+                f"{self.url} began no stream within {limit:g} s; raise its first_byte_timeout or call again",
+                code="timeout",
+            ) from None
+
+    async def _call(self, request: Request) -> Reply:
         wire = WIRES[request.wire]
         stream = request.inspection is not None and request.inspection.stream
         body = request.body
         if stream and request.inspection is not None and not request.inspection.include_usage:
             body = wire.prepared(body)
-        response = await self.send("POST", wire.path, request, body)
+        response = await self._sent(wire, request, body)
         hit: Hit = "bypass" if request.bypass else "miss"
         headers = reply_headers(response.headers)
+        date = response.headers.get("date", "")
         if stream and response.status == 200 and response.content_type == "text/event-stream":
             headers.pop("content-type", None)
             log = self._follow(response, wire)
@@ -121,6 +157,7 @@ class Upstream:
                 reason=request.bypass,
                 stream=log.reader(),
                 headers=headers,
+                date=date,
                 served_by=self.url,
             )
         try:
@@ -137,8 +174,24 @@ class Upstream:
             body=content,
             summary=wire.summarise(content) if response.status == 200 else None,
             headers=headers,
+            date=date,
             served_by=self.url,
         )
+
+    async def _sent(self, wire: Wire, request: Request, body: bytes) -> aiohttp.ClientResponse:
+        """The response to a call; once more on a new connection where the provider was about to close the first."""
+        try:
+            return await self._request("POST", wire.path, request, body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            # Part of a reply's head, or no connection at all: neither is a connection that was closed while it was idle.
+            answered = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+            made = isinstance(error, aiohttp.ClientConnectorError)
+            if answered or made or request.bypass in ONCE or Connector.idle() < connector.STALE_AFTER:
+                raise failure(error, self.url) from None
+        except SOCKET_ERRORS as error:
+            raise failure(error, self.url) from None
+        with Connector.fresh():
+            return await self.send("POST", wire.path, request, body)
 
     async def send(
         self,
@@ -153,6 +206,20 @@ class Upstream:
 
         A body that comes in pieces goes out as it comes; `length` says how many bytes there will be, if known.
         """
+        try:
+            return await self._request(method, path, request, body, length=length)
+        except SOCKET_ERRORS as error:
+            raise failure(error, self.url) from None
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        request: Request,
+        body: bytes | AsyncIterable[bytes] | None,
+        *,
+        length: int | None = None,
+    ) -> aiohttp.ClientResponse:
         if self._session is None:
             raise RuntimeError("the pipeline is not open: use `async with`")
         # In lower case, or a client's Content-Type would go out beside our own.
@@ -163,7 +230,7 @@ class Upstream:
             headers.setdefault("content-type", "application/json")
         if length is not None:
             headers["content-length"] = str(length)
-        key = self._key if self._key is not None else request.key
+        key = request.key if self._key is None and self._config.client_key is not False else self._key
         if key is not None:
             # Anthropic's own keys go by this name; a client's token goes by the one it came by.
             own = "messages" in self.wires and (self._key is not None or "x-api-key" in request.headers)
@@ -172,8 +239,8 @@ class Upstream:
             return await self._session.request(
                 method, self.url + path, data=body, headers=headers, allow_redirects=False
             )
-        except SOCKET_ERRORS as error:
-            raise failure(error, self.url) from None
+        except SOCKET_ERRORS:  # some of which are values' errors, too
+            raise
         except ValueError:
             raise InvalidArgument(
                 "the key or a header holds a character that no header may hold, such as a line end"

@@ -74,6 +74,22 @@ fn refuse(py: Python<'_>, name: &'static str, seconds: f64, limit: &str) -> PyEr
     crate::error::to_python(py, &error)
 }
 
+/// Seconds of the precise clock, as Python's `time.monotonic` has them. 26 ns.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn monotonic() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid timespec to write to; this clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    (time.tv_sec * 1_000_000_000 + time.tv_nsec) as f64 * 1e-9
+}
+
+/// Seconds of a precise clock: only where Python's own cannot be asked for.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn monotonic() -> f64 {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed().as_secs_f64()
+}
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn coarse() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

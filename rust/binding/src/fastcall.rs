@@ -24,8 +24,7 @@ pub(crate) trait FastMethod: Sized {
 
     /// What a call with plain positional arguments does. `None`: pyo3's method is to see to it.
     fn call<'py>(
-        class: &Self::Class,
-        py: Python<'py>,
+        this: &Bound<'py, Self::Class>,
         arguments: &[Borrowed<'_, 'py, PyAny>],
     ) -> Option<PyResult<Bound<'py, PyAny>>>;
 
@@ -196,7 +195,7 @@ unsafe extern "C" fn call<M: FastMethod>(
                 let this = Borrowed::from_ptr(py, this).cast_unchecked::<M::Class>();
                 (this, std::slice::from_raw_parts(arguments.cast::<Borrowed<'_, '_, PyAny>>(), count as usize))
             };
-            if let Some(result) = M::call(this.get(), py, arguments) {
+            if let Some(result) = M::call(&this, arguments) {
                 return result;
             }
         }

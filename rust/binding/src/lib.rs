@@ -8,6 +8,7 @@ mod embed;
 mod error;
 mod fastcall;
 mod file;
+mod flow;
 mod frame;
 mod index;
 mod metrics;
@@ -36,6 +37,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::embed::{MiniLMEmbedder, StaticEmbedder};
+    #[pymodule_export]
+    use crate::flow::{BreakerGate, Done, Gcra, Gradient, Lease, Permit, RateGate, Window};
     #[pymodule_export]
     use crate::frame::{_frame_draft, _frame_lengths, FrameDraft, FrameReader, frame_pack, frame_unpack};
     #[pymodule_export]
@@ -89,6 +92,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::error::silence_panics();
+        crate::flow::install(module.py())?;
         crate::cache::install_fast_methods(module.py())
     }
 }

@@ -8,6 +8,7 @@ pub mod context;
 pub mod cpu;
 pub mod digest;
 pub mod error;
+pub mod flow;
 pub mod frame;
 pub mod index;
 pub mod metrics;

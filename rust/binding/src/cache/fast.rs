@@ -55,11 +55,8 @@ impl<T: Plain> FastMethod for FastGet<T> {
     type Class = T;
 
     #[inline]
-    fn call<'py>(
-        cache: &T,
-        py: Python<'py>,
-        arguments: &[Borrowed<'_, 'py, PyAny>],
-    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+    fn call<'py>(this: &Bound<'py, T>, arguments: &[Borrowed<'_, 'py, PyAny>]) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let (py, cache) = (this.py(), this.get());
         let (key, default) = match arguments {
             [key] => (key, None),
             [key, default] => (key, Some(default)),
@@ -84,11 +81,8 @@ impl<T: Plain> FastMethod for FastSet<T> {
     type Class = T;
 
     #[inline]
-    fn call<'py>(
-        cache: &T,
-        py: Python<'py>,
-        arguments: &[Borrowed<'_, 'py, PyAny>],
-    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+    fn call<'py>(this: &Bound<'py, T>, arguments: &[Borrowed<'_, 'py, PyAny>]) -> Option<PyResult<Bound<'py, PyAny>>> {
+        let (py, cache) = (this.py(), this.get());
         let [key, value] = arguments else { return None };
         Some(cache.set_plainly(py, key, value).map(|stored| PyBool::new(py, stored).to_owned().into_any()))
     }

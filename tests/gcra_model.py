@@ -1,4 +1,4 @@
-"""One limit's arithmetic: the generic cell rate algorithm, and what the server tells of the same limit. No clock, no queue.
+"""The compiled `Gcra` as plain Python: one limit's arithmetic, and what the server tells of the same limit.
 
 The algorithm is that of ITU-T I.371: a virtual clock runs ahead of time by an interval for each unit taken, and no
 further than the tolerance for a burst.
@@ -15,7 +15,6 @@ _OVERTAKEN = (
 _SAME_WINDOW = (
     5.0  # seconds: ends told that differ by less are one end, rounded and delayed differently; the earliest is nearest
 )
-_SLACK = 1e-7  # seconds: a timer may fire that much early
 
 
 class Gcra:
@@ -96,7 +95,7 @@ class Gcra:
         if self.interval:
             # Only ever forward.
             self.tat = max(self.tat, now + self.tolerance - left * self.interval)
-        whole = self.limit if limit is None else limit
+        whole = limit if limit is not None and limit > 0 else self.limit
         refilled = 0.0 if whole == math.inf else (whole - remaining) * self.per / whole
         if reset is None:
             reset = refilled if self.interval else self.per
@@ -121,8 +120,3 @@ class Gcra:
         if now < self.ceiling_until:
             share = max(share, 1 - (self.ceiling - self.passed) / self.limit)
         return min(max(share, 0.0), 1.0)
-
-
-def is_due(at: float, now: float) -> bool:
-    """Whether `at` has come: a timer may be a hair early."""
-    return at <= now + _SLACK

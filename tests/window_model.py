@@ -1,4 +1,4 @@
-"""Counts of calls, failures and slow calls over the last seconds: ten buckets, the oldest forgotten whole."""
+"""The compiled `Window` as plain Python: counts over the last seconds in ten buckets, the oldest forgotten whole."""
 
 from __future__ import annotations
 

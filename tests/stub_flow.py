@@ -1,0 +1,123 @@
+"""Flow's callables of the stub, as in `stub_cases.py`: calls that they take and calls that are type errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparecall import _core
+from sparecall.flow import Breaker, RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def gcra() -> _core.Gcra:
+    return _core.Gcra(100, per=60, burst=0.5, now=1000)
+
+
+def gradient() -> _core.Gradient:
+    return _core.Gradient(initial=20, least=1, most=100)
+
+
+def gate() -> _core.RateGate:
+    made = _core.RateGate()
+    made._open(gcra(), gcra(), clock=None, learning=False)
+    return made
+
+
+def window() -> _core.Window:
+    return _core.Window(10)
+
+
+def permit() -> _core.Permit:
+    return Breaker().call()
+
+
+def lease() -> _core.Lease:
+    made = RateLimit(requests=100).try_acquire(5)
+    assert made is not None
+    return made
+
+
+GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
+    ("Done", _core.Done, [((None,), {}), (("value",), {})]),
+    ("Gcra", _core.Gcra, [((5,), {"per": 60, "burst": 0.5, "now": 1.5}), ((None,), {"per": 1.0, "burst": 1, "now": 0})]),
+    ("Gcra.ready_at", lambda *a: gcra().ready_at(*a), [((1, 1000.5), {})]),
+    ("Gcra.take", lambda *a: gcra().take(*a), [((1, 1000.5), {})]),
+    ("Gcra.give_back", lambda *a: gcra().give_back(*a), [((1, 2.5), {})]),
+    ("Gcra.hold", lambda *a: gcra().hold(*a), [((1000,), {})]),
+    (
+        "Gcra.told",
+        lambda **k: gcra().told(**k),
+        [((), {"limit": 5, "remaining": None, "reset": 1.5, "mark": 0, "now": 1000})],
+    ),
+    ("Gcra.spent", lambda *a: gcra().spent(*a), [((1000,), {})]),
+    ("Gradient", _core.Gradient, [((), {"initial": 20, "least": 1, "most": 100.0})]),
+    ("Gradient.answered", lambda *a: gradient().answered(*a), [((1, 0.5, 10, 1000), {})]),
+    (
+        "Gradient.ended",
+        lambda *a: gradient().ended(*a),
+        [((1, 0.5, None, 1000, False), {}), ((1, 0.5, 10, 1000, True), {})],
+    ),
+    ("Gradient.dropped", lambda *a: gradient().dropped(*a), [((1, 0.5, 1000, True), {})]),
+    ("RateGate", _core.RateGate, [((), {}), ((1,), {"tokens": 5})]),
+    ("RateGate.try_acquire", lambda *a, **k: gate().try_acquire(*a, **k), [((), {}), ((5,), {}), ((), {"tokens": 5, "background": True})]),
+    (
+        "RateGate.acquire",
+        lambda *a, **k: gate().acquire(*a, **k),
+        [((), {}), ((5,), {}), ((), {"tokens": 5, "route": None, "max_tokens": None, "max_wait": 1.5})],
+    ),
+    ("Lease.settle", lambda *a, **k: lease().settle(*a, **k), [((3,), {}), ((300,), {"final": False})]),
+    ("Lease.sync", lambda *a, **k: lease().sync(*a, **k), [(({},), {}), (({"retry-after": "1"},), {"status": 429})]),
+    ("Lease.refund", lambda *a: lease().refund(*a), [((), {})]),
+    ("Window", _core.Window, [((10,), {}), ((1.5,), {})]),
+    ("Window.clear", lambda *a: window().clear(*a), [((), {})]),
+    ("Window.pass_to", lambda *a: window().pass_to(*a), [((1000,), {})]),
+    ("Window.add", lambda *a, **k: window().add(*a, **k), [((1000.5,), {"calls": 1, "failed": True, "slow": False})]),
+    ("BreakerGate", _core.BreakerGate, [((), {}), ((1,), {"window": 5})]),
+    ("BreakerGate.call", lambda *a: Breaker().call(*a), [((), {})]),
+    ("Permit.report", lambda *a: permit().report(*a), [((503,), {}), (("failure",), {})]),
+    ("Permit.answered", lambda *a: permit().answered(*a), [((), {})]),
+]  # fmt: skip
+
+BAD: dict[str, list[Arguments]] = {
+    "Done": [((), {}), ((1, 2), {})],
+    "Gcra": [((5,), {}), (("5",), {"per": 60, "burst": 0.5, "now": 1}), ((5, 60, 0.5, 1), {})],
+    "Gcra.ready_at": [((1,), {}), (("1", 1), {})],
+    "Gcra.take": [((1,), {}), ((1, None), {})],
+    "Gcra.give_back": [((1,), {}), ((None, 1), {})],
+    "Gcra.hold": [((), {}), (("1",), {})],
+    "Gcra.told": [((), {}), ((), {"limit": "5", "remaining": None, "reset": None, "mark": 0, "now": 0})],
+    "Gcra.spent": [((), {}), (("1",), {})],
+    "Gradient": [((20, 1, 100), {}), ((), {"initial": "20", "least": 1, "most": 100})],
+    "Gradient.answered": [((1, 0.5), {}), ((1, "0.5", 10, 1000), {})],
+    "Gradient.ended": [((1, 0.5, None, 1000), {}), ((1, 0.5, "10", 1000, True), {}), ((1, 0.5, 10, 1000, 1), {})],
+    "Gradient.dropped": [((1, 0.5, 1000), {}), ((1, 0.5, 1000, 1), {})],
+    "RateGate": [],  # its arguments are its Python part's
+    "RateGate.try_acquire": [
+        ((1.5,), {}),
+        ((True,), {}),
+        (("5",), {}),
+        ((5, 6), {}),
+        ((5,), {"route": b"x"}),
+        ((5,), {"background": 1}),
+    ],
+    "RateGate.acquire": [((1.5,), {}), ((None, 1), {}), (("5",), {}), ((5,), {"max_wait": "1"})],
+    "Lease.settle": [((), {}), ((1.5,), {}), (("5",), {}), ((5,), {"final": 1})],
+    "Lease.sync": [((), {}), (({},), {"status": "429"})],
+    "Lease.refund": [((1,), {})],
+    "Window": [((), {}), (("10",), {})],
+    "Window.clear": [((1,), {})],
+    "Window.pass_to": [((), {}), (("1",), {})],
+    "Window.add": [
+        ((1,), {}),
+        ((1,), {"calls": 1.5, "failed": True, "slow": False}),
+        ((1,), {"calls": 1, "failed": 1, "slow": 0}),
+    ],
+    "BreakerGate": [],
+    "BreakerGate.call": [((1,), {})],
+    "Permit.report": [((), {})],
+    "Permit.answered": [((1,), {})],
+}
