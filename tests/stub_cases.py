@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import stub_context
 import stub_flow
 from sparecall import _core
 
@@ -474,6 +475,6 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "MetricGauge.set": [((), {}), (("1",), {})],
     "MetricHistogram.observe": [((), {}), (("1",), {})],
 }  # fmt: skip
-GOOD += stub_flow.GOOD
-BAD |= stub_flow.BAD
+GOOD += [*stub_flow.GOOD, *stub_context.GOOD]
+BAD |= stub_flow.BAD | stub_context.BAD
 CALLS = {name: call for name, call, _ in GOOD}

@@ -12,6 +12,7 @@ import pytest
 import bert
 import sparecall
 import stub_cases
+import stub_context
 import stub_flow
 from sparecall import _core
 from stub_cases import (
@@ -204,6 +205,7 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "Difference": difference,
         "CacheStats": cache().stats(),
         "FrameReader": _core.FrameReader(),
+        "ContextDocument": stub_context.document(),
         "Gcra": stub_flow.gcra(),
         "Gradient": stub_flow.gradient(),
         "Lease": stub_flow.lease(),

@@ -84,6 +84,9 @@ impl Noise {
                 vector.iter_mut().zip(centre).for_each(|(value, centre)| *value = *value * share + centre);
             }
         }
+        if vector.iter().all(|&value| value == 0.0) {
+            vector[0] = f32::from_bits(1); // in few dimensions they may all cancel
+        }
         vector
     }
 }

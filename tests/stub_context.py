@@ -1,0 +1,70 @@
+"""Context's callables of the stub, as in `stub_cases.py`: calls that they take and calls that are type errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sparecall import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def document() -> _core.ContextDocument:
+    return _core.ContextDocument("one line\nand another\n", "o200k_base")
+
+
+def repeats() -> _core.ContextRepeats:
+    return _core.ContextRepeats("o200k_base")
+
+
+def _select(*args: Any, **options: Any) -> object:
+    return _core.context_select([(document(), 0, False, 1.0)], *args, **options)
+
+
+GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
+    ("ContextDocument", _core.ContextDocument, [(("t", "o200k_base"), {}), (("[]", "cl100k_base"), {"compact": True})]),
+    ("ContextRepeats", _core.ContextRepeats, [(("o200k_base",), {})]),
+    ("ContextRepeats.push", lambda *a: repeats().push(*a), [(("text",), {})]),
+    ("ContextRepeats.copy", lambda *a: repeats().copy(*a), [((), {})]),
+    (
+        "context_select",
+        _select,
+        [
+            (([4],), {"budget": 5}),
+            (
+                ([4],),
+                {
+                    "budget": 50,
+                    "query": "line",
+                    "similar": [0.5],
+                    "whole": 400,
+                    "half_life": 3,
+                    "relevance": 5,
+                    "prior": 0.5,
+                    "again": 0,
+                },
+            ),
+        ],
+    ),
+]
+
+BAD: dict[str, list[Arguments]] = {
+    "ContextDocument": [
+        ((5, "o200k_base"), {}),
+        (("t",), {}),
+        (("t", 5), {}),
+        (("t", "o200k_base"), {"compact": "yes"}),
+    ],
+    "ContextRepeats": [((5,), {}), ((), {})],
+    "ContextRepeats.push": [((5,), {}), ((), {})],
+    "ContextRepeats.copy": [((1,), {})],
+    "context_select": [
+        (([4],), {}),
+        ((5,), {"budget": 5}),
+        (([4],), {"budget": "5"}),
+        (([4],), {"budget": 5, "query": 5}),
+    ],
+}
