@@ -37,7 +37,7 @@ from sparecall.pipeline.scope import Scope
 from sparecall.pipeline.semantic import Semantic, of_config
 from sparecall.pipeline.shared import Shared
 from sparecall.pipeline.shared import of_config as shared_store
-from sparecall.pipeline.stage import Next, Stage
+from sparecall.pipeline.stage import Next, Stage, entered
 from sparecall.pipeline.system import SystemStage
 from sparecall.pipeline.timeout import TimeoutStage
 from sparecall.pipeline.upstream import Upstream
@@ -99,11 +99,7 @@ class Pipeline:
         return f"<Pipeline {' -> '.join(_name(stage) for stage in self.stages)}>"
 
     async def __aenter__(self) -> Self:
-        async with contextlib.AsyncExitStack() as exits:
-            for stage in self.stages:
-                if hasattr(stage, "__aenter__"):
-                    await exits.enter_async_context(stage)  # type: ignore[arg-type]
-            self._exits = exits.pop_all()
+        self._exits = await entered(self.stages)
         return self
 
     async def __aexit__(

@@ -16,6 +16,7 @@ from sparecall.flow.outcome import retry_after_of
 from sparecall.pipeline.endpoint import asking_of
 from sparecall.pipeline.outcome import ONCE, REFUSED, FailedReply, at_end, passes, reason_of, unsent
 from sparecall.pipeline.reply import Origin, no_call
+from sparecall.pipeline.stage import entered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,11 +63,7 @@ class RouteStage:
         self._exits = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        async with contextlib.AsyncExitStack() as exits:
-            for stage in self.stages:
-                if hasattr(stage, "__aenter__"):
-                    await exits.enter_async_context(stage)  # type: ignore[arg-type]
-            self._exits = exits.pop_all()
+        self._exits = await entered(self.stages)
         return self
 
     async def __aexit__(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from sparecall.pipeline.reply import Reply
@@ -23,3 +24,12 @@ class Stage(Protocol):
     async def __call__(self, request: Request, next: Next, /) -> Reply:  # noqa: A002 - the word of the design
         """Answers the request, by itself or by the stages below."""
         ...
+
+
+async def entered(stages: Iterable[Stage]) -> contextlib.AsyncExitStack:
+    """Enters those that can be entered, in order; what comes back leaves them. Where one fails, those before it are left."""
+    async with contextlib.AsyncExitStack() as exits:
+        for stage in stages:
+            if hasattr(stage, "__aenter__"):
+                await exits.enter_async_context(stage)  # type: ignore[arg-type]
+        return exits.pop_all()
