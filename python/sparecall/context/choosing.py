@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparecall._core import context_select
+from sparecall.context.parts import by_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping
@@ -64,9 +65,7 @@ class Board:
         """Lay the conversation out, in steps: a call to make elsewhere, or None where others may run."""
         conversation, costs = self.conversation, self._costs
         messages = conversation.messages
-        parts: dict[int, list[Part]] = {}
-        for part in conversation.parts:
-            parts.setdefault(part.message, []).append(part)
+        parts = by_message(conversation.parts)
         for number, atom in enumerate(conversation.atoms):
             is_pinned = number in self.pinned
             whole = 0

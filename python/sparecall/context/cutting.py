@@ -10,7 +10,7 @@ from sparecall.context.writing import write
 from sparecall.errors import CannotFit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator
+    from collections.abc import Callable, Collection, Generator, Mapping
 
     from sparecall.context.choosing import Choice
     from sparecall.context.costs import Costs
@@ -35,6 +35,7 @@ def cut(
     costs: Costs,
     texts: Texts,
     *,
+    sizes: Mapping[int, int],
     budget: int,
     beside: int,
     whole: Callable[[list[Message]], int] | None,
@@ -43,12 +44,10 @@ def cut(
 ) -> Generator[Callable[[], object] | None, Any, Cut]:
     """Choose and write, in steps: a call to make in a thread or at once, or None where others may run.
 
-    ``beside``: tokens of the request beside its messages; ``whole``: counts it as a whole, None
-    where that is the sum of its parts; ``pinned``: atoms that stay as
-    they are. Raises `CannotFit`.
+    ``sizes``: the tokens of the messages, by ``id``; ``beside``: those of the request beside its messages; ``whole``: counts it
+    as a whole, None where that is the sum of its parts; ``pinned``: atoms that stay as they are. Raises `CannotFit`.
     """
     still = set(pinned)
-    sizes = {id(message): costs.message(message) for message in conversation.messages}
     while True:
         board = Board(conversation, costs, sizes=sizes, pinned=still)
         yield from board.lay(texts)

@@ -13,8 +13,9 @@ from sparecall.context.costs import Costs, message_key
 from sparecall.context.cutting import cut
 from sparecall.context.grammar import Conversation, Form, Orphans, read
 from sparecall.context.handles import Handles
-from sparecall.context.report import Change, Optimized, Removed, Report
-from sparecall.context.stable import Fold, Folds, by_message, links
+from sparecall.context.parts import by_message
+from sparecall.context.report import Changes, Optimized, Removed, Report
+from sparecall.context.stable import Fold, Folds, links
 from sparecall.context.texts import Texts
 from sparecall.context.writing import as_json
 from sparecall.embed import StaticEmbedder
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from sparecall.semantic.embedding import Embedder
 
     Steps = Generator[Callable[[], object] | None, Any, Optimized]
-    Changes = Mapping[tuple[int, Path], tuple[str, str, Change]]
 
 # Of the loop's time, in seconds, before others get their turn.
 _TURN = 0.0005
@@ -199,10 +199,11 @@ class ContextOptimizer:
     def _freely(self, request: _Request, query: str | None) -> Steps:
         """Each call for itself."""
         conversation, costs = request.conversation, self._costs
-        before = request.beside
+        sizes = {}
         for row in conversation.messages:
-            before += costs.message(row)
+            sizes[id(row)] = costs.message(row)
             yield None
+        before = request.beside + sum(sizes[id(row)] for row in conversation.messages)
 
         def whole(out: list[Message]) -> int:
             return costs.request(out, request.tools, system=request.system)
@@ -215,6 +216,7 @@ class ContextOptimizer:
             conversation,
             costs,
             self._texts,
+            sizes=sizes,
             budget=self._budget,
             beside=request.beside,
             whole=None if costs.is_sum else whole,
@@ -239,7 +241,7 @@ class ContextOptimizer:
         is_settled = not conversation.open_calls
         while fold.atoms < len(atoms):
             atom = atoms[fold.atoms]
-            fold.add(conversation, fold.atoms, parts, still=still)
+            fold.add(conversation, parts, still=still)
             yield None
             is_asked = messages[atom[-1]]["role"] != "assistant"
             is_last = fold.atoms == len(atoms)
@@ -263,12 +265,14 @@ class ContextOptimizer:
         whole = request.conversation
         prefix = whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
         pinned = self._pinned(prefix, request.pins)
+        sizes = {id(row): self._costs.message(row) for row in prefix.messages}
         for budget in (int(self._budget * self._epoch_share), self._budget):
             try:
                 done = yield from cut(
                     prefix,
                     self._costs,
                     self._texts,
+                    sizes=sizes,
                     budget=budget,
                     beside=request.beside,
                     whole=None,

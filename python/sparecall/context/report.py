@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from sparecall.context.parts import Message, Orphan
+from sparecall.context.parts import Message, Orphan, Path
 
 Change: TypeAlias = Literal["dropped", "cut", "compact", "repeat", "summary"]
+
+
+Changes: TypeAlias = Mapping[tuple[int, Path], tuple[str, str, Change]]
+"""By message and path: a text as it was, as it is, and what was done to it."""
 
 
 class Removed(msgspec.Struct, frozen=True, gc=False):

@@ -11,20 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparecall._core import ContextRepeats
+from sparecall.context.parts import by_message
 from sparecall.context.writing import write
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
     from sparecall.context.parts import Message, Part, Path
-    from sparecall.context.report import Change
+    from sparecall.context.report import Change, Changes
     from sparecall.context.texts import Texts
     from sparecall.tokens import Encoding
-
-    Parts = Mapping[int, Sequence[Part]]
-    Changes = Mapping[tuple[int, Path], tuple[str, str, Change]]
 
 
 class Fold:
@@ -45,10 +43,10 @@ class Fold:
         self.changes: dict[tuple[int, Path], tuple[str, str, Change]] = {}
         """By message and path of what came: the text as it was, as it is, and what was done."""
 
-    def add(self, conversation: Conversation, number: int, parts: Parts, *, still: Collection[int]) -> None:
-        """Take in an atom; ``still`` are the messages that are not rewritten."""
-        self._send(conversation, number, parts, still, range(len(conversation.messages)), {})
-        self.atoms = number + 1
+    def add(self, conversation: Conversation, parts: Mapping[int, Sequence[Part]], *, still: Collection[int]) -> None:
+        """Take in the next atom; ``still`` are the messages that are not rewritten."""
+        self._send(conversation, self.atoms, parts, still, range(len(conversation.messages)), {})
+        self.atoms += 1
 
     def cut(
         self,
@@ -74,7 +72,7 @@ class Fold:
         self,
         conversation: Conversation,
         number: int,
-        parts: Parts,
+        parts: Mapping[int, Sequence[Part]],
         still: Collection[int],
         origin: Sequence[int],
         before: Changes,
@@ -109,14 +107,6 @@ class Fold:
         if text is part.text or self._costs.text(text) >= self._costs.text(part.text):
             return None
         return text, change
-
-
-def by_message(parts: Iterable[Part]) -> Parts:
-    """The parts of each message."""
-    found: dict[int, list[Part]] = {}
-    for part in parts:
-        found.setdefault(part.message, []).append(part)
-    return found
 
 
 class Folds:
