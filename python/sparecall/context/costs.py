@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from sparecall.context.parts import Message
+    from sparecall.tokens.bounds import Bounds
 
 PER_MESSAGE = 4
 """Tokens of a message beside its texts and calls, where no model says better."""
@@ -100,7 +101,9 @@ class Costs:
     ) -> int:
         """The tokens of a request as a whole: what must not exceed a budget. `system` is what Anthropic's requests keep beside."""
         if self._counter is not None:
-            return self._counter.messages(messages, tools, system=system).high
+            counter = self._counter
+            found = [self._bounds(counter, message) for message in messages]
+            return counter.joined(messages, found, tools, system=system).high
         total = sum(map(self.message, messages))
         if system is not None:
             total += self.message({"role": "system", "content": system if isinstance(system, str) else list(system)})
@@ -174,13 +177,16 @@ class Costs:
         return found[2]  # type: ignore[return-value]
 
     def _counted(self, counter: Counter, message: Message) -> int:
+        return counter.joined([message], [self._bounds(counter, message)]).high - self.per_request
+
+    def _bounds(self, counter: Counter, message: Message) -> Bounds:
         key = message_key(message)
         found = None if key is None else self._memo.get(key)
         if found is None:
-            found = exactly(counter.messages([message]).high - self.per_request)
+            found = counter.bounds(message)
             if key is not None:
                 self._memo.put(key, found)
-        return found[2]  # type: ignore[return-value]
+        return found
 
 
 def message_key(message: Message) -> Hashable | None:

@@ -9,11 +9,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sparecall.context.costs import Costs, message_key
+from sparecall.context.choosing import Known
+from sparecall.context.costs import Costs
 from sparecall.context.cutting import cut
 from sparecall.context.grammar import Conversation, Form, Orphans, read
 from sparecall.context.handles import Handles
 from sparecall.context.parts import by_message
+from sparecall.context.reading import Reading, Readings
 from sparecall.context.report import Changes, Optimized, Removed, Report
 from sparecall.context.stable import Fold, Folds, links
 from sparecall.context.texts import Texts
@@ -25,13 +27,15 @@ from sparecall.tokens import encoding_for_model
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 
-    from sparecall.context.parts import Message, Path
+    from sparecall.context.choosing import Choice
+    from sparecall.context.parts import Message
     from sparecall.semantic.embedding import Embedder
 
     Steps = Generator[Callable[[], object] | None, Any, Optimized]
 
 # Of the loop's time, in seconds, before others get their turn.
 _TURN = 0.0005
+_UNKNOWN = ("", None)
 # Conversations whose folds are remembered.
 _FOLDS = 256
 
@@ -39,7 +43,7 @@ _FOLDS = 256
 class _Request(NamedTuple):
     """What one call is about."""
 
-    conversation: Conversation
+    reading: Reading
     tools: list[Any] | None
     system: Any
     pins: frozenset[int]
@@ -47,6 +51,10 @@ class _Request(NamedTuple):
     scope: str
     beside: int
     """Tokens beside the messages."""
+
+    @property
+    def conversation(self) -> Conversation:
+        return self.reading.conversation
 
 
 class ContextOptimizer:
@@ -69,8 +77,7 @@ class ContextOptimizer:
     """
 
     __slots__ = (
-        "_budget", "_costs", "_encoding", "_epoch_share", "_folds", "_form", "_keep_first_user", "_keep_last", "_model", "_orphans",
-        "_texts", "handles",
+        "_budget", "_costs", "_encoding", "_epoch_share", "_folds", "_keep_first_user", "_keep_last", "_readings", "_texts", "handles",
     )  # fmt: skip
 
     def __init__(
@@ -105,10 +112,10 @@ class ContextOptimizer:
         self._budget = budget - reserve_output
         self._keep_last, self._keep_first_user = keep_last, keep_first_user
         self._epoch_share = epoch_share
-        self._form, self._model, self._orphans = form, model, orphans
-        self._costs = Costs(encoding=encoding, model=model, memo_bytes=cache_bytes // 2)
+        self._readings = Readings(form, model, orphans, max_bytes=cache_bytes // 2)
+        self._costs = Costs(encoding=encoding, model=model, memo_bytes=cache_bytes // 4)
         self._encoding = (None if model is None else encoding_for_model(model)) or encoding
-        self._texts = Texts(self._encoding, embedder, max_bytes=cache_bytes // 2)
+        self._texts = Texts(self._encoding, embedder, max_bytes=cache_bytes // 4)
         self._folds = Folds(_FOLDS) if prefix == "stable" else None
         self.handles = Handles() if handles is None else handles
 
@@ -183,7 +190,21 @@ class ContextOptimizer:
         pins: Collection[int],
         scope: str,
     ) -> Steps:
-        conversation = read(messages, self._form, model=self._model, orphans=self._orphans)
+        reading = yield from self._readings.take(messages)
+        done = yield from self._optimized(reading, tools, query, system, pins, scope)
+        self._readings.put(reading)
+        return done
+
+    def _optimized(
+        self,
+        reading: Reading,
+        tools: Iterable[Mapping[str, Any]] | None,
+        query: str | None,
+        system: Any,
+        pins: Collection[int],
+        scope: str,
+    ) -> Steps:
+        conversation = reading.conversation
         tools = None if tools is None else list(tools)
         costs = self._costs
         beside = costs.per_request + costs.tools(tools)
@@ -191,7 +212,7 @@ class ContextOptimizer:
             beside += costs.request([], system=system) - costs.request([])
         places = {given: index for index, given in enumerate(conversation.origin)}
         still = frozenset(places[pin] for pin in pins if pin in places)
-        request = _Request(conversation, tools, system, still, scope, beside)
+        request = _Request(reading, tools, system, still, scope, beside)
         if self._folds is None:
             return (yield from self._freely(request, query))
         return (yield from self._stably(request, self._folds))
@@ -199,11 +220,9 @@ class ContextOptimizer:
     def _freely(self, request: _Request, query: str | None) -> Steps:
         """Each call for itself."""
         conversation, costs = request.conversation, self._costs
-        sizes = {}
-        for row in conversation.messages:
-            sizes[id(row)] = costs.message(row)
-            yield None
-        before = request.beside + sum(sizes[id(row)] for row in conversation.messages)
+        measured = yield from request.reading.measure(costs)
+        sizes = dict(zip(map(id, conversation.messages), measured, strict=True))
+        before = request.beside + sum(measured)
 
         def whole(out: list[Message]) -> int:
             return costs.request(out, request.tools, system=request.system)
@@ -222,9 +241,9 @@ class ContextOptimizer:
             whole=None if costs.is_sum else whole,
             pinned=self._pinned(conversation, request.pins),
             query=query,
+            known=request.reading.known,
         )
-        changes = _changes(conversation, done.choice.edits, done.choice.compact)
-        return self._done(request, done.out, before, done.tokens, changes, done.choice.dropped)
+        return self._done(request, done.out, before, done.tokens, _changes(done.choice), done.choice.dropped)
 
     def _stably(self, request: _Request, folds: Folds) -> Steps:
         """What was sent before, and what is new."""
@@ -234,9 +253,10 @@ class ContextOptimizer:
         if self._keep_first_user:
             still |= {_first_user(conversation)}
         parts = by_message(conversation.parts)
-        keys = [[message_key(messages[index]) for index in atom] for atom in atoms]
+        keys = request.reading.key()
         yield None
-        chain = links((request.beside, still - conversation.fixed, conversation.form), keys)
+        of_atoms = [[keys[index] for index in atom] for atom in atoms]
+        chain = links((request.beside, still - conversation.fixed, conversation.form), of_atoms)
         fold = folds.take(chain) or Fold(costs, self._texts, self._encoding)
         is_settled = not conversation.open_calls
         while fold.atoms < len(atoms):
@@ -250,7 +270,7 @@ class ContextOptimizer:
             # Whoever comes here later with more would not cut at what nobody asks.
             is_settled = is_settled and is_asked
             yield from self._epoch(request, fold, atom[-1] + 1, still)
-        before = request.beside + sum(map(costs.message, messages))
+        before = request.beside + sum((yield from request.reading.measure(costs)))
         done = self._done(
             request, list(fold.out), before, fold.spent + request.beside, fold.changes, fold.dropped, fold.epochs
         )
@@ -278,6 +298,7 @@ class ContextOptimizer:
                     whole=None,
                     pinned=pinned,
                     query=None,
+                    known=request.reading.known if prefix is whole else Known(),
                 )
             except CannotFit:
                 if budget == self._budget:
@@ -286,7 +307,7 @@ class ContextOptimizer:
                 kept = [index for index in range(end) if index not in done.choice.dropped]
                 fold.cut(
                     read(done.out, prefix.form, orphans="keep"),
-                    _changes(prefix, done.choice.edits, done.choice.compact),
+                    _changes(done.choice),
                     done.choice.dropped,
                     still={at for at, index in enumerate(kept) if index in still},
                     origin=kept,
@@ -318,10 +339,16 @@ class ContextOptimizer:
     def _removed(self, request: _Request, changes: Changes, dropped: Collection[int]) -> Iterator[Removed]:
         conversation, costs, scope = request.conversation, self._costs, request.scope
         rows, origin, put = conversation.messages, conversation.origin, self.handles.put
+        known, sizes = request.reading.handles, request.reading.sizes
         for index in sorted(dropped):
-            yield Removed(put(as_json(rows[index]), scope=scope), origin[index], "dropped", costs.message(rows[index]))
-        for (index, _), (was, now, change) in changes.items():
-            yield Removed(put(was, scope=scope), origin[index], change, costs.text(was) - costs.text(now))
+            text, handle = known.get((index, ())) or (as_json(rows[index]), None)
+            handle = put(text, scope=scope, handle=handle)
+            known[index, ()] = text, handle
+            yield Removed(handle, origin[index], "dropped", sizes[index])
+        for (index, path), (was, now, change) in changes.items():
+            handle = put(was, scope=scope, handle=known.get((index, path), _UNKNOWN)[1])
+            known[index, path] = was, handle
+            yield Removed(handle, origin[index], change, costs.text(was) - costs.text(now))
 
 
 def _first_user(conversation: Conversation) -> int:
@@ -329,7 +356,9 @@ def _first_user(conversation: Conversation) -> int:
     return next((index for index, row in enumerate(conversation.messages) if row["role"] == "user"), -1)
 
 
-def _changes(conversation: Conversation, edits: Mapping[tuple[int, Path], str], compact: Collection[Any]) -> Changes:
+def _changes(choice: Choice) -> Changes:
     """What became of the texts that were edited."""
-    before = {(part.message, part.path): part.text for part in conversation.parts}
-    return {place: (before[place], text, "compact" if place in compact else "cut") for place, text in edits.items()}
+    return {
+        place: (choice.before[place], text, "compact" if place in choice.compact else "cut")
+        for place, text in choice.edits.items()
+    }

@@ -34,12 +34,15 @@ class Texts:
         """The document of a text that was read before and is still remembered."""
         return self._documents.get((text, compact))
 
-    def document(self, text: str, *, compact: bool) -> ContextDocument:
-        """The document of a text; JSON in its compact form where that may be. O(text) the first time."""
+    def document(self, text: str, *, compact: bool, tokens: int | None = None) -> ContextDocument:
+        """The document of a text; JSON in its compact form where that may be. O(text) the first time.
+
+        ``tokens``: those of the text, where they are known.
+        """
         key = (text, compact)
         found = self._documents.get(key)
         if found is None:
-            found = ContextDocument(text, self._encoding, compact=compact)
+            found = ContextDocument(text, self._encoding, compact=compact, tokens=tokens)
             self._documents.set(key, found, weight=found.size + len(text))
         return found
 
