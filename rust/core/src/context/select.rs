@@ -355,18 +355,18 @@ impl<'a> Greedy<'a> {
                 entries.pop();
                 self.heap.extend(late);
             }
-            match (found, late, atom) {
-                (None, ..) => {}
+            let Some((now, price)) = found else { continue };
+            if late.is_some() {
                 // It comes again when nothing comes before it.
-                (Some((now, _)), Some(_), None) => self.newest[at] = now,
-                (Some(_), Some(_), Some(_)) => {}
-                (Some((_, price)), None, _) => {
-                    self.left = (i64::from(self.left) - price).try_into().unwrap_or(u32::MAX);
-                    match atom {
-                        Some(atom) => self.enter(atom),
-                        None => self.keep(at),
-                    }
+                if atom.is_none() {
+                    self.newest[at] = now;
                 }
+                continue;
+            }
+            self.left = (i64::from(self.left) - price).try_into().unwrap_or(u32::MAX);
+            match atom {
+                Some(atom) => self.enter(atom),
+                None => self.keep(at),
             }
         }
     }
