@@ -5,48 +5,36 @@ A pure function of messages, tools, query and configuration: what is remembered 
 
 from __future__ import annotations
 
-import asyncio
-import time
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+import functools
+from typing import TYPE_CHECKING, Any, Literal
 
+from sparecall.context.choosing import last_words
 from sparecall.context.costs import Costs, message_key
 from sparecall.context.cutting import cut
 from sparecall.context.grammar import Conversation, Form, Orphans, read
 from sparecall.context.handles import Handles
-from sparecall.context.parts import by_message
-from sparecall.context.report import Changes, Optimized, Removed, Report
+from sparecall.context.outcome import Outcome, Request, reported, without
+from sparecall.context.parts import by_message, size_of
 from sparecall.context.stable import Fold, Folds, links
+from sparecall.context.steps import run, run_async, stepped
+from sparecall.context.summaries import Shortened, Summaries, SummaryStore, spans, summarised
 from sparecall.context.texts import Texts
-from sparecall.context.writing import as_json
+from sparecall.context.toolset import chosen, name_of, unneeded
 from sparecall.embed import StaticEmbedder
 from sparecall.errors import CannotFit, InvalidArgument
 from sparecall.tokens import encoding_for_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from sparecall.context.parts import Message, Path
+    from sparecall.context.report import Changes, Optimized
+    from sparecall.context.steps import Steps
+    from sparecall.context.summaries import Summarise
     from sparecall.semantic.embedding import Embedder
 
-    Steps = Generator[Callable[[], object] | None, Any, Optimized]
-
-# Of the loop's time, in seconds, before others get their turn.
-_TURN = 0.0005
 # Conversations whose folds are remembered.
 _FOLDS = 256
-
-
-class _Request(NamedTuple):
-    """What one call is about."""
-
-    conversation: Conversation
-    tools: list[Any] | None
-    system: Any
-    pins: frozenset[int]
-    """By the numbers of the conversation's messages."""
-    scope: str
-    beside: int
-    """Tokens beside the messages."""
 
 
 class ContextOptimizer:
@@ -60,6 +48,11 @@ class ContextOptimizer:
     turn under a provider's prefix cache: what is sent begins with what was sent before, results are made smaller when they
     first come and lose nothing by it, and only where the budget is passed all is cut anew, to ``epoch_share`` of it;
     ``keep_last`` holds for those cuts, which leave such messages as they were sent.
+    ``keep_tools``: True: all of them. False, or the names of those that stay in any case: where the budget is passed (with a
+    stable prefix: at epochs) those definitions go that were never called, that neither the query nor else the user's last
+    words speak of, and that the request does not choose.
+    ``min_gain``: a summary that spares a smaller share of what it is of is not made. ``summary_share``: what summaries may
+    take of the budget; ``summaries``: where they are kept beside this optimizer's memory, such as a `TieredCache`.
     ``form``: ``"openai"`` or ``"anthropic"``; None finds out. ``orphans``: what becomes of results without calls and calls
     without results: ``"drop"``, ``"keep"`` or ``"error"``.
     ``embedder``: for the relevance of texts to a query; `StaticEmbedder()` unless another is given, None for words alone.
@@ -69,8 +62,8 @@ class ContextOptimizer:
     """
 
     __slots__ = (
-        "_budget", "_costs", "_encoding", "_epoch_share", "_folds", "_form", "_keep_first_user", "_keep_last", "_model", "_orphans",
-        "_texts", "handles",
+        "_budget", "_costs", "_encoding", "_epoch_share", "_folds", "_form", "_keep_first_user", "_keep_last", "_keep_tools", "_min_gain",
+        "_model", "_orphans", "_summaries", "_summary_share", "_texts", "handles",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +77,10 @@ class ContextOptimizer:
         keep_first_user: bool = True,
         prefix: Literal["free", "stable"] = "free",
         epoch_share: float = 0.6,
+        keep_tools: bool | Collection[str] = True,
+        min_gain: float = 0.1,
+        summary_share: float = 0.1,
+        summaries: SummaryStore | None = None,
         form: Form | None = None,
         orphans: Orphans = "drop",
         embedder: Embedder | Literal["static"] | None = "static",
@@ -96,6 +93,11 @@ class ContextOptimizer:
             raise InvalidArgument(f"keep_last is {keep_last}; allowed: 0 messages or more")
         if not 0 < epoch_share <= 1:
             raise InvalidArgument(f"epoch_share is {epoch_share}; allowed: above 0 to 1")
+        for name, share in (("min_gain", min_gain), ("summary_share", summary_share)):
+            if not 0 <= share < 1:
+                raise InvalidArgument(f"{name} is {share}; allowed: 0 to below 1")
+        if isinstance(keep_tools, str):
+            raise InvalidArgument(f"keep_tools is {keep_tools!r}; allowed: True, False, or a list of names")
         if prefix not in {"free", "stable"}:
             raise InvalidArgument(f"prefix is {prefix!r}; allowed: free, stable")
         if isinstance(embedder, str):
@@ -104,7 +106,9 @@ class ContextOptimizer:
             embedder = StaticEmbedder()
         self._budget = budget - reserve_output
         self._keep_last, self._keep_first_user = keep_last, keep_first_user
-        self._epoch_share = epoch_share
+        self._epoch_share, self._min_gain, self._summary_share = epoch_share, min_gain, summary_share
+        self._keep_tools = None if keep_tools is True else frozenset(keep_tools or ())
+        self._summaries = Summaries(cache_bytes // 16, summaries)
         self._form, self._model, self._orphans = form, model, orphans
         self._costs = Costs(encoding=encoding, model=model, memo_bytes=cache_bytes // 2)
         self._encoding = (None if model is None else encoding_for_model(model)) or encoding
@@ -124,23 +128,18 @@ class ContextOptimizer:
         system: str | Iterable[Mapping[str, Any]] | None = None,
         pins: Collection[int] = (),
         scope: str = "",
+        tool_choice: Any = None,
     ) -> Optimized:
         """The conversation within the budget; messages that are as they came are the same objects.
 
         ``query``: what it will be asked for; None: whatever the next step may need. ``system``: what Anthropic keeps beside
         the messages. ``pins``: the numbers of messages that stay byte for byte. ``scope``: of what `fetch` may give back.
+        ``tool_choice``: the request's own; a tool that it names stays.
 
         Raises `CannotFit` where what must stay is more than the budget, and whatever `sparecall.context.read` raises.
         O(new text + segments log segments).
         """
-        steps = self._steps(messages, tools, query, system, pins, scope)
-        answer: object = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            answer = None if step is None else step()
+        return run(self._steps(messages, tools, query, system, pins, scope, tool_choice, None))
 
     async def optimize_async(
         self,
@@ -151,24 +150,16 @@ class ContextOptimizer:
         system: str | Iterable[Mapping[str, Any]] | None = None,
         pins: Collection[int] = (),
         scope: str = "",
+        tool_choice: Any = None,
+        summarise: Summarise | None = None,
     ) -> Optimized:
-        """The same as `optimize`, without holding the loop: long native work runs in a thread, the rest in small steps."""
-        steps = self._steps(messages, tools, query, system, pins, scope)
-        answer: object = None
-        since = time.perf_counter()
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            answer = None
-            if step is not None:
-                answer = await asyncio.to_thread(step)
-            elif time.perf_counter() - since > _TURN:
-                await asyncio.sleep(0)
-            else:
-                continue
-            since = time.perf_counter()
+        """The same as `optimize`, without holding the loop: long native work runs in a thread, the rest in small steps.
+
+        ``summarise``: is given the messages that are left out, those that stand together at once, and says in fewer words what
+        they say; with a stable prefix at epochs only. Use one for each optimizer: what it said is remembered by what it was
+        said of. Where it raises or says nothing, the best lines stand in its place.
+        """
+        return await run_async(self._steps(messages, tools, query, system, pins, scope, tool_choice, summarise))
 
     def fetch(self, handle: str, *, scope: str = "") -> str:
         """What was removed: a text, or a whole message as JSON. Raises `UnknownHandle` where it is not kept, or not any more."""
@@ -182,7 +173,9 @@ class ContextOptimizer:
         system: Any,
         pins: Collection[int],
         scope: str,
-    ) -> Steps:
+        tool_choice: Any,
+        summarise: Summarise | None,
+    ) -> Steps[Optimized]:
         conversation = read(messages, self._form, model=self._model, orphans=self._orphans)
         tools = None if tools is None else list(tools)
         costs = self._costs
@@ -191,42 +184,96 @@ class ContextOptimizer:
             beside += costs.request([], system=system) - costs.request([])
         places = {given: index for index, given in enumerate(conversation.origin)}
         still = frozenset(places[pin] for pin in pins if pin in places)
-        request = _Request(conversation, tools, system, still, scope, beside)
+        request = Request(conversation, tools, chosen(tool_choice), system, still, scope, beside, summarise)
         if self._folds is None:
             return (yield from self._freely(request, query))
         return (yield from self._stably(request, self._folds))
 
-    def _freely(self, request: _Request, query: str | None) -> Steps:
+    def _freely(self, request: Request, query: str | None) -> Steps[Optimized]:
         """Each call for itself."""
         conversation, costs = request.conversation, self._costs
         sizes = {}
         for row in conversation.messages:
-            sizes[id(row)] = costs.message(row)
-            yield None
+            sizes[id(row)] = yield from stepped(functools.partial(costs.message, row), size_of(row))
         before = request.beside + sum(sizes[id(row)] for row in conversation.messages)
 
         def whole(out: list[Message]) -> int:
-            return costs.request(out, request.tools, system=request.system)
+            return costs.request(out, tools, system=request.system)
 
+        tools = request.tools
         if before > self._budget and not costs.is_sum:
             before = whole(conversation.messages)
         if before <= self._budget:
-            return self._done(request, conversation.messages, before, before, {}, ())
-        done = yield from cut(
+            return self._done(request, before, Outcome(conversation.messages, before, {}, {}, frozenset()))
+        gone = self._unneeded(request, conversation, query) - request.chosen
+        tools, spared = without(request.tools, gone), self._spared(request, gone)
+        if before - spared <= self._budget:
+            return self._done(request, before, Outcome(conversation.messages, before - spared, {}, {}, gone))
+        done, changes = yield from self._cut(
+            request,
             conversation,
-            costs,
+            sizes,
+            self._budget,
+            request.beside - spared,
+            query=query,
+            whole=None if costs.is_sum else whole,
+        )
+        return self._done(request, before, Outcome(done.out, done.tokens, changes, done.dropped, gone))
+
+    def _cut(
+        self,
+        request: Request,
+        conversation: Conversation,
+        sizes: Mapping[int, int],
+        budget: int,
+        beside: int,
+        *,
+        query: str | None = None,
+        whole: Callable[[list[Message]], int] | None = None,
+    ) -> Steps[tuple[Shortened, Changes]]:
+        """Cut to a budget; where messages are left out and somebody summarises, to what is left beside their summaries."""
+        within = functools.partial(
+            cut,
+            conversation,
+            self._costs,
             self._texts,
             sizes=sizes,
-            budget=self._budget,
-            beside=request.beside,
-            whole=None if costs.is_sum else whole,
+            beside=beside,
+            whole=whole,
             pinned=self._pinned(conversation, request.pins),
             query=query,
         )
-        changes = _changes(conversation, done.choice.edits, done.choice.compact)
-        return self._done(request, done.out, before, done.tokens, changes, done.choice.dropped)
+        done = yield from within(budget=budget)
+        summarise, room = request.summarise, int(budget * self._summary_share)
+        if summarise is not None and done.choice.dropped:
+            try:
+                less = yield from within(budget=budget - room)
+            except CannotFit:
+                wanted = []
+            else:
+                wanted = spans(conversation, less, sizes, room, self._min_gain)
+            if wanted:
+                ask = functools.partial(self._summaries.of, summarise=summarise, scope=request.scope)
+                shortened = yield from summarised(
+                    conversation, less, wanted, costs=self._costs, texts=self._texts, encoding=self._encoding, ask=ask
+                )
+                return shortened, _changes(conversation, less.choice.edits, less.choice.compact)
+        origin = [index for index in range(len(conversation.messages)) if index not in done.choice.dropped]
+        shortened = Shortened(done.out, done.tokens, origin, dict.fromkeys(done.choice.dropped))
+        return shortened, _changes(conversation, done.choice.edits, done.choice.compact)
 
-    def _stably(self, request: _Request, folds: Folds) -> Steps:
+    def _unneeded(self, request: Request, conversation: Conversation, query: str | None) -> frozenset[str]:
+        """The names of tools that the conversation can do without."""
+        if self._keep_tools is None or not request.tools:
+            return frozenset()
+        text = last_words(conversation) if query is None else query
+        return unneeded(request.tools, conversation.messages, text, self._keep_tools)
+
+    def _spared(self, request: Request, gone: frozenset[str]) -> int:
+        """The tokens of the tools that are left out."""
+        return self._costs.tools(request.tools) - self._costs.tools(without(request.tools, gone)) if gone else 0
+
+    def _stably(self, request: Request, folds: Folds) -> Steps[Optimized]:
         """What was sent before, and what is new."""
         conversation, costs = request.conversation, self._costs
         messages, atoms = conversation.messages, conversation.atoms
@@ -234,15 +281,27 @@ class ContextOptimizer:
         if self._keep_first_user:
             still |= {_first_user(conversation)}
         parts = by_message(conversation.parts)
-        keys = [[message_key(messages[index]) for index in atom] for atom in atoms]
-        yield None
-        chain = links((request.beside, still - conversation.fixed, conversation.form), keys)
-        fold = folds.take(chain) or Fold(costs, self._texts, self._encoding)
+        keys = []
+        for atom in atoms:
+            keys.append([message_key(messages[index]) for index in atom])
+            yield None
+        names = () if self._keep_tools is None else tuple(map(name_of, request.tools or ()))
+        seed = (request.scope, request.beside, names, request.summarise is not None)
+        chain = links((seed, still - conversation.fixed, conversation.form), keys)
+        first = next((number for number, atom in enumerate(atoms) if messages[atom[0]]["role"] == "user"), 0)
+        known, why = folds.sent(chain, first)
+        fold = folds.take(chain)
+        if fold is None:
+            fold = Fold(costs, self._texts, self._encoding)
+        else:
+            known, why = fold.atoms, "extended"
+        sent = fold.mark(why)
         is_settled = not conversation.open_calls
         while fold.atoms < len(atoms):
             atom = atoms[fold.atoms]
-            fold.add(conversation, parts, still=still)
-            yield None
+            yield from fold.add(conversation, parts, still=still)
+            if fold.atoms == known:
+                sent = fold.mark(why)
             is_asked = messages[atom[-1]]["role"] != "assistant"
             is_last = fold.atoms == len(atoms)
             if fold.spent + request.beside <= self._budget or not (is_asked or is_last):
@@ -250,48 +309,49 @@ class ContextOptimizer:
             # Whoever comes here later with more would not cut at what nobody asks.
             is_settled = is_settled and is_asked
             yield from self._epoch(request, fold, atom[-1] + 1, still)
-        before = request.beside + sum(map(costs.message, messages))
+        gone = fold.tools - request.chosen
+        beside = request.beside - self._spared(request, gone)
         done = self._done(
-            request, list(fold.out), before, fold.spent + request.beside, fold.changes, fold.dropped, fold.epochs
+            request,
+            request.beside + fold.raw,
+            Outcome(
+                list(fold.out),
+                fold.spent + beside,
+                dict(fold.changes),
+                dict(fold.dropped),
+                gone,
+                fold.epochs,
+                fold.prefix(sent, request.beside),
+            ),
         )
         if is_settled and chain:
-            folds.put(chain[-1], fold)
+            folds.put(chain, first, fold)
         return done
 
-    def _epoch(
-        self, request: _Request, fold: Fold, end: int, still: Collection[int]
-    ) -> Generator[Callable[[], object] | None, Any, None]:
+    def _epoch(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[None]:
         """Cut all up to message `end` anew."""
         whole = request.conversation
         prefix = whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
-        pinned = self._pinned(prefix, request.pins)
         sizes = {id(row): self._costs.message(row) for row in prefix.messages}
-        for budget in (int(self._budget * self._epoch_share), self._budget):
+        budget = int(self._budget * self._epoch_share)
+        while True:
             try:
-                done = yield from cut(
-                    prefix,
-                    self._costs,
-                    self._texts,
-                    sizes=sizes,
-                    budget=budget,
-                    beside=request.beside,
-                    whole=None,
-                    pinned=pinned,
-                    query=None,
-                )
-            except CannotFit:
-                if budget == self._budget:
+                done, changes = yield from self._cut(request, prefix, sizes, budget, request.beside)
+                break
+            except CannotFit as error:
+                if budget >= self._budget:
                     raise
-            else:
-                kept = [index for index in range(end) if index not in done.choice.dropped]
-                fold.cut(
-                    read(done.out, prefix.form, orphans="keep"),
-                    _changes(prefix, done.choice.edits, done.choice.compact),
-                    done.choice.dropped,
-                    still={at for at, index in enumerate(kept) if index in still},
-                    origin=kept,
-                )
-                return
+                # As far down as what must stay allows, and half of the way back: else the next turn is the next epoch.
+                half = (error.least + self._budget) // 2
+                budget = half if budget < half < self._budget else self._budget
+        fold.tools = self._unneeded(request, prefix, None)
+        yield from fold.cut(
+            read(done.out, prefix.form, orphans="keep"),
+            changes,
+            done.dropped,
+            still={at for at, index in enumerate(done.origin) if index in still or index < 0},
+            origin=done.origin,
+        )
 
     def _pinned(self, conversation: Conversation, pins: Collection[int]) -> set[int]:
         """The atoms that stay byte for byte."""
@@ -301,27 +361,8 @@ class ContextOptimizer:
             still.add(_first_user(conversation))
         return {number for number, atom in enumerate(conversation.atoms) if not still.isdisjoint(atom)}
 
-    def _done(
-        self,
-        request: _Request,
-        out: list[Message],
-        before: int,
-        after: int,
-        changes: Changes,
-        dropped: Collection[int],
-        epochs: int = 0,
-    ) -> Optimized:
-        removed = tuple(self._removed(request, changes, dropped))
-        report = Report(before, after, self._budget, removed, request.conversation.orphans, epochs)
-        return Optimized(out, request.tools, report)
-
-    def _removed(self, request: _Request, changes: Changes, dropped: Collection[int]) -> Iterator[Removed]:
-        conversation, costs, scope = request.conversation, self._costs, request.scope
-        rows, origin, put = conversation.messages, conversation.origin, self.handles.put
-        for index in sorted(dropped):
-            yield Removed(put(as_json(rows[index]), scope=scope), origin[index], "dropped", costs.message(rows[index]))
-        for (index, _), (was, now, change) in changes.items():
-            yield Removed(put(was, scope=scope), origin[index], change, costs.text(was) - costs.text(now))
+    def _done(self, request: Request, before: int, done: Outcome) -> Optimized:
+        return reported(request, before, done, budget=self._budget, costs=self._costs, handles=self.handles)
 
 
 def _first_user(conversation: Conversation) -> int:

@@ -8,10 +8,13 @@ worker or without memory, comes to the same bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sparecall._core import ContextRepeats
-from sparecall.context.parts import by_message
+from sparecall.context.parts import by_message, size_of
+from sparecall.context.report import Prefix
+from sparecall.context.steps import stepped
 from sparecall.context.writing import write
 
 if TYPE_CHECKING:
@@ -21,14 +24,28 @@ if TYPE_CHECKING:
     from sparecall.context.grammar import Conversation
     from sparecall.context.parts import Message, Part, Path
     from sparecall.context.report import Change, Changes
+    from sparecall.context.steps import Steps
     from sparecall.context.texts import Texts
     from sparecall.tokens import Encoding
+
+
+class Mark(NamedTuple):
+    """Where a fold stood when it was last sent, in the words of `Fold`."""
+
+    why: Literal["first", "extended", "changed", "shortened"]
+    out: list[Message]
+    spent: int
+    raw: int
+    epochs: int
+    tools: frozenset[str]
 
 
 class Fold:
     """A conversation up to some atom, as it is sent."""
 
-    __slots__ = ("_costs", "_encoding", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs", "out", "spent")
+    __slots__ = (
+        "_costs", "_encoding", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs", "out", "raw", "spent", "tools",
+    )  # fmt: skip
 
     def __init__(self, costs: Costs, texts: Texts, encoding: str | Encoding) -> None:
         self._costs, self._texts, self._encoding = costs, texts, encoding
@@ -38,35 +55,68 @@ class Fold:
         self.out: list[Message] = []
         self.spent = 0
         """Tokens of `out`."""
+        self.raw = 0
+        """Tokens of what came."""
         self.epochs = 0
-        self.dropped: frozenset[int] = frozenset()
+        self.tools: frozenset[str] = frozenset()
+        """The names of tools that the last epoch left out."""
+        self.dropped: dict[int, int | None] = {}
+        """By the messages that went: None, or what of their summary's tokens is for them."""
         self.changes: dict[tuple[int, Path], tuple[str, str, Change]] = {}
         """By message and path of what came: the text as it was, as it is, and what was done."""
 
-    def add(self, conversation: Conversation, parts: Mapping[int, Sequence[Part]], *, still: Collection[int]) -> None:
+    def add(
+        self, conversation: Conversation, parts: Mapping[int, Sequence[Part]], *, still: Collection[int]
+    ) -> Steps[None]:
         """Take in the next atom; ``still`` are the messages that are not rewritten."""
-        self._send(conversation, self.atoms, parts, still, range(len(conversation.messages)), {})
-        self.atoms += 1
+        rows = [conversation.messages[index] for index in conversation.atoms[self.atoms]]
+
+        def take() -> None:
+            self._send(conversation, self.atoms, parts, still, range(len(conversation.messages)), {})
+            self.raw += sum(map(self._costs.message, rows))
+            self.atoms += 1
+
+        yield from stepped(take, sum(map(size_of, rows)))
 
     def cut(
         self,
         conversation: Conversation,
         before: Changes,
-        dropped: Collection[int],
+        dropped: Mapping[int, int | None],
         *,
         still: Collection[int],
         origin: Sequence[int],
-    ) -> None:
+    ) -> Steps[None]:
         """Begin a new epoch with what a cut has left: it comes to be sent as if it were new.
 
         ``before``: what the cut did to texts; ``origin``: the messages' numbers before it, by which changes are named.
         """
-        self.out, self.spent, self.changes, self.dropped = [], 0, dict(before), frozenset(dropped)
+        self.out, self.spent, self.changes, self.dropped = [], 0, dict(before), dict(dropped)
         self.epochs += 1
         self._repeats = ContextRepeats(self._encoding)
         parts = by_message(conversation.parts)
-        for number in range(len(conversation.atoms)):
-            self._send(conversation, number, parts, still, origin, before)
+        for number, atom in enumerate(conversation.atoms):
+            send = functools.partial(self._send, conversation, number, parts, still, origin, before)
+            yield from stepped(send, sum(size_of(conversation.messages[index]) for index in atom))
+
+    def mark(self, why: Literal["first", "extended", "changed", "shortened"]) -> Mark:
+        """Where it stands."""
+        return Mark(why, list(self.out), self.spent, self.raw, self.epochs, self.tools)
+
+    def prefix(self, sent: Mark, beside: int) -> Prefix:
+        """What became of what was sent; ``beside``: the tokens beside the messages."""
+        whole, raw = self.spent + beside, self.raw + beside
+        if sent.why == "first":
+            return Prefix("first", None, 0, whole, 0, raw)
+        raw_read = sent.raw + beside
+        if self.epochs == sent.epochs:
+            broken = None if sent.why == "extended" else len(sent.out)
+            return Prefix(sent.why, broken, sent.spent + beside, self.spent - sent.spent, raw_read, raw - raw_read)
+        same = 0
+        while same < min(len(sent.out), len(self.out)) and sent.out[same] == self.out[same]:
+            same += 1
+        read = 0 if self.tools != sent.tools else beside + sum(map(self._costs.message, self.out[:same]))
+        return Prefix("epoch", same, read, whole - read, raw_read, raw - raw_read)
 
     def _send(
         self,
@@ -112,10 +162,11 @@ class Fold:
 class Folds:
     """The folds of the latest conversations, found again by what they were made of. Thread-safe."""
 
-    __slots__ = ("_folds", "_most")
+    __slots__ = ("_chains", "_folds", "_most")
 
     def __init__(self, most: int) -> None:
         self._folds: dict[object, Fold] = {}
+        self._chains: dict[object, list[object]] = {}
         self._most = most
 
     def take(self, chain: Sequence[object]) -> Fold | None:
@@ -126,14 +177,26 @@ class Folds:
                 return fold
         return None
 
-    def put(self, link: object, fold: Fold) -> None:
+    def sent(self, chain: list[object], first: int) -> tuple[int, Literal["first", "extended", "changed", "shortened"]]:
+        """How many atoms of a conversation were sent before, given the number of the one that tells it from others, and how it goes on from there."""
+        before = self._chains.get(chain[first]) if chain else None
+        if before is None:
+            return 0, "first"
+        shared = sum(1 for one, other in zip(before, chain, strict=False) if one == other)
+        if shared == len(before):
+            return shared, "extended"
+        return shared, "shortened" if shared == len(chain) else "changed"
+
+    def put(self, chain: list[object], first: int, fold: Fold) -> None:
         """Keep a fold; the one that was put first leaves for it."""
-        self._folds[link] = fold
-        while len(self._folds) > self._most:
-            try:
-                self._folds.pop(next(iter(self._folds)), None)
-            except (StopIteration, RuntimeError):  # another thread was quicker
-                break
+        self._folds[chain[-1]] = fold
+        self._chains[chain[first]] = chain
+        for table in (self._folds, self._chains):
+            while len(table) > self._most:
+                try:
+                    table.pop(next(iter(table)), None)
+                except (StopIteration, RuntimeError):  # another thread was quicker
+                    break
 
 
 def links(seed: object, keys: Sequence[Sequence[object]]) -> list[object]:
