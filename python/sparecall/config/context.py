@@ -29,6 +29,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whether what was sent before stays as it was sent, for the provider's prefix cache, or each request is cut for itself."""
     epoch_share: float = 0.6
     """What a stable prefix is cut to once the budget is passed, as a share of it."""
+    keep_tools: bool | tuple[str, ...] = True
+    """Whether all definitions of tools stay, or else the names of those that do though nobody called or mentioned them."""
     cannot_fit: Literal["pass", "refuse"] = "pass"
     """What becomes of a request of which more must stay than its budget: it goes as it came, or is a 400."""
     store_optimized: bool = False

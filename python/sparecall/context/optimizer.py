@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sparecall.context.choosing import last_words
 from sparecall.context.costs import Costs, message_key
 from sparecall.context.cutting import cut
+from sparecall.context.electing import Ledger
 from sparecall.context.grammar import Conversation, Form, Orphans, read
 from sparecall.context.handles import Handles
 from sparecall.context.outcome import Outcome, Request, reported, without
@@ -19,6 +20,7 @@ from sparecall.context.stable import Fold, Folds, links
 from sparecall.context.steps import run, run_async, stepped
 from sparecall.context.summaries import Shortened, Summaries, SummaryStore, spans, summarised
 from sparecall.context.texts import Texts
+from sparecall.context.till import Rates
 from sparecall.context.toolset import chosen, name_of, unneeded
 from sparecall.embed import StaticEmbedder
 from sparecall.errors import CannotFit, InvalidArgument
@@ -48,6 +50,8 @@ class ContextOptimizer:
     turn under a provider's prefix cache: what is sent begins with what was sent before, results are made smaller when they
     first come and lose nothing by it, and only where the budget is passed all is cut anew, to ``epoch_share`` of it;
     ``keep_last`` holds for those cuts, which leave such messages as they were sent.
+    ``expected_turns``: None: an epoch comes only where it must. So many requests in all, or ``"as_before"``: as many to come as
+    there were; then one comes sooner where it pays by `rates`, and the bill so far stays below that of the raw conversation.
     ``keep_tools``: True: all of them. False, or the names of those that stay in any case: where the budget is passed (with a
     stable prefix: at epochs) those definitions go that were never called, that neither the query nor else the user's last
     words speak of, and that the request does not choose.
@@ -62,8 +66,25 @@ class ContextOptimizer:
     """
 
     __slots__ = (
-        "_budget", "_costs", "_encoding", "_epoch_share", "_folds", "_form", "_keep_first_user", "_keep_last", "_keep_tools", "_min_gain",
-        "_model", "_orphans", "_summaries", "_summary_share", "_texts", "handles",
+        "_budget",
+        "_costs",
+        "_elects",
+        "_encoding",
+        "_epoch_share",
+        "_expected_turns",
+        "_folds",
+        "_form",
+        "_keep_first_user",
+        "_keep_last",
+        "_keep_tools",
+        "_min_gain",
+        "_model",
+        "_orphans",
+        "_rates",
+        "_summaries",
+        "_summary_share",
+        "_texts",
+        "handles",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +98,8 @@ class ContextOptimizer:
         keep_first_user: bool = True,
         prefix: Literal["free", "stable"] = "free",
         epoch_share: float = 0.6,
+        expected_turns: float | Literal["as_before"] | None = None,
+        rates: Rates = Rates(),  # noqa: B008 - it is immutable
         keep_tools: bool | Collection[str] = True,
         min_gain: float = 0.1,
         summary_share: float = 0.1,
@@ -96,6 +119,12 @@ class ContextOptimizer:
         for name, share in (("min_gain", min_gain), ("summary_share", summary_share)):
             if not 0 <= share < 1:
                 raise InvalidArgument(f"{name} is {share}; allowed: 0 to below 1")
+        if not (
+            expected_turns in {None, "as_before"} or (isinstance(expected_turns, int | float) and expected_turns > 0)
+        ):
+            raise InvalidArgument(
+                f"expected_turns is {expected_turns!r}; allowed: None, 'as_before', or a number above 0"
+            )
         if isinstance(keep_tools, str):
             raise InvalidArgument(f"keep_tools is {keep_tools!r}; allowed: True, False, or a list of names")
         if prefix not in {"free", "stable"}:
@@ -107,6 +136,8 @@ class ContextOptimizer:
         self._budget = budget - reserve_output
         self._keep_last, self._keep_first_user = keep_last, keep_first_user
         self._epoch_share, self._min_gain, self._summary_share = epoch_share, min_gain, summary_share
+        self._elects, self._rates = expected_turns is not None, rates
+        self._expected_turns = expected_turns if isinstance(expected_turns, int | float) else None
         self._keep_tools = None if keep_tools is True else frozenset(keep_tools or ())
         self._summaries = Summaries(cache_bytes // 16, summaries)
         self._form, self._model, self._orphans = form, model, orphans
@@ -292,7 +323,7 @@ class ContextOptimizer:
         known, why = folds.sent(chain, first)
         fold = folds.take(chain)
         if fold is None:
-            fold = Fold(costs, self._texts, self._encoding)
+            fold = Fold(costs, self._texts, self._encoding, Ledger(self._rates))
         else:
             known, why = fold.atoms, "extended"
         sent = fold.mark(why)
@@ -300,15 +331,16 @@ class ContextOptimizer:
         while fold.atoms < len(atoms):
             atom = atoms[fold.atoms]
             yield from fold.add(conversation, parts, still=still)
+            is_asked = messages[atom[-1]]["role"] != "assistant"
+            if fold.spent + request.beside > self._budget:
+                if is_asked or fold.atoms == len(atoms):
+                    # Whoever comes here later with more would not cut at what nobody asks.
+                    is_settled = is_settled and is_asked
+                    yield from self._epoch(request, fold, atom[-1] + 1, still)
+            elif is_asked and self._elects:
+                yield from self._elect(request, fold, atom[-1] + 1, still)
             if fold.atoms == known:
                 sent = fold.mark(why)
-            is_asked = messages[atom[-1]]["role"] != "assistant"
-            is_last = fold.atoms == len(atoms)
-            if fold.spent + request.beside <= self._budget or not (is_asked or is_last):
-                continue
-            # Whoever comes here later with more would not cut at what nobody asks.
-            is_settled = is_settled and is_asked
-            yield from self._epoch(request, fold, atom[-1] + 1, still)
         gone = fold.tools - request.chosen
         beside = request.beside - self._spared(request, gone)
         done = self._done(
@@ -328,10 +360,32 @@ class ContextOptimizer:
             folds.put(chain, first, fold)
         return done
 
+    def _elect(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[None]:
+        """Cut all up to message `end` anew if that pays."""
+        ledger = fold.ledger
+        if not ledger.is_due():
+            ledger.turn(fold.spent, fold.raw)
+            return
+        prefix = _until(request.conversation, end)
+        sizes = {id(row): self._costs.message(row) for row in prefix.messages}
+        try:
+            done, changes = yield from self._cut(
+                request, prefix, sizes, request.beside + int(fold.spent * self._epoch_share), request.beside
+            )
+        except CannotFit:
+            ledger.turn(fold.spent, fold.raw)
+            return
+        same = fold.tokens(done.out[: fold.shared(done.out, fold.out)])
+        after = done.tokens - request.beside
+        if not ledger.pays(fold.spent, fold.raw, same, after, turns=self._expected_turns, min_gain=self._min_gain):
+            ledger.turn(fold.spent, fold.raw)
+            return
+        yield from self._anew(request, fold, prefix, done, changes, still)
+        ledger.turn(fold.spent, fold.raw, same)
+
     def _epoch(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[None]:
         """Cut all up to message `end` anew."""
-        whole = request.conversation
-        prefix = whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
+        prefix = _until(request.conversation, end)
         sizes = {id(row): self._costs.message(row) for row in prefix.messages}
         budget = int(self._budget * self._epoch_share)
         while True:
@@ -344,6 +398,21 @@ class ContextOptimizer:
                 # As far down as what must stay allows, and half of the way back: else the next turn is the next epoch.
                 half = (error.least + self._budget) // 2
                 budget = half if budget < half < self._budget else self._budget
+        before = list(fold.out)
+        yield from self._anew(request, fold, prefix, done, changes, still)
+        if self._elects:
+            fold.ledger.turn(fold.spent, fold.raw, fold.tokens(fold.out[: fold.shared(before, fold.out)]))
+
+    def _anew(
+        self,
+        request: Request,
+        fold: Fold,
+        prefix: Conversation,
+        done: Shortened,
+        changes: Changes,
+        still: Collection[int],
+    ) -> Steps[None]:
+        """Begin an epoch with what a cut has left."""
         fold.tools = self._unneeded(request, prefix, None)
         yield from fold.cut(
             read(done.out, prefix.form, orphans="keep"),
@@ -368,6 +437,11 @@ class ContextOptimizer:
 def _first_user(conversation: Conversation) -> int:
     """The first message that the user wrote; -1 where there is none."""
     return next((index for index, row in enumerate(conversation.messages) if row["role"] == "user"), -1)
+
+
+def _until(whole: Conversation, end: int) -> Conversation:
+    """The messages before `end`."""
+    return whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
 
 
 def _changes(conversation: Conversation, edits: Mapping[tuple[int, Path], str], compact: Collection[Any]) -> Changes:

@@ -18,15 +18,20 @@ from sparecall.context.steps import stepped
 from sparecall.context.writing import write
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sparecall.context.costs import Costs
+    from sparecall.context.electing import Ledger
     from sparecall.context.grammar import Conversation
     from sparecall.context.parts import Message, Part, Path
     from sparecall.context.report import Change, Changes
     from sparecall.context.steps import Steps
     from sparecall.context.texts import Texts
     from sparecall.tokens import Encoding
+
+
+# A new text is laid out, counted and compared with those above it.
+_PASSES = 3
 
 
 class Mark(NamedTuple):
@@ -44,12 +49,14 @@ class Fold:
     """A conversation up to some atom, as it is sent."""
 
     __slots__ = (
-        "_costs", "_encoding", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs", "out", "raw", "spent", "tools",
+        "_costs", "_encoding", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs", "ledger", "out", "raw",
+        "spent", "tools",
     )  # fmt: skip
 
-    def __init__(self, costs: Costs, texts: Texts, encoding: str | Encoding) -> None:
+    def __init__(self, costs: Costs, texts: Texts, encoding: str | Encoding, ledger: Ledger) -> None:
         self._costs, self._texts, self._encoding = costs, texts, encoding
         self._repeats = ContextRepeats(encoding)
+        self.ledger = ledger
         self.atoms = 0
         """How many atoms are in it."""
         self.out: list[Message] = []
@@ -73,10 +80,10 @@ class Fold:
 
         def take() -> None:
             self._send(conversation, self.atoms, parts, still, range(len(conversation.messages)), {})
-            self.raw += sum(map(self._costs.message, rows))
+            self.raw += self.tokens(rows)
             self.atoms += 1
 
-        yield from stepped(take, sum(map(size_of, rows)))
+        yield from stepped(take, _PASSES * sum(map(size_of, rows)))
 
     def cut(
         self,
@@ -97,11 +104,23 @@ class Fold:
         parts = by_message(conversation.parts)
         for number, atom in enumerate(conversation.atoms):
             send = functools.partial(self._send, conversation, number, parts, still, origin, before)
-            yield from stepped(send, sum(size_of(conversation.messages[index]) for index in atom))
+            yield from stepped(send, _PASSES * sum(size_of(conversation.messages[index]) for index in atom))
 
     def mark(self, why: Literal["first", "extended", "changed", "shortened"]) -> Mark:
         """Where it stands."""
         return Mark(why, list(self.out), self.spent, self.raw, self.epochs, self.tools)
+
+    def tokens(self, messages: Iterable[Message]) -> int:
+        """What messages cost."""
+        return sum(map(self._costs.message, messages))
+
+    @staticmethod
+    def shared(one: Sequence[Message], other: Sequence[Message]) -> int:
+        """How many messages both begin with."""
+        same = 0
+        while same < min(len(one), len(other)) and one[same] == other[same]:
+            same += 1
+        return same
 
     def prefix(self, sent: Mark, beside: int) -> Prefix:
         """What became of what was sent; ``beside``: the tokens beside the messages."""
@@ -112,10 +131,8 @@ class Fold:
         if self.epochs == sent.epochs:
             broken = None if sent.why == "extended" else len(sent.out)
             return Prefix(sent.why, broken, sent.spent + beside, self.spent - sent.spent, raw_read, raw - raw_read)
-        same = 0
-        while same < min(len(sent.out), len(self.out)) and sent.out[same] == self.out[same]:
-            same += 1
-        read = 0 if self.tools != sent.tools else beside + sum(map(self._costs.message, self.out[:same]))
+        same = self.shared(sent.out, self.out)
+        read = 0 if self.tools != sent.tools else beside + self.tokens(self.out[:same])
         return Prefix("epoch", same, read, whole - read, raw_read, raw - raw_read)
 
     def _send(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from sparecall.context import ContextOptimizer, Handles
+from sparecall.context import ContextOptimizer, Handles, Rates
 from sparecall.errors import CannotFit, InvalidArgument, InvalidConversation
 from sparecall.pipeline.answer import Trimmed
 from sparecall.prices import Prices
+from sparecall.tokens import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sparecall.config import Context as ContextConfig
     from sparecall.context import Report
     from sparecall.context.parts import Form
+    from sparecall.context.summaries import Summarise
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request, WireName
     from sparecall.pipeline.stage import Next
@@ -47,13 +49,13 @@ class Context:
     ``models``: budgets by names of models, with ``*`` and ``?``: the first that fits counts, before the others. Of `budget` and
     `share` the smaller counts; the windows are those of `prices`. A model without any is left alone. ``cannot_fit``: what
     becomes of a conversation of which too much must stay: ``"pass"``, as it came, or ``"refuse"``, with `CannotFit`.
-    ``max_bytes`` bounds what is remembered, removed texts included, which `handles` keeps by the request's scope. ``options``
-    are `ContextOptimizer`'s; the prefix is ``"stable"`` unless they say otherwise. What cannot be read goes as it came: it is
-    the provider's to judge.
+    ``max_bytes`` bounds what is remembered, removed texts included, which `handles` keeps by the request's scope. ``summarise``
+    is `ContextOptimizer.optimize_async`'s, ``options`` are its own; the prefix is ``"stable"`` unless they say otherwise. What
+    cannot be read goes as it came: it is the provider's to judge.
     """
 
     __slots__ = (
-        "_budget", "_cannot_fit", "_memory", "_models", "_optimizers", "_options", "_prices", "_share", "handles",
+        "_budget", "_cannot_fit", "_memory", "_models", "_optimizers", "_options", "_prices", "_share", "_summarise", "handles",
     )  # fmt: skip
 
     wires: frozenset[WireName] = frozenset(_FORMS)
@@ -67,12 +69,13 @@ class Context:
         cannot_fit: Literal["pass", "refuse"] = "pass",
         max_bytes: int = 256 * 1024 * 1024,
         prices: Prices | None = None,
+        summarise: Summarise | None = None,
         **options: Any,
     ) -> None:
         if cannot_fit not in {"pass", "refuse"}:
             raise InvalidArgument(f"cannot_fit is {cannot_fit!r}; allowed: pass, refuse")
         self._budget, self._share, self._models = budget, share, dict(models or {})
-        self._cannot_fit = cannot_fit
+        self._cannot_fit, self._summarise = cannot_fit, summarise
         self._prices = Prices() if prices is None else prices
         self._memory = max_bytes // (_MODELS + 1)
         self.handles = Handles(self._memory)
@@ -81,6 +84,7 @@ class Context:
         for given in (budget, *self._models.values()):
             if given is not None:
                 ContextOptimizer(budget=given, **self._options)  # what is wrong is said here
+        count("The vocabulary is read now, and not while a request waits.")
 
     def budget(self, model: str) -> int | None:
         """The tokens that a request to this model may have; None where it is left alone."""
@@ -104,7 +108,12 @@ class Context:
                 return await next(request)
             optimizer = self._optimizer(asked.model, _FORMS[request.wire], budget)
             done = await optimizer.optimize_async(
-                asked.messages, asked.tools, system=asked.system, scope=request.scope or ""
+                asked.messages,
+                asked.tools,
+                system=asked.system,
+                scope=request.scope or "",
+                tool_choice=asked.tool_choice,
+                summarise=self._summarise,
             )
             body = asked.written(done.messages, done.tools)
         except _UNREADABLE:
@@ -141,13 +150,18 @@ class Context:
         saved: Counter[str] = Counter()
         for one in report.removed:
             saved[one.change] += one.tokens
-        price = self._prices.of(model)
+        price, prefix = self._prices.of(model), report.prefix
+        spared: float = report.saved
+        if price is not None and prefix is not None:
+            rates = Rates.of(model, self._prices)
+            spared = prefix.saved(rates.write, rates.read)
         return Trimmed(
             report.before,
             report.after,
             lossless=report.lossless,
             saved=dict(saved),
-            dollars=None if price is None else report.saved * price.input / 1e6,
+            prefix="" if prefix is None else prefix.why,
+            dollars=None if price is None else spared * price.input / 1e6,
         )
 
 
@@ -159,6 +173,7 @@ class _Asked(NamedTuple):
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]] | None
     system: Any
+    tool_choice: Any
     raw: dict[int, msgspec.Raw]
     """By the ``id`` of a message or tool: as it came."""
 
@@ -193,7 +208,8 @@ async def _read(request: Request) -> _Asked:
 
     tools = None if _decode(fields.get("tools", b"null")) is None else await rows("tools")
     system = _decode(fields["system"]) if request.wire == "messages" and "system" in fields else None
-    return _Asked(fields, model, await rows("messages"), tools, system, raw)
+    tool_choice = _decode(fields.get("tool_choice", b"null"))
+    return _Asked(fields, model, await rows("messages"), tools, system, tool_choice, raw)
 
 
 def of_config(config: ContextConfig, *, prices: Prices) -> Context:
@@ -208,4 +224,5 @@ def of_config(config: ContextConfig, *, prices: Prices) -> Context:
         keep_last=config.keep_last,
         prefix=config.prefix,
         epoch_share=config.epoch_share,
+        keep_tools=config.keep_tools,
     )
