@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from sparecall._core import context_select
 from sparecall.cache import Cache
 from sparecall.context.anthropic import thinks_first
-from sparecall.context.parts import Message, by_message
+from sparecall.context.parts import Message, blocks_of, by_message, kind_of
 from sparecall.context.steps import Ask
 from sparecall.context.writing import as_json
 from sparecall.tokens import truncate
@@ -169,8 +169,8 @@ def _place(conversation: Conversation, kept: Sequence[int], at: int) -> int:
         return at
     while 0 < at < len(rows) and rows[at]["role"] == "assistant" and not thinks_first(rows[at]):
         at -= 1
-        while at > 0 and rows[at]["role"] != "assistant":  # the results of the call above belong to it
-            at -= 1
+        while at > 0 and any(kind_of(block) == "tool_result" for block in blocks_of(rows[at])):
+            at -= 1  # the results of the call above belong to it
     return at
 
 
