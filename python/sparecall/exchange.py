@@ -208,7 +208,9 @@ def _trimmed(done: Trimmed) -> dict[str, str]:
     if done.before == done.after:
         return {}
     said = f"before={done.before}, after={done.after}"
-    return {"x-sparecall-optimized": said if done.lossless else f"{said}, lossy"}
+    if done.lossless:
+        return {"x-sparecall-optimized": said}
+    return {"x-sparecall-optimized": f"{said}, lossy", "x-sparecall-removed": ", ".join(done.handles)}
 
 
 def _made_by(origin: Origin) -> dict[str, str]:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from sparecall.config.checks import Rules, is_share, plain
+from sparecall.config.checks import Rules, at_least, is_share, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _MIB = 1024 * 1024
 
@@ -29,6 +29,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Whether what was sent before stays as it was sent, for the provider's prefix cache, or each request is cut for itself."""
     epoch_share: float = 0.6
     """What a stable prefix is cut to once the budget is passed, as a share of it."""
+    expected_turns: float | Literal["as_before"] | None = None
+    """Requests of a conversation in all, or ``"as_before"``: then a stable prefix is cut sooner where that pays; None: only where it must be."""
     keep_tools: bool | tuple[str, ...] = True
     """Whether all definitions of tools stay, or else the names of those that do though nobody called or mentioned them."""
     cannot_fit: Literal["pass", "refuse"] = "pass"
@@ -43,13 +45,15 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """Whether there is a budget for anything."""
         return self.budget is not None or self.share is not None or bool(self.models)
 
-    def settings(self) -> tuple[str, ...]:
-        """What of it shapes answers, and is a part of every key."""
+    def settings(self, windows: Mapping[str, int]) -> tuple[str, ...]:
+        """What of it shapes answers, and is a part of every key; `windows`: those of models that a configuration states itself."""
         if not self.enabled:
             return ()
-        shaping = msgspec.structs.asdict(self)
+        shaping: dict[str, object] = msgspec.structs.asdict(self)
         for name in ("store_optimized", "max_bytes"):
             del shaping[name]
+        if self.share is not None:
+            shaping["windows"] = windows
         return (msgspec.json.encode(shaping, order="sorted").decode(),)
 
 
@@ -62,6 +66,12 @@ def rules_of_context(context: Context) -> Rules:
         *_rules_of_models(context),
         (0 <= context.keep_last < 2**31, "context.keep_last", context.keep_last, "0 messages or more"),
         (is_share(context.epoch_share), "context.epoch_share", context.epoch_share, "above 0, up to 1"),
+        (
+            isinstance(context.expected_turns, str | None) or at_least(context.expected_turns, 1),
+            "context.expected_turns",
+            context.expected_turns,
+            "1 or more, 'as_before'",
+        ),
         (_MIB <= context.max_bytes < 2**63, "context.max_bytes", context.max_bytes, f"{_MIB} to 2^63-1"),
     ]
 

@@ -10,7 +10,8 @@ import msgspec
 from sparecall.context.parts import Message, Orphan, Path
 
 Change: TypeAlias = Literal["dropped", "cut", "compact", "repeat", "summary", "tool"]
-
+LOSSLESS = frozenset({"compact", "repeat"})
+"""The changes after which all is still said."""
 
 Changes: TypeAlias = Mapping[tuple[int, Path], tuple[str, str, Change]]
 """By message and path: a text as it was, as it is, and what was done to it."""
@@ -76,7 +77,7 @@ class Report(msgspec.Struct, frozen=True):
     @property
     def lossless(self) -> bool:
         """Whether everything that was said is still said, if in other words."""
-        return all(one.change in {"compact", "repeat"} for one in self.removed)
+        return all(one.change in LOSSLESS for one in self.removed)
 
 
 class Optimized(msgspec.Struct, frozen=True):

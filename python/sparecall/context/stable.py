@@ -49,8 +49,8 @@ class Fold:
     """A conversation up to some atom, as it is sent."""
 
     __slots__ = (
-        "_costs", "_encoding", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs", "ledger", "out", "raw",
-        "spent", "tools",
+        "_costs", "_encoding", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs", "ledger", "origin", "out",
+        "raw", "spent", "tools",
     )  # fmt: skip
 
     def __init__(self, costs: Costs, texts: Texts, encoding: str | Encoding, ledger: Ledger) -> None:
@@ -60,6 +60,8 @@ class Fold:
         self.atoms = 0
         """How many atoms are in it."""
         self.out: list[Message] = []
+        self.origin: list[int] = []
+        """By the messages of `out`: the number of the one that came and is sent as it is; -1 for what is written here."""
         self.spent = 0
         """Tokens of `out`."""
         self.raw = 0
@@ -98,13 +100,19 @@ class Fold:
 
         ``before``: what the cut did to texts; ``origin``: the messages' numbers before it, by which changes are named.
         """
-        self.out, self.spent, self.changes, self.dropped = [], 0, dict(before), dict(dropped)
+        self.out, self.origin, self.spent, self.changes, self.dropped = [], [], 0, dict(before), dict(dropped)
         self.epochs += 1
         self._repeats = ContextRepeats(self._encoding)
         parts = by_message(conversation.parts)
         for number, atom in enumerate(conversation.atoms):
             send = functools.partial(self._send, conversation, number, parts, still, origin, before)
             yield from stepped(send, _PASSES * sum(size_of(conversation.messages[index]) for index in atom))
+        edited = {index for index, _ in before}
+        self.origin = [-1 if index in edited else index for index in self.origin]
+
+    def sent(self, messages: Sequence[Message]) -> list[Message]:
+        """What to send, given what came: what is as it came is the same object."""
+        return [made if at < 0 else messages[at] for made, at in zip(self.out, self.origin, strict=True)]
 
     def mark(self, why: Literal["first", "extended", "changed", "shortened"]) -> Mark:
         """Where it stands."""
@@ -158,6 +166,7 @@ class Fold:
             if edits:
                 message = write([message], edits)[0]
             self.out.append(message)
+            self.origin.append(-1 if edits else origin[index])
             self.spent += self._costs.message(message)
 
     def _born(self, part: Part, role: str, *, may_change: bool) -> tuple[str, Change] | None:

@@ -80,7 +80,7 @@ class Turns:
             request,
             request.beside + fold.raw,
             Outcome(
-                list(fold.out),
+                fold.sent(messages),
                 fold.spent + beside,
                 dict(fold.changes),
                 dict(fold.dropped),

@@ -180,7 +180,8 @@ def stages(
     except InvalidArgument as error:
         raise ConfigError(str(error)) from None
     settings = control.settings(config)
-    shaping = (*settings, *config.context.settings())
+    windows = {name: price.window for name, price in config.prices.items() if price.window is not None}
+    shaping = (*settings, *config.context.settings(windows))
     store_optimized = config.context.store_optimized
     chain: list[Stage] = [
         scope,

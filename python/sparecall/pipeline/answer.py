@@ -43,13 +43,16 @@ class Trimmed(msgspec.Struct, frozen=True, array_like=True):
     why: str = ""
     """Why the request went as it came: ``cannot_fit`` or ``unreadable``; empty where it is within its budget."""
     saved: dict[str, int] = {}
-    """Tokens by `sparecall.context.Removed.change`, and ``tools``."""
+    """Tokens by `sparecall.context.Removed.change`."""
     prefix: str = ""
     """`sparecall.context.Prefix.why`, where the prefix is kept."""
     dollars: float | None = None
-    """What that saved, less than 0 where an epoch costs more than it saves at first; None where the model has no known price."""
+    """What that saved under the provider's prefix cache, less than 0 where an epoch costs more than it saves at first; None where
+    it is not known: no price of the model, or each request cut for itself before a provider that has such a cache."""
     seconds: float = 0.0
     """What it took."""
+    handles: tuple[str, ...] = ()
+    """Of what is not there any more, so that it can be fetched: those of the most tokens, at most 32."""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 
 from sparecall.context import ContextOptimizer, Handles, Rates
+from sparecall.context.report import LOSSLESS
 from sparecall.errors import CannotFit, InvalidArgument, InvalidConversation
 from sparecall.pipeline.answer import Trimmed
 from sparecall.prices import Prices
@@ -41,6 +42,8 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupEr
 _MODELS = 4
 # Of the loop's time, in seconds, before others get their turn.
 _TURN = 0.0005
+# So many handles stand in a header.
+_HANDLES = 32
 
 
 class Context:
@@ -79,7 +82,8 @@ class Context:
         self._prices = Prices() if prices is None else prices
         self._memory = max_bytes // (_MODELS + 1)
         self.handles = Handles(self._memory)
-        self._options = {"prefix": "stable", **options}
+        # Without a query no vectors are asked for.
+        self._options = {"prefix": "stable", "embedder": None, **options}
         self._optimizers: OrderedDict[tuple[str, Form, int], ContextOptimizer] = OrderedDict()
         for given in (budget, *self._models.values()):
             if given is not None:
@@ -118,13 +122,15 @@ class Context:
             body = asked.written(done.messages, done.tools)
         except _UNREADABLE:
             trimmed = Trimmed(0, 0, why="unreadable")
-        except CannotFit as error:
+        except CannotFit:
             if self._cannot_fit == "refuse":
                 raise
-            trimmed = Trimmed(error.least, error.least, why="cannot_fit")
+            trimmed = Trimmed(0, 0, why="cannot_fit")
         else:
+            # Anthropic caches the prefix of who asks for it; OpenAI all.
+            is_cached = request.wire != "messages" or b'"cache_control"' in request.body
             request = msgspec.structs.replace(request, body=body)
-            trimmed = self._told(asked.model, done.report)
+            trimmed = self._told(asked.model, done.report, is_cached=is_cached)
         trimmed = msgspec.structs.replace(trimmed, seconds=time.perf_counter() - since)
         return msgspec.structs.replace(await next(request), optimized=trimmed)
 
@@ -135,7 +141,7 @@ class Context:
         found = self._optimizers.get(key)
         if found is None:
             found = self._optimizers[key] = ContextOptimizer(
-                **{"orphans": "keep", "cache_bytes": self._memory, **self._options},
+                **{"orphans": "keep", "cache_bytes": self._memory, "rates": self._rates(name), **self._options},
                 budget=budget,
                 model=name or "unknown",
                 form=form,
@@ -146,23 +152,36 @@ class Context:
         self._optimizers.move_to_end(key)
         return found
 
-    def _told(self, model: str, report: Report) -> Trimmed:
+    def _rates(self, name: str) -> Rates:
+        return Rates.of(name, self._prices) if name else Rates()
+
+    def _told(self, model: str, report: Report, *, is_cached: bool) -> Trimmed:
         saved: Counter[str] = Counter()
         for one in report.removed:
             saved[one.change] += one.tokens
-        price, prefix = self._prices.of(model), report.prefix
-        spared: float = report.saved
-        if price is not None and prefix is not None:
-            rates = Rates.of(model, self._prices)
-            spared = prefix.saved(rates.write, rates.read)
+        gone = sorted((one for one in report.removed if one.change not in LOSSLESS), key=lambda one: -one.tokens)
         return Trimmed(
             report.before,
             report.after,
             lossless=report.lossless,
             saved=dict(saved),
-            prefix="" if prefix is None else prefix.why,
-            dollars=None if price is None else spared * price.input / 1e6,
+            prefix="" if report.prefix is None else report.prefix.why,
+            dollars=self._dollars(model, report, is_cached=is_cached),
+            handles=tuple(dict.fromkeys(one.handle for one in gone[:_HANDLES])),
         )
+
+    def _dollars(self, model: str, report: Report, *, is_cached: bool) -> float | None:
+        price, prefix = self._prices.of(model), report.prefix
+        if price is None:
+            return None
+        if not is_cached or price.cached_input is None:
+            spared: float = report.saved
+        elif prefix is None:
+            return None  # what of the whole conversation would have been read from the cache nobody knows
+        else:
+            rates = self._rates(model)
+            spared = prefix.saved(rates.write, rates.read)
+        return spared * price.input / 1e6
 
 
 class _Asked(NamedTuple):
@@ -224,5 +243,6 @@ def of_config(config: ContextConfig, *, prices: Prices) -> Context:
         keep_last=config.keep_last,
         prefix=config.prefix,
         epoch_share=config.epoch_share,
+        expected_turns=config.expected_turns,
         keep_tools=config.keep_tools,
     )
