@@ -67,11 +67,13 @@ class Engine:
         if before > self.budget and not costs.is_sum:
             before = whole(conversation.messages)
         if before <= self.budget:
-            return self.done(request, before, Outcome(conversation.messages, before, {}, {}, frozenset()))
+            return (yield from self.done(request, before, Outcome(conversation.messages, before, {}, {}, frozenset())))
         gone = self.unneeded(request, conversation, query) - request.chosen
         tools, spared = without(request.tools, gone), self.spared(request, gone)
         if before - spared <= self.budget:
-            return self.done(request, before, Outcome(conversation.messages, before - spared, {}, {}, gone))
+            return (
+                yield from self.done(request, before, Outcome(conversation.messages, before - spared, {}, {}, gone))
+            )
         done, changes = yield from self.cut(
             request,
             conversation,
@@ -81,7 +83,7 @@ class Engine:
             query=query,
             whole=None if costs.is_sum else whole,
         )
-        return self.done(request, before, Outcome(done.out, done.tokens, changes, done.dropped, gone))
+        return (yield from self.done(request, before, Outcome(done.out, done.tokens, changes, done.dropped, gone)))
 
     def cut(
         self,
@@ -144,7 +146,7 @@ class Engine:
             still.add(first_user(conversation))
         return {number for number, atom in enumerate(conversation.atoms) if not still.isdisjoint(atom)}
 
-    def done(self, request: Request, before: int, done: Outcome) -> Optimized:
+    def done(self, request: Request, before: int, done: Outcome) -> Steps[Optimized]:
         """What is given back."""
         return reported(request, before, done, budget=self.budget, costs=self.costs, handles=self.handles)
 

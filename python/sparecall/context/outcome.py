@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sparecall.context.grammar import Conversation
     from sparecall.context.handles import Handles
     from sparecall.context.parts import Message
+    from sparecall.context.steps import Steps
     from sparecall.context.summaries import Summarise
 
 
@@ -53,10 +54,15 @@ def without(tools: list[Any] | None, gone: frozenset[str]) -> list[Any] | None:
     return [tool for tool in tools if name_of(tool) not in gone] if tools and gone else tools
 
 
-def reported(request: Request, before: int, done: Outcome, *, budget: int, costs: Costs, handles: Handles) -> Optimized:
+def reported(
+    request: Request, before: int, done: Outcome, *, budget: int, costs: Costs, handles: Handles
+) -> Steps[Optimized]:
     """What is given back; what was removed is kept under its handles."""
-    removed = tuple(_removed(request, done, costs, handles))
-    report = Report(before, done.after, budget, removed, request.conversation.orphans, done.epochs, done.prefix)
+    removed = []
+    for one in _removed(request, done, costs, handles):
+        removed.append(one)
+        yield None
+    report = Report(before, done.after, budget, tuple(removed), request.conversation.orphans, done.epochs, done.prefix)
     return Optimized(done.out, without(request.tools, done.gone), report)
 
 

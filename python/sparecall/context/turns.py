@@ -76,7 +76,7 @@ class Turns:
                 sent = fold.mark(why)
         gone = fold.tools - request.chosen
         beside = request.beside - engine.spared(request, gone)
-        done = engine.done(
+        done = yield from engine.done(
             request,
             request.beside + fold.raw,
             Outcome(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import operator
 import time
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -119,7 +120,8 @@ class Context:
                 tool_choice=asked.tool_choice,
                 summarise=self._summarise,
             )
-            body = asked.written(done.messages, done.tools)
+            if not asked.is_same(done.messages, done.tools):
+                request = msgspec.structs.replace(request, body=asked.written(done.messages, done.tools))
         except _UNREADABLE:
             trimmed = Trimmed(0, 0, why="unreadable")
         except CannotFit:
@@ -129,7 +131,6 @@ class Context:
         else:
             # Anthropic caches the prefix of who asks for it; OpenAI all.
             is_cached = request.wire != "messages" or b'"cache_control"' in request.body
-            request = msgspec.structs.replace(request, body=body)
             trimmed = self._told(asked.model, done.report, is_cached=is_cached)
         trimmed = msgspec.structs.replace(trimmed, seconds=time.perf_counter() - since)
         return msgspec.structs.replace(await next(request), optimized=trimmed)
@@ -195,6 +196,11 @@ class _Asked(NamedTuple):
     tool_choice: Any
     raw: dict[int, msgspec.Raw]
     """By the ``id`` of a message or tool: as it came."""
+
+    def is_same(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> bool:
+        """Whether these are the messages and tools as they came."""
+        same = len(messages) == len(self.messages) and all(map(operator.is_, messages, self.messages))
+        return same and len(tools or ()) == len(self.tools or ())
 
     def written(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> bytes:
         """The body with these messages and tools. What is not new is not spelled anew."""
