@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sparecall._core import ContextBoard, context_select
 from sparecall.context.parts import parts_of
+from sparecall.context.steps import stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sparecall._core import ContextDocument
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
     from sparecall.context.parts import Message, Part, Path
+    from sparecall.context.steps import Steps
     from sparecall.context.texts import Texts
 
 # What stands there weighs so much: what the user says is what it is about.
@@ -118,7 +120,7 @@ class Board:
         self.scale = 1.0
         self._costs = costs
 
-    def lay(self, texts: Texts) -> Generator[Callable[[], object] | None, Any, None]:
+    def lay(self, texts: Texts) -> Steps[None]:
         """Lay the conversation out, in steps: a call to make elsewhere, or None where others may run."""
         known = self._known.atoms
         for number, atom in enumerate(self.conversation.atoms):
@@ -136,9 +138,7 @@ class Board:
             self.fixed_tokens += laid.pinned
             self.scale = max(self.scale, laid.scale)
 
-    def _lay(
-        self, texts: Texts, number: int, atom: Sequence[int], *, is_pinned: bool
-    ) -> Generator[Callable[[], object] | None, Any, Laid]:
+    def _lay(self, texts: Texts, number: int, atom: Sequence[int], *, is_pinned: bool) -> Steps[Laid]:
         rows: list[Row] = []
         costs = self._costs
         whole = rewritten = 0
@@ -179,9 +179,7 @@ class Board:
             sum(row.document.size + _ROW for row in rows),
         )
 
-    def choose(
-        self, budget: int, query: str | None, similar: list[float] | None
-    ) -> Generator[Callable[[], object] | None, Any, Choice]:
+    def choose(self, budget: int, query: str | None, similar: list[float] | None) -> Steps[Choice]:
         """What to keep in `budget` tokens beside what is pinned, in steps. Pure."""
         scale, costs = self.scale, self._costs
         kept, _ = yield functools.partial(
@@ -217,15 +215,9 @@ class Board:
 
     def _implied(self) -> str:
         """What it seems to be about, where nobody says: the last that the user wrote."""
-        messages = self.conversation.messages
-        last = next(
-            (part for part in reversed(self.conversation.parts) if messages[part.message]["role"] == "user"), None
-        )
-        return "" if last is None else last.text[:_ABOUT]
+        return last_words(self.conversation)[:_ABOUT]
 
 
-# Reading so many characters takes a third of a millisecond.
-_INLINE = 8_192
 _ABOUT = 2_000
 # Atoms, and rows, in one step: a tenth of a millisecond.
 _ATOMS, _ROWS = 128, 64
@@ -233,17 +225,19 @@ _ATOMS, _ROWS = 128, 64
 _ROW = 300
 
 
-def _read(
-    texts: Texts, text: str, *, compact: bool, tokens: int | None = None
-) -> Generator[Callable[[], object] | None, Any, ContextDocument]:
+def _read(texts: Texts, text: str, *, compact: bool, tokens: int | None = None) -> Steps[ContextDocument]:
     document = texts.known(text, compact=compact)
     if document is None:
         make = functools.partial(texts.document, text, compact=compact, tokens=tokens)
-        if len(text) > _INLINE:
-            return (yield make)  # type: ignore[no-any-return]
-        document = make()
-        yield None
+        document = yield from stepped(make, len(text))
     return document
+
+
+def last_words(conversation: Conversation) -> str:
+    """The last text that the user wrote; empty where there is none."""
+    messages = conversation.messages
+    last = next((part for part in reversed(conversation.parts) if messages[part.message]["role"] == "user"), None)
+    return "" if last is None else last.text
 
 
 def _unwritten(message: Message) -> Iterator[str]:

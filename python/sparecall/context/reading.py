@@ -9,30 +9,29 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sparecall._core import context_same
 from sparecall.context.choosing import Known
 from sparecall.context.costs import message_key
 from sparecall.context.grammar import read_in_steps
+from sparecall.context.parts import size_of
+from sparecall.context.steps import stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable
+    from collections.abc import Hashable
 
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation, Form, Orphans
     from sparecall.context.parts import Message, Path
+    from sparecall.context.steps import Steps
 
-T = TypeVar("T")
-Steps: TypeAlias = "Generator[None, None, T]"
 
 # Messages that are compared at once: a tenth of a millisecond.
 _SLICE = 256
 # By so many messages a conversation is found, and so many are remembered of those that begin so.
 _HEAD, _ALIKE = 2, 8
 _NO_LISTS = (str, bytes, Mapping)
-# Counting so many characters takes a tenth of a millisecond.
-_LONG = 32_768
 # Of a message beside its texts, in bytes: its copy, its parts, its rows.
 _BESIDE = 1_500
 
@@ -62,21 +61,20 @@ class Reading:
         removed = sum([len(text) for (_, path), (text, _) in self.handles.items() if not path])
         return sum(self._weights) + self.known.weight + removed
 
-    def measure(self, costs: Costs) -> Generator[Callable[[], object] | None, Any, list[int]]:
+    def measure(self, costs: Costs) -> Steps[list[int]]:
         """The tokens of each message, in steps; of a long one as a call to make elsewhere."""
         sizes = self.sizes
         for message in self.conversation.messages[len(sizes) :]:
-            content = message.get("content")
-            if (len(content) if type(content) is str else _length(content)) > _LONG:
-                yield functools.partial(costs.message, message)
-            sizes.append(costs.message(message))
-            yield None
+            sizes.append((yield from stepped(functools.partial(costs.message, message), size_of(message))))
         return sizes
 
-    def key(self) -> list[Hashable | None]:
-        """The key of each message."""
-        self.keys += map(message_key, self.conversation.messages[len(self.keys) :])
-        return self.keys
+    def key(self) -> Steps[list[Hashable | None]]:
+        """The key of each message, in steps."""
+        keys = self.keys
+        for message in self.conversation.messages[len(keys) :]:
+            keys.append(message_key(message))
+            yield None
+        return keys
 
     def same(self, messages: list[Any]) -> Steps[int]:
         """How many of these messages, from the first on, are the same as those that were read, in steps."""
@@ -200,15 +198,6 @@ def _head(messages: Any) -> Hashable | None:
         return tuple(map(message_key, messages[:_HEAD]))
     except (TypeError, ValueError, RecursionError):
         return None
-
-
-def _length(value: Any) -> int:
-    """The characters of the texts in it, about."""
-    if type(value) is str:
-        return len(value)
-    if type(value) is list:
-        return sum(map(_length, value))
-    return sum(map(_length, value.values())) if type(value) is dict else 0
 
 
 def _copied(value: Any) -> tuple[Any, int]:
