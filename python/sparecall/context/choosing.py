@@ -38,6 +38,8 @@ class Row(NamedTuple):
     weight: float
     tokens: int
     """Of the part."""
+    text: str
+    """The document's; the same object each time, so that it is hashed once."""
 
 
 class Laid(NamedTuple):
@@ -70,6 +72,14 @@ class Known:
     def weight(self) -> int:
         """About what it takes in memory, in bytes. O(atoms)."""
         return self.board.size + sum([one.weight for atom in self.atoms for one in atom.values()])
+
+    def until(self, atom: int) -> Known:
+        """The same for a conversation that has the atoms before `atom`, and then its own."""
+        while len(self.atoms) < atom:
+            self.atoms.append({})
+        part = Known()
+        part.atoms, part.board = self.atoms[:atom], self.board
+        return part
 
 
 class Choice(NamedTuple):
@@ -148,13 +158,13 @@ class Board:
             whole += self._sizes[id(message)]
             for text in _unwritten(message):
                 document = yield from _read(texts, text, compact=False)
-                rows.append(Row(document, number, None, 1.0, 0))
+                rows.append(Row(document, number, None, 1.0, 0, _shown(document, text)))
             role = message["role"]
             for part in parts_of(self.conversation.parts, index):
                 weight = _RESULT if part.kind == "result" else _WEIGHTS.get(role, 1.0)
                 if is_pinned:
                     document = yield from _read(texts, part.text, compact=False)
-                    rows.append(Row(document, number, None, weight, 0))
+                    rows.append(Row(document, number, None, weight, 0, _shown(document, part.text)))
                     continue
                 tokens = costs.text(part.text)
                 rewritten += tokens
@@ -164,12 +174,12 @@ class Board:
                     compact=part.kind == "result" or role == "user",
                     tokens=tokens if costs.is_sum else None,
                 )
-                rows.append(Row(document, number, part, weight, tokens))
+                rows.append(Row(document, number, part, weight, tokens, _shown(document, part.text)))
                 if document.tokens and not document.is_compact:
                     scale = max(scale, tokens / document.tokens)
         if not rows:
             document = yield from _read(texts, "", compact=False)
-            rows.append(Row(document, number, None, 1.0, 0))
+            rows.append(Row(document, number, None, 1.0, 0, ""))
         return Laid(
             rows,
             [(row.document, number, row.part is None, row.weight) for row in rows],
@@ -202,7 +212,7 @@ class Board:
             if one is None:
                 gone.add(row.atom)
             elif part is not None and (one is not True or row.document.is_compact):
-                text = row.document.text if one is True else one
+                text = row.text if one is True else one
                 if costs.text(text) < row.tokens:
                     place = (part.message, part.path)
                     edits[place], before[place] = text, part.text
@@ -231,6 +241,11 @@ def _read(texts: Texts, text: str, *, compact: bool, tokens: int | None = None) 
         make = functools.partial(texts.document, text, compact=compact, tokens=tokens)
         document = yield from stepped(make, len(text))
     return document
+
+
+def _shown(document: ContextDocument, text: str) -> str:
+    """The document's text, which is the same object as the one it was made of where it is equal; of others it is a copy."""
+    return text if text.isascii() and not document.is_compact else document.text
 
 
 def last_words(conversation: Conversation) -> str:

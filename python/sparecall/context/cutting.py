@@ -56,7 +56,7 @@ def cut(
         free = budget - beside - board.fixed_tokens
         similar = None
         if query is not None and free > 0:
-            similar = yield functools.partial(texts.similarities, [row.document.text for row in board.rows], query)
+            similar = yield functools.partial(texts.similarities, [row.text for row in board.rows], query)
         required: tuple[int, ...] = ()
         for _ in range(_TRIES):
             if free < 0:
@@ -66,7 +66,9 @@ def cut(
             required = conversation.required(left)
             if required:
                 break
+            yield None
             out = write(conversation.messages, choice.edits, choice.dropped)
+            yield None
             if whole is None:
                 tokens = beside + sum([sizes.get(id(message)) or costs.message(message) for message in out])
             else:

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sparecall.context.choosing import Known, last_words
+from sparecall.context.choosing import last_words
 from sparecall.context.cutting import cut
 from sparecall.context.outcome import Outcome, reported, without
 from sparecall.context.summaries import Shortened, spans, summarised
@@ -95,6 +95,10 @@ class Engine:
         whole: Callable[[list[Message]], int] | None = None,
     ) -> Steps[tuple[Shortened, Changes]]:
         """Cut to a budget; where messages are left out and somebody summarises, to what is left beside their summaries."""
+        known = request.reading.known
+        if conversation is not request.conversation:
+            # An atom at the end may be another than it is where more follows.
+            known = known.until(len(conversation.atoms) - 1)
         within = functools.partial(
             cut,
             conversation,
@@ -105,7 +109,7 @@ class Engine:
             whole=whole,
             pinned=self.pinned(conversation, request.pins),
             query=query,
-            known=request.reading.known if conversation is request.conversation else Known(),
+            known=known,
         )
         done = yield from within(budget=budget)
         summarise, room = request.summarise, int(budget * self.summary_share)

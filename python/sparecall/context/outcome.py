@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _UNKNOWN = ("", None)
+# So many are reported in one step: a tenth of a millisecond.
+_SLICE = 16
 
 
 class Request(NamedTuple):
@@ -70,7 +72,8 @@ def reported(
     removed = []
     for one in _removed(request, done, costs, handles):
         removed.append(one)
-        yield None
+        if len(removed) % _SLICE == 0:
+            yield None
     report = Report(before, done.after, budget, tuple(removed), request.conversation.orphans, done.epochs, done.prefix)
     return Optimized(done.out, without(request.tools, done.gone), report)
 

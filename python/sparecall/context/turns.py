@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sparecall.context.electing import Ledger
 from sparecall.context.engine import first_user
-from sparecall.context.grammar import Conversation, read
+from sparecall.context.grammar import Conversation, read, read_in_steps
 from sparecall.context.outcome import Outcome
 from sparecall.context.parts import by_message
 from sparecall.context.stable import Fold, Folds, links
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sparecall.context.engine import Engine
     from sparecall.context.outcome import Request
+    from sparecall.context.reading import Reading
     from sparecall.context.report import Changes, Optimized
     from sparecall.context.steps import Steps
     from sparecall.context.summaries import Shortened
@@ -98,8 +99,7 @@ class Turns:
         if not ledger.is_due():
             ledger.turn(fold.spent, fold.raw)
             return
-        prefix = _until(request.conversation, end)
-        sizes = {id(row): engine.costs.message(row) for row in prefix.messages}
+        prefix, sizes = yield from _until(request.reading, end)
         try:
             done, changes = yield from engine.cut(
                 request, prefix, sizes, request.beside + int(fold.spent * engine.epoch_share), request.beside
@@ -118,8 +118,7 @@ class Turns:
     def _epoch(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[None]:
         """Cut all up to message `end` anew."""
         engine = self._engine
-        prefix = _until(request.conversation, end)
-        sizes = {id(row): engine.costs.message(row) for row in prefix.messages}
+        prefix, sizes = yield from _until(request.reading, end)
         budget = int(engine.budget * engine.epoch_share)
         while True:
             try:
@@ -156,6 +155,9 @@ class Turns:
         )
 
 
-def _until(whole: Conversation, end: int) -> Conversation:
-    """The messages before `end`."""
-    return whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
+def _until(reading: Reading, end: int) -> Steps[tuple[Conversation, dict[int, int]]]:
+    """The messages before `end`, and their tokens by ``id``."""
+    whole = prefix = reading.conversation
+    if end < len(whole.messages):
+        prefix, _ = yield from read_in_steps(whole.messages[:end], whole.form, orphans="keep", before=whole, same=end)
+    return prefix, dict(zip(map(id, prefix.messages), reading.sizes, strict=False))

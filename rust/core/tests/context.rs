@@ -173,7 +173,8 @@ proptest! {
 #[test]
 fn very_many_segments_are_chosen_in_stretches() {
     let mut scratch = Scratch::default();
-    let lines = |from: u32| (from..from + 4_000).map(|at| format!("line {at} of {}\n", at % 7)).collect::<String>();
+    let lines =
+        |from: u32| (from..from + 4_000).fold(String::new(), |text, at| text + &format!("line {at} of {}\n", at % 7));
     let documents: Vec<Document> =
         (0..5).map(|at| Document::new(&lines(at * 4_000), false, o200k(), &mut scratch)).collect();
     let items: Vec<Item<'_>> = documents
