@@ -98,11 +98,16 @@ class Costs:
         tools: Iterable[Mapping[str, Any]] | None = None,
         *,
         system: str | Iterable[Mapping[str, Any]] | None = None,
+        known: Mapping[int, Bounds] | None = None,
     ) -> int:
-        """The tokens of a request as a whole: what must not exceed a budget. `system` is what Anthropic's requests keep beside."""
+        """The tokens of a request as a whole: what must not exceed a budget. `system` is what Anthropic's requests keep beside.
+
+        ``known``: the `bounds` of messages, by ``id``.
+        """
         if self._counter is not None:
             counter = self._counter
-            found = [self._bounds(counter, message) for message in messages]
+            of = known or {}
+            found = [of.get(id(message)) or self._bounds(counter, message) for message in messages]
             return counter.joined(messages, found, tools, system=system).high
         total = sum(map(self.message, messages))
         if system is not None:
@@ -178,6 +183,10 @@ class Costs:
 
     def _counted(self, counter: Counter, message: Message) -> int:
         return counter.joined([message], [self._bounds(counter, message)]).high - self.per_request
+
+    def bounds(self, message: Message) -> Bounds | None:
+        """What `request` makes of a message before it sums; None where that is `message`."""
+        return None if self._counter is None else self._bounds(self._counter, message)
 
     def _bounds(self, counter: Counter, message: Message) -> Bounds:
         key = message_key(message)

@@ -58,8 +58,11 @@ class Engine:
         sizes = dict(zip(map(id, conversation.messages), measured, strict=True))
         before = request.beside + sum(measured)
 
+        bounds = zip(conversation.messages, request.reading.bounds, strict=True)
+        known = {id(row): found for row, found in bounds if found is not None}
+
         def whole(out: list[Message]) -> int:
-            return costs.request(out, tools, system=request.system)
+            return costs.request(out, tools, system=request.system, known=known)
 
         tools = request.tools
         if before > self.budget and not costs.is_sum:

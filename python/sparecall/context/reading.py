@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sparecall.context.grammar import Conversation, Form, Orphans
     from sparecall.context.parts import Message, Path
     from sparecall.context.steps import Steps
+    from sparecall.tokens.bounds import Bounds
 
 
 # Messages that are compared, or copied, at once: a tenth of a millisecond.
@@ -39,7 +40,7 @@ _BESIDE = 1_500
 class Reading:
     """A conversation, and what was found out about its messages. One call at a time: whoever takes it gives it back."""
 
-    __slots__ = ("_begin", "_seen", "_weights", "conversation", "handles", "keys", "known", "sizes")
+    __slots__ = ("_begin", "_seen", "_weights", "bounds", "conversation", "handles", "keys", "known", "sizes")
 
     def __init__(self) -> None:
         self.conversation: Conversation
@@ -48,8 +49,10 @@ class Reading:
         self._weights: list[int] = []
         self.sizes: list[int] = []
         """The tokens of its messages, as far as they were asked for."""
+        self.bounds: list[Bounds | None] = []
+        """The same before they are rounded; see `Costs.bounds`."""
         self.keys: list[Hashable | None] = []
-        """Their keys, likewise."""
+        """Their keys, as far as they were asked for."""
         self.known = Known()
         """For cuts of it."""
         self.handles: dict[tuple[int, Path], tuple[str, str]] = {}
@@ -65,7 +68,9 @@ class Reading:
         """The tokens of each message, in steps; of a long one as a call to make elsewhere."""
         sizes = self.sizes
         for message in self.conversation.messages[len(sizes) :]:
-            sizes.append((yield from stepped(functools.partial(costs.message, message), size_of(message))))
+            size = yield from stepped(functools.partial(costs.message, message), size_of(message))
+            self.bounds.append(costs.bounds(message))
+            sizes.append(size)
         return sizes
 
     def key(self) -> Steps[list[Hashable | None]]:
@@ -93,7 +98,7 @@ class Reading:
     def read(self, messages: Any, same: int, form: Form | None, model: str | None, orphans: Orphans) -> Steps[None]:
         """Read these messages, of which the first so many are the same, and forget what no longer holds; in steps."""
         before = self.conversation if same else None
-        for found in (self._seen, self._weights, self.sizes, self.keys):
+        for found in (self._seen, self._weights, self.sizes, self.bounds, self.keys):
             del found[same:]
         for place in [place for place in self.handles if place[0] >= same]:
             del self.handles[place]
