@@ -68,6 +68,7 @@ class Board:
         conversation, costs = self.conversation, self._costs
         messages = conversation.messages
         parts = by_message(conversation.parts)
+        yield None
         for number, atom in enumerate(conversation.atoms):
             is_pinned = number in self.pinned
             whole = 0

@@ -65,7 +65,9 @@ def cut(
             required = conversation.required(left)
             if required:
                 break
+            yield None
             out = write(conversation.messages, choice.edits, choice.dropped)
+            yield None
             if whole is None:
                 tokens = beside + sum(sizes.get(id(message)) or costs.message(message) for message in out)
             else:

@@ -133,11 +133,15 @@ class Turns:
         """An epoch of what is left within a budget of the messages before `end`. Raises `CannotFit`."""
         whole, engine = request.conversation, self._engine
         prefix = whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
+        yield None
         sizes = {id(row): engine.costs.message(row) for row in prefix.messages}
+        yield None
         done, changes = yield from engine.cut(request, prefix, sizes, budget, request.beside)
+        left = read(done.out, prefix.form, orphans="keep")
+        yield None
         return (
             yield from fold.anew(
-                read(done.out, prefix.form, orphans="keep"),
+                left,
                 changes,
                 done.dropped,
                 still={at for at, index in enumerate(done.origin) if index in still or index < 0},
