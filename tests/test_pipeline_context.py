@@ -12,6 +12,7 @@ import pytest
 
 import sparecall
 from loop_steps import no_complaints, settled
+from meaning import ASKED, REWORDED, ask, by_meaning, echo
 from sparecall.cache import BytesCache
 from sparecall.config import load
 from sparecall.context import steps as steps_module
@@ -218,6 +219,18 @@ async def test_an_answer_to_a_lossy_context_is_stored_only_where_told_and_says_s
     await stream.read() if stream.stream is None else [events async for events in stream.events()]
     await settled()
     assert (await pipeline(about(talk(30)))).hit == ("exact" if stored else "miss")
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_nor_is_it_found_by_meaning_otherwise(stored: bool) -> None:
+    usual = by_meaning(provider := Provider(echo), store_optimized=stored)
+    pipeline = Pipeline([*usual.stages[:-1], Context(budget=3_000), provider])
+    before = talk(30)[:-1]
+    texts = (ASKED, REWORDED)
+    first, second = [await ask(pipeline, messages=[*before, {"role": "user", "content": text}]) for text in texts]
+    assert (first.hit, second.hit) == ("miss", "semantic" if stored else "miss")
+    assert first.lossy
+    assert second.lossy
 
 
 async def test_an_answer_to_all_that_was_said_is_stored_as_any() -> None:
