@@ -145,6 +145,33 @@ async def test_a_prefix_stays_and_an_epoch_is_said() -> None:
     assert spent > 0
 
 
+async def test_marks_of_a_cache_stand_where_the_client_put_them_last() -> None:
+    """A client of Anthropic's that marks the end of what it sends: the mark moves on, and is never in two places."""
+    pipeline = Pipeline([Context(budget=3_000), provider := Provider()])
+    turns: Messages = [{"role": "user", "content": "Go on until it is done."}]
+    before: Messages = []
+    for step in range(24):
+        rows = [{**row, "flight": f"{step}-{row['flight']}"} for row in ROWS]
+        result = {"type": "tool_result", "tool_use_id": f"t{step}", "content": json.dumps(rows)}
+        use = {"type": "tool_use", "id": f"t{step}", "name": "find", "input": {"step": step}}
+        turns += [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+        marked = {"role": "user", "content": [{**result, "cache_control": {"type": "ephemeral"}}]}
+        request = Request.of(
+            {"model": "claude-sonnet-5", "max_tokens": 9, "messages": [*turns[:-1], marked]}, wire="messages"
+        )
+        reply = await pipeline(request)
+        body = provider.calls[-1].body
+        assert body.count(b'"cache_control"') == 1
+        assert b'"cache_control"' in body[body.rindex(b'"tool_result"') :]
+        validate(sent(provider), form="anthropic")
+        plain = msgspec.json.decode(body.replace(b',"cache_control":{"type":"ephemeral"}', b""))["messages"]
+        assert reply.optimized is not None
+        if reply.optimized.prefix == "changed" and len(plain) > len(before):
+            assert plain[: len(before)] == before
+        before = plain
+    assert reply.lossy
+
+
 async def test_of_budget_share_and_models_the_right_one_counts() -> None:
     prices = Prices({"mine": Price(1.0, 1.0, window=1_000), "windowless": Price(1.0, 1.0)})
     stage = Context(budget=700, share=0.5, models={"gpt-4*": 90, "gpt-*": 80}, prices=prices)
