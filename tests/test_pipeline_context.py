@@ -223,6 +223,15 @@ async def test_what_is_no_conversation_is_the_providers_to_judge(body: bytes) ->
     assert reply.optimized.why in {"unreadable", "cannot_fit"}
 
 
+@pytest.mark.parametrize("options", [{"budget": 100_000}, {"share": 0.5}])
+async def test_what_fails_below_is_not_made_again(options: dict[str, Any]) -> None:
+    provider = Provider()
+    provider.error = InvalidArgument("from below")
+    with pytest.raises(InvalidArgument, match="from below"):
+        await Pipeline([Context(**options), provider])(about(booking(), model="unheard-of"))
+    assert len(provider.calls) == 1
+
+
 async def test_orphans_and_odd_arguments_are_the_clients_to_keep() -> None:
     """Only a refusal of the provider's could say what is wrong with it: it is not mended silently."""
     odd = booking()
