@@ -73,13 +73,14 @@ async def _both(day: Day, latency: Latency, speed: float) -> Figures:
     from sparecall.demo.figures import figures
     from sparecall.demo.progress import Progress
     from sparecall.demo.run import run as run_day
+    from sparecall.demo.session import session
 
     with Progress(calls=day.calls, runs=2) as progress:
         progress.begin("cache off")
         off = await run_day(day, cache=False, latency=latency, on_call=progress.step)
         progress.begin("cache on")
         on = await run_day(day, cache=True, latency=latency, on_call=progress.step)
-    return figures(day, off, on, latency=latency, speed=speed)
+    return figures(day, off, on, await session(day, latency=latency), latency=latency, speed=speed)
 
 
 def _write(figures: Figures, path: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sparecall import tokens
+from sparecall.demo.session import Session
 from sparecall.demo.workday import SHARES
 from sparecall.prices import Prices
 
@@ -108,6 +109,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     latencies: list[Quantiles]
     pipeline: list[Quantiles]
     vectors: Vectors
+    session: Session
     checks: list[Check]
 
     @property
@@ -116,8 +118,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         return all(check.holds for check in self.checks)
 
 
-def figures(day: Day, off: Run, on: Run, *, latency: Latency, speed: float) -> Figures:
-    """Computes them from the same day run with the cache off and on."""
+def figures(day: Day, off: Run, on: Run, session: Session, *, latency: Latency, speed: float) -> Figures:
+    """Computes them from the same day run with the cache off and on, and from the long session."""
     prices = Prices()
     return Figures(
         python=platform.python_version(),
@@ -142,7 +144,8 @@ def figures(day: Day, off: Run, on: Run, *, latency: Latency, speed: float) -> F
         ],
         pipeline=[quantiles("exact", [o.micros / 1e3 for o in on.outcomes if o.hit == "exact"])],
         vectors=Vectors(len(on.vectors), off.vector_calls, on.vector_calls, off.vector_seconds, on.vector_seconds),
-        checks=checks(off, on),
+        session=session,
+        checks=[*checks(off, on), *_checks_of(session)],
     )
 
 
@@ -187,6 +190,14 @@ def checks(off: Run, on: Run) -> list[Check]:
             sum(tokens.count(a.content) == a.completion_tokens for a in texts),
             len(texts),
         ),
+    ]
+
+
+def _checks_of(session: Session) -> list[Check]:
+    """What must hold of every request that the optimizer let out."""
+    return [
+        Check("requests of the long session kept to the provider's grammar", session.valid, session.steps),
+        Check(f"of them were within {session.budget:,} tokens", session.within, session.steps),
     ]
 
 
