@@ -480,7 +480,7 @@ def test_bad_arguments_take_nothing() -> None:
     with pytest.raises(InvalidArgument, match="one call"):
         at_once(lease.__aenter__())
     assert repr(limit.acquire()) == "<Lease not let through>"
-    assert repr(limit) == "<RateLimit 1.0 requests, None tokens each 60 s: 100% spent, 0 wait>"
+    assert repr(limit) == "<RateLimit 1.0 requests each 60 s, None tokens each 60 s: 100% spent, 0 wait>"
 
 
 def test_a_clock_that_goes_back_gives_nothing_away() -> None:

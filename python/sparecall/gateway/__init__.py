@@ -264,6 +264,7 @@ class Gateway:
         try:
             return await pass_through(
                 http,
+                self.pipeline,
                 provider,
                 request,
                 upload,
