@@ -37,7 +37,7 @@ pub struct Gcra {
     /// The earliest that the server's window may end.
     ceiling_from: f64,
     /// Of a server that counts by a log, or refused what the virtual clock let through: within the limit in any period.
-    sent: Option<Sent>,
+    log: Option<Sent>,
     /// By a log: when all will be there again is told later with each call.
     by_log: bool,
     /// An end of a window was seen, or that there is none.
@@ -88,7 +88,7 @@ impl Gcra {
             ceiling: f64::INFINITY,
             ceiling_until: f64::NEG_INFINITY,
             ceiling_from: f64::NEG_INFINITY,
-            sent: None,
+            log: None,
             by_log: false,
             ended: false,
             others: 0.0,
@@ -114,7 +114,7 @@ impl Gcra {
         self.tat = now + (self.tat - now) * (per / self.per);
         self.per = per;
         self.set(self.limit);
-        if self.sent.take().is_some() {
+        if self.log.take().is_some() {
             self.begin_log(self.limit, now);
         }
     }
@@ -127,8 +127,8 @@ impl Gcra {
         if self.passed + amount > self.ceiling && now < self.ceiling_until {
             at = at.max(self.ceiling_until);
         }
-        if let Some(sent) = &mut self.sent {
-            at = at.max(sent.fits_at(amount, self.limit - self.others, now));
+        if let Some(log) = &mut self.log {
+            at = at.max(log.fits_at(amount, self.limit - self.others, now));
         }
         at
     }
@@ -139,8 +139,8 @@ impl Gcra {
         self.tat = self.tat.max(now) + amount * self.interval;
         self.taken += amount;
         self.passed += amount;
-        if let Some(sent) = &mut self.sent {
-            sent.add(amount, now);
+        if let Some(log) = &mut self.log {
+            log.add(amount, now);
         }
     }
 
@@ -152,8 +152,8 @@ impl Gcra {
             // What went out before may be less in the server's newest count already.
             self.ceiling += amount;
         }
-        if let Some(sent) = &mut self.sent {
-            sent.give_back(amount, mark.sent);
+        if let Some(log) = &mut self.log {
+            log.give_back(amount, mark.sent);
         }
     }
 
@@ -175,9 +175,9 @@ impl Gcra {
         (self.ceiling, self.ceiling_until) = (f64::INFINITY, f64::NEG_INFINITY);
         self.set_per(per, now);
         self.set(limit);
-        let mut sent = Sent::new(per, now);
-        sent.add(used, now);
-        self.sent = Some(sent);
+        let mut log = Sent::new(per, now);
+        log.add(used, now);
+        self.log = Some(log);
     }
 
     /// The limit is too high by so much.
@@ -187,16 +187,16 @@ impl Gcra {
 
     /// Of what went before only that much is known to be in the server's log.
     fn begin_log(&mut self, used: f64, now: f64) {
-        if self.sent.is_some() {
+        if self.log.is_some() {
             return;
         }
-        let mut sent = Sent::new(self.per, now);
+        let mut log = Sent::new(self.per, now);
         if self.passed <= used {
-            sent.add(self.passed, now);
+            log.add(self.passed, now);
         } else {
-            sent.fill(used);
+            log.fill(used);
         }
-        self.sent = Some(sent);
+        self.log = Some(log);
     }
 
     /// Believes the server's count where it is the newest. `mark`: the call it came with.
@@ -242,9 +242,9 @@ impl Gcra {
         if self.by_log {
             self.begin_log(used, now);
             (self.ceiling, self.ceiling_until) = (f64::INFINITY, f64::NEG_INFINITY);
-            if let (Some(sent), true) = (&mut self.sent, mark.sent > now - self.per) {
-                sent.sum(now);
-                self.others = (used - sent.since(mark.sent - self.per)).max(0.0);
+            if let (Some(log), true) = (&mut self.log, mark.sent > now - self.per) {
+                log.sum(now);
+                self.others = (used - log.since(mark.sent - self.per)).max(0.0);
             }
             return;
         }

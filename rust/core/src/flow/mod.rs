@@ -5,6 +5,7 @@ mod expected;
 mod gcra;
 mod gradient;
 mod period;
+mod running;
 mod sent;
 mod window;
 
@@ -13,5 +14,6 @@ pub use expected::Expected;
 pub use gcra::{Gcra, Mark, Told, is_due};
 pub use gradient::Gradient;
 pub use period::Period;
+pub use running::{Call, KINDS, Running};
 pub use sent::Sent;
 pub use window::Window;
