@@ -30,13 +30,13 @@ fn expected_finds_the_line_and_knows_what_it_has_not_seen() {
 fn a_capacity_is_told_from_a_level_once_the_calls_in_flight_change() {
     let mut slow = Capacity::new(1.0, 1000.0);
     for in_flight in [20.0; 12].into_iter().chain([13.0; 12]) {
-        slow.slower(in_flight, 1.5, 0.05); // fewer, and they take as long: it is slow
+        slow.slower(in_flight, 1.5, 0.05, 1.0); // fewer, and they take as long: it is slow
     }
     assert!(near(slow.level(), 1.45, 0.1), "{}", slow.level());
     assert!(slow.quantile(0.5) > 13.0);
     let mut crowded = Capacity::new(1.0, 1000.0);
-    for in_flight in [20.0, 30.0, 40.0, 30.0, 20.0_f64].into_iter().flat_map(|each| [each; 6]) {
-        crowded.slower(in_flight, (in_flight / 20.0).max(1.0), 0.05);
+    for in_flight in [15.0, 20.0, 30.0, 40.0, 30.0, 20.0, 15.0_f64].into_iter().flat_map(|each| [each; 6]) {
+        crowded.slower(in_flight, (in_flight / 20.0).max(1.0), 0.05, 1.0);
     }
     assert!(near(crowded.quantile(0.5), 20.0, 0.1), "{}", crowded.quantile(0.5));
     assert!(near(crowded.level(), 1.0, 0.1), "{}", crowded.level());

@@ -7,17 +7,19 @@
 
 /// Between two capacities, as a logarithm.
 const STEP: f64 = 0.08;
-/// Between two levels, as a logarithm, and how many there are on either side of 1.
-const LEVEL_STEP: f64 = 0.04;
+/// Levels between two capacities, one level from the next as a logarithm, and how many there are on either side of 1.
+const WIDER: usize = 2;
+const LEVEL_STEP: f64 = STEP / WIDER as f64;
 const LEVELS: usize = 20;
 /// Of the level at first.
 const DOUBT: f64 = 0.12;
 /// Share of readings before which the capacity became another, up to fourfold.
 const JUMPS: f64 = 0.03;
 const FURTHEST: usize = (1.386_294_361_119_890_6 / STEP) as usize;
-/// Share of the probability that goes to either neighbour.
+/// Share of the probability that goes to either neighbour: of capacities, and of levels in a second, at most in `LONGEST` of them.
 const DRIFT: f64 = 0.02;
-const LEVEL_DRIFT: f64 = 0.008;
+const LEVEL_DRIFT: f64 = 0.012;
+const LONGEST: f64 = 0.65;
 /// Share of readings that mean nothing.
 const SURPRISES: f64 = 0.006;
 /// Of a reading, however many samples it has.
@@ -77,13 +79,29 @@ impl Capacity {
         self.log_at(self.capacities - 1).exp()
     }
 
-    /// With so many in flight calls took that many times as long as expected.
-    pub fn slower(&mut self, in_flight: f64, slower: f64, error: f64) {
-        self.pass();
-        let (crowd, seen, least) = (in_flight.ln(), slower.ln(), self.least);
-        self.weigh((error / slower).hypot(NOISE), |row, column| {
-            seen - Self::level_at(row) - (crowd - (least + column as f64 * STEP)).max(0.0)
-        });
+    /// With so many in flight calls took that many times as long as expected; `passed` seconds after the reading before.
+    pub fn slower(&mut self, in_flight: f64, slower: f64, error: f64, passed: f64) {
+        self.pass(passed);
+        let (crowd, seen) = (in_flight.ln() - self.least, slower.ln());
+        let error = (error / slower).hypot(NOISE);
+        let likely = |off: f64| (-0.5 * (off / error) * (off / error)).exp() + SURPRISES;
+        // The steps of both being multiples of one, what a cell comes to depends on its diagonal alone.
+        let diagonal = |row: usize, column: usize| row + WIDER * (self.capacities - 1 - column);
+        let zero = diagonal(LEVELS, 0) as f64;
+        let diagonals: Vec<f64> =
+            (0..=diagonal(2 * LEVELS, 0)).map(|at| likely(seen - crowd - (at as f64 - zero) * LEVEL_STEP)).collect();
+        let crowded = ((crowd / STEP).ceil().max(0.0) as usize).min(self.capacities);
+        for (row, columns) in self.grid.chunks_mut(self.capacities).enumerate() {
+            let (less, more) = columns.split_at_mut(crowded);
+            for (column, chance) in less.iter_mut().enumerate() {
+                *chance *= diagonals[diagonal(row, column)];
+            }
+            let alone = likely(seen - Self::level_at(row));
+            for chance in more {
+                *chance *= alone;
+            }
+        }
+        self.normalise();
     }
 
     /// So many, or fewer: others waited for them.
@@ -93,14 +111,15 @@ impl Capacity {
     }
 
     /// So many: others were turned away.
-    pub fn about(&mut self, capacity: f64, error: f64) {
-        self.pass();
+    pub fn about(&mut self, capacity: f64, error: f64, passed: f64) {
+        self.pass(passed);
         let (known, least) = (capacity.ln(), self.least);
         self.weigh(error, |_, column| least + column as f64 * STEP - known);
     }
 
     /// What a reading's time changes by itself.
-    fn pass(&mut self) {
+    fn pass(&mut self, passed: f64) {
+        let level_drift = LEVEL_DRIFT * passed.min(LONGEST);
         let columns = self.capacities;
         let reached = |column: usize| (column + FURTHEST).min(columns - 1) + 1 - column.saturating_sub(FURTHEST);
         let mut sums = vec![0.0; columns + 1];
@@ -118,7 +137,7 @@ impl Capacity {
         for (at, next) in self.grid.iter_mut().enumerate() {
             let before = if at >= columns { self.scratch[at - columns] } else { 0.0 };
             let after = self.scratch.get(at + columns).copied().unwrap_or(0.0);
-            *next = (1.0 - 2.0 * LEVEL_DRIFT) * self.scratch[at] + LEVEL_DRIFT * (before + after);
+            *next = (1.0 - 2.0 * level_drift) * self.scratch[at] + level_drift * (before + after);
         }
     }
 

@@ -30,6 +30,11 @@ impl Expected {
         self.samples == 0
     }
 
+    /// How many were learned from.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
     /// What a call of so many tokens should take.
     pub fn seconds(&self, tokens: f64) -> f64 {
         (self.fixed + self.each * tokens).max(self.shortest).max(LEAST)

@@ -7,7 +7,8 @@
 
 use super::capacity::Capacity;
 use super::expected::Expected;
-use super::running::Running;
+use super::running::{Call, Running};
+use super::starts::Starts;
 
 const LEAST_SAMPLES: usize = 4;
 const ENOUGH_SAMPLES: f64 = 12.0;
@@ -17,14 +18,16 @@ const SHORTEST: f64 = 0.1;
 const PACE: f64 = 0.25;
 /// Leverage below which a size has been seen often enough to judge by it.
 const KNOWN: f64 = 0.1;
+/// Mean durations before and after a call began: so long is looked for others.
+const AROUND: f64 = 0.8;
 /// Times what was expected: longer counts as that long.
 const OUTLIER: f64 = 8.0;
-/// Times the longest call, and times the first limit: calls taken as they come, before there is anything to judge them by. Those
-/// that end first are the short ones.
-const FIRST_TRIPS: f64 = 2.0;
+/// Times the first limit: so many calls are taken as they come, before there is anything to judge them by.
 const FIRST_SAMPLES: f64 = 1.5;
+/// Ended calls, at most, that wait for longer ones that began before them.
+const MOST_LATER: usize = 4 * MOST_SAMPLES;
 /// Of the limit more, at most, from one reading to the next.
-const GROWTH: f64 = 0.4;
+const GROWTH: f64 = 0.6;
 /// Of the limit is left at one step down, at least.
 const SMALLEST: f64 = 0.4;
 /// Of the limit must have been in flight once for it to grow.
@@ -43,10 +46,21 @@ const GAIN: f64 = 1.0 / 8.0;
 /// One call.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
+    number: u64,
+    began: f64,
     /// How many were in flight when it began, itself among them.
     in_flight: f64,
     seconds: f64,
     tokens: f64,
+}
+
+/// Calls of one kind of time: to the first token, or in whole.
+#[derive(Clone, Debug, Default)]
+struct Times {
+    samples: Vec<Sample>,
+    /// Read, and not yet learned from.
+    later: Vec<Sample>,
+    expected: Expected,
 }
 
 /// What a few calls say together.
@@ -81,14 +95,11 @@ pub struct Gradient {
     load: f64,
     capacity: Capacity,
     running: Running,
-    whole: Vec<Sample>,
-    first: Vec<Sample>,
+    starts: Starts,
+    whole: Times,
+    first: Times,
     dropped: Dropped,
-    whole_expected: Expected,
-    first_expected: Expected,
     duration: f64,
-    began: f64,
-    longest: f64,
     first_samples: f64,
     known: bool,
     alone: bool,
@@ -105,14 +116,11 @@ impl Gradient {
             load: 0.0,
             capacity: Capacity::new(least, most),
             running: Running::default(),
-            whole: Vec::new(),
-            first: Vec::new(),
+            starts: Starts::default(),
+            whole: Times::default(),
+            first: Times::default(),
             dropped: Dropped::default(),
-            whole_expected: Expected::default(),
-            first_expected: Expected::default(),
             duration: 0.0,
-            began: f64::INFINITY,
-            longest: 0.0,
             first_samples: FIRST_SAMPLES * initial,
             known: false,
             alone: false,
@@ -142,6 +150,7 @@ impl Gradient {
 
     /// A call is let through: its number.
     pub fn began(&mut self, kind: usize, prompt: f64, now: f64) -> u64 {
+        self.starts.add(now);
         self.running.begin(kind, prompt, now)
     }
 
@@ -150,8 +159,9 @@ impl Gradient {
         let Some(call) = self.running.get_mut(number).filter(|call| !call.answered) else { return };
         call.answered = true;
         let seconds = (now - call.began).max(0.0);
-        self.first.push(Sample { in_flight: call.in_flight, seconds, tokens: call.prompt });
-        self.ended_one(seconds, now);
+        let Call { began, in_flight, prompt: tokens, .. } = *call;
+        self.first.samples.push(Sample { number, began, in_flight, seconds, tokens });
+        self.ended_one(now);
     }
 
     /// A call ended well; false where it was over before. Of one that was streamed the length says something only where its tokens
@@ -161,9 +171,10 @@ impl Gradient {
         let seconds = (now - call.began).max(0.0);
         self.duration += (seconds - self.duration) * if self.duration > 0.0 { GAIN } else { 1.0 };
         if tokens.is_some() || !call.answered {
-            self.whole.push(Sample { in_flight: call.in_flight, seconds, tokens: tokens.unwrap_or(0.0) });
+            let Call { began, in_flight, .. } = call;
+            self.whole.samples.push(Sample { number, began, in_flight, seconds, tokens: tokens.unwrap_or(0.0) });
         }
-        self.ended_one(seconds, now);
+        self.ended_one(now);
         true
     }
 
@@ -177,7 +188,7 @@ impl Gradient {
             self.dropped.refused += 1;
             self.dropped.refusing += seconds;
         }
-        self.ended_one(seconds, now);
+        self.ended_one(now);
         true
     }
 
@@ -186,10 +197,8 @@ impl Gradient {
         self.running.end(number).is_some()
     }
 
-    fn ended_one(&mut self, seconds: f64, now: f64) {
-        self.began = self.began.min(now - seconds);
-        self.longest = self.longest.max(seconds);
-        let count = self.whole.len().max(self.first.len()) + self.dropped.count;
+    fn ended_one(&mut self, now: f64) {
+        let count = self.whole.samples.len().max(self.first.samples.len()) + self.dropped.count;
         let enough = (self.limit / 2.0).clamp(LEAST_SAMPLES as f64, ENOUGH_SAMPLES);
         if (now >= self.next && count as f64 >= enough) || count >= MOST_SAMPLES {
             self.read(now);
@@ -198,31 +207,31 @@ impl Gradient {
     }
 
     fn read(&mut self, now: f64) {
-        let whole_samples = std::mem::take(&mut self.whole);
-        let first_samples = std::mem::take(&mut self.first);
         let dropped = std::mem::take(&mut self.dropped);
         let passed = (now - std::mem::replace(&mut self.last, now)).max(SHORTEST / 100.0);
-        let whole = reading(&whole_samples, &self.whole_expected);
-        let first = reading(&first_samples, &self.first_expected);
-        self.known |= self.first_samples <= 0.0 && now >= self.began + FIRST_TRIPS * self.longest;
-        self.first_samples -= whole_samples.len().max(first_samples.len()) as f64;
+        let around = AROUND * self.duration;
+        let weight =
+            |sample: &Sample| self.starts.seconds_each(sample.began - around, (sample.began + around).min(now));
+        let whole = reading(&self.whole, weight);
+        let first = reading(&self.first, weight);
+        self.known |= self.whole.expected.samples().max(self.first.expected.samples()) as f64 >= self.first_samples;
+        // Those that end first are the short ones: nothing is learned from a call before all have ended that began before it.
+        let patience = OUTLIER * self.duration;
+        let before =
+            self.running.iter().find(|(_, call)| now - call.began < patience).map_or(u64::MAX, |(number, _)| number);
         let slower = if self.known { whole.map_or(1.0, |whole| whole.slower) } else { 1.0 };
-        learn(&whole_samples, &mut self.whole_expected, slower, !self.known || self.alone);
-        learn(&first_samples, &mut self.first_expected, 1.0, true);
-        let ended = if whole_samples.is_empty() { first_samples.len() } else { whole_samples.len() };
+        let ended = if self.whole.samples.is_empty() { self.first.samples.len() } else { self.whole.samples.len() };
+        self.whole.learn(before, slower, !self.known || self.alone);
+        self.first.learn(before, 1.0, true);
         if !self.make_room(&dropped, ended, passed) && self.known {
-            self.decide(whole, first);
+            self.decide(whole, first, passed);
         }
-        // Their room is used again.
-        (self.whole, self.first) = (whole_samples, first_samples);
-        self.whole.clear();
-        self.first.clear();
     }
 
-    fn decide(&mut self, whole: Option<Reading>, first: Option<Reading>) {
+    fn decide(&mut self, whole: Option<Reading>, first: Option<Reading>, passed: f64) {
         let Some(base) = whole.or(first) else { return };
-        if whole.is_some() || self.whole_expected.is_empty() {
-            self.capacity.slower(base.in_flight, base.slower, base.error);
+        if whole.is_some() || self.whole.expected.is_empty() {
+            self.capacity.slower(base.in_flight, base.slower, base.error, passed);
         }
         if let Some(first) = first.filter(|_| self.duration > 0.0) {
             let waiting = first.in_flight * first.waited / self.duration;
@@ -253,11 +262,11 @@ impl Gradient {
         let fits = if 2 * dropped.refused >= dropped.count {
             // In flight less those that were being refused, by Little's law, is what was let in.
             let fits = (dropped.in_flight / dropped.count as f64 - dropped.refusing / passed).max(self.least);
-            self.capacity.about(fits, REFUSED_ERROR);
+            self.capacity.about(fits, REFUSED_ERROR, passed);
             fits
         } else {
             let fits = ((1.0 - share / 2.0) * limit).max(self.least);
-            self.capacity.about(fits, TIMEOUT_ERROR);
+            self.capacity.about(fits, TIMEOUT_ERROR, passed);
             fits
         };
         self.limit = fits.min(limit).max(SMALLEST * limit).max(self.least);
@@ -270,27 +279,57 @@ fn room(in_flight: f64) -> f64 {
     0.75 * in_flight.sqrt() + 0.04 * in_flight
 }
 
+impl Times {
+    /// Learns from the calls that began before that one how time goes with size; not how long calls take in all, but where nothing is
+    /// there to compare with. They took `slower` times as long as they should.
+    fn learn(&mut self, before: u64, slower: f64, alone: bool) {
+        let Self { samples, later, expected } = self;
+        later.extend(samples.drain(..).map(|sample| Sample { seconds: sample.seconds / slower, ..sample }));
+        let too_many = later.len().saturating_sub(MOST_LATER);
+        let mut at = 0;
+        later.retain(|&Sample { number, tokens, seconds, .. }| {
+            at += 1;
+            let waits = number >= before && at > too_many;
+            if waits {
+                return true;
+            }
+            if expected.is_empty() || expected.leverage(tokens) >= KNOWN {
+                expected.learn(tokens, seconds);
+            } else if alone {
+                expected.learn(tokens, seconds.min(OUTLIER * expected.seconds(tokens)));
+            }
+            false
+        });
+    }
+}
+
 /// What those samples say whose size has been seen before; none where there are too few.
-fn reading(samples: &[Sample], expected: &Expected) -> Option<Reading> {
+///
+/// Just after more calls than usual began, the short ones of them are among those that end, and the long ones not yet. So each counts
+/// for as many as did not begin when it did: by the inverse of how many began around then (Horvitz and Thompson, 1952).
+fn reading(times: &Times, weight: impl Fn(&Sample) -> f64) -> Option<Reading> {
+    let expected = &times.expected;
     if expected.is_empty() {
         return None;
     }
-    let (mut count, mut in_flight, mut most) = (0_usize, 0.0_f64, 0.0_f64);
+    let (mut count, mut weights, mut in_flight, mut most) = (0_usize, 0.0, 0.0, 0.0_f64);
     let (mut took, mut should, mut took_took, mut took_should, mut should_should) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for sample in samples {
+    for sample in &times.samples {
         if expected.leverage(sample.tokens) >= KNOWN {
             continue;
         }
+        let weight = weight(sample);
         let each = expected.seconds(sample.tokens);
         let seconds = sample.seconds.min(OUTLIER * each);
         count += 1;
-        in_flight += sample.in_flight;
+        weights += weight;
+        in_flight += weight * sample.in_flight;
         most = most.max(sample.in_flight);
-        took += seconds;
-        should += each;
-        took_took += seconds * seconds;
-        took_should += seconds * each;
-        should_should += each * each;
+        took += weight * seconds;
+        should += weight * each;
+        took_took += (weight * seconds).powi(2);
+        took_should += weight * weight * seconds * each;
+        should_should += (weight * each).powi(2);
     }
     if count < LEAST_SAMPLES {
         return None;
@@ -298,17 +337,5 @@ fn reading(samples: &[Sample], expected: &Expected) -> Option<Reading> {
     let slower = (took / should).max(1.0 / OUTLIER);
     let squares = (took_took - 2.0 * slower * took_should + slower * slower * should_should).max(0.0);
     let error = squares.sqrt() / should;
-    Some(Reading { in_flight: in_flight / count as f64, most, slower, error, waited: (took - should) / count as f64 })
-}
-
-/// Learns how time goes with size; not how long calls take in all, but where nothing is there to compare with.
-fn learn(samples: &[Sample], expected: &mut Expected, slower: f64, alone: bool) {
-    for sample in samples {
-        let seconds = sample.seconds / slower;
-        if expected.is_empty() || expected.leverage(sample.tokens) >= KNOWN {
-            expected.learn(sample.tokens, seconds);
-        } else if alone {
-            expected.learn(sample.tokens, seconds.min(OUTLIER * expected.seconds(sample.tokens)));
-        }
-    }
+    Some(Reading { in_flight: in_flight / weights, most, slower, error, waited: (took - should) / weights })
 }

@@ -7,6 +7,7 @@ mod gradient;
 mod period;
 mod running;
 mod sent;
+mod starts;
 mod window;
 
 pub use capacity::Capacity;
