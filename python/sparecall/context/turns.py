@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparecall.context.costs import message_key
 from sparecall.context.electing import Ledger
 from sparecall.context.engine import first_user
-from sparecall.context.grammar import read
+from sparecall.context.grammar import Conversation, read, read_in_steps
 from sparecall.context.outcome import Outcome
 from sparecall.context.parts import by_message
 from sparecall.context.stable import Fold, Folds, links
@@ -15,10 +14,11 @@ from sparecall.context.toolset import name_of
 from sparecall.errors import CannotFit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from sparecall.context.engine import Engine
     from sparecall.context.outcome import Request
+    from sparecall.context.reading import Reading
     from sparecall.context.report import Optimized
     from sparecall.context.steps import Steps
 
@@ -44,10 +44,9 @@ class Turns:
         if engine.keep_first_user:
             still |= {first_user(conversation)}
         parts = by_message(conversation.parts)
-        keys = []
-        for atom in atoms:
-            keys.append([message_key(messages[index]) for index in atom])
-            yield None
+        yield from request.reading.measure(costs)
+        of = yield from request.reading.key()
+        keys = [[of[index] for index in atom] for atom in atoms]
         names = () if engine.keep_tools is None else tuple(map(name_of, request.tools or ()))
         seed = (request.scope, request.beside, names, request.summarise is not None)
         chain = links((seed, still - conversation.fixed, conversation.form), keys)
@@ -96,9 +95,10 @@ class Turns:
         """All up to message `end` cut anew if that pays, else as it is."""
         engine, ledger = self._engine, fold.ledger
         if ledger.is_due():
+            prefix, sizes = yield from _until(request.reading, end)
             budget = request.beside + int(fold.spent * engine.epoch_share)
             try:
-                new = yield from self._anew(request, fold, end, still, budget)
+                new = yield from self._anew(request, fold, prefix, sizes, still, budget)
             except CannotFit:
                 pass
             else:
@@ -114,10 +114,11 @@ class Turns:
     def _epoch(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[Fold]:
         """All up to message `end` cut anew."""
         engine = self._engine
+        prefix, sizes = yield from _until(request.reading, end)
         budget = int(engine.budget * engine.epoch_share)
         while True:
             try:
-                new = yield from self._anew(request, fold, end, still, budget)
+                new = yield from self._anew(request, fold, prefix, sizes, still, budget)
                 break
             except CannotFit as error:
                 if budget >= engine.budget:
@@ -129,14 +130,17 @@ class Turns:
             fold.ledger.turn(*self._sizes(request, new), self._kept(request, fold, new)[0])
         return new
 
-    def _anew(self, request: Request, fold: Fold, end: int, still: Collection[int], budget: int) -> Steps[Fold]:
-        """An epoch of what is left within a budget of the messages before `end`. Raises `CannotFit`."""
-        whole, engine = request.conversation, self._engine
-        prefix = whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
-        yield None
-        sizes = {id(row): engine.costs.message(row) for row in prefix.messages}
-        yield None
-        done, changes = yield from engine.cut(request, prefix, sizes, budget, request.beside)
+    def _anew(
+        self,
+        request: Request,
+        fold: Fold,
+        prefix: Conversation,
+        sizes: Mapping[int, int],
+        still: Collection[int],
+        budget: int,
+    ) -> Steps[Fold]:
+        """An epoch of what is left of `prefix` within a budget. Raises `CannotFit`."""
+        done, changes = yield from self._engine.cut(request, prefix, sizes, budget, request.beside)
         left = read(done.out, prefix.form, orphans="keep")
         yield None
         return (
@@ -146,7 +150,7 @@ class Turns:
                 done.dropped,
                 still={at for at, index in enumerate(done.origin) if index in still or index < 0},
                 origin=done.origin,
-                tools=engine.unneeded(request, prefix, None),
+                tools=self._engine.unneeded(request, prefix, None),
             )
         )
 
@@ -160,3 +164,11 @@ class Turns:
         if new.tools != fold.tools:
             return 0, after
         return after - new.spent + new.tokens(new.out[: new.shared(fold.out)]), after
+
+
+def _until(reading: Reading, end: int) -> Steps[tuple[Conversation, dict[int, int]]]:
+    """The messages before `end`, and their tokens by ``id``."""
+    whole = prefix = reading.conversation
+    if end < len(whole.messages):
+        prefix, _ = yield from read_in_steps(whole.messages[:end], whole.form, orphans="keep", before=whole, same=end)
+    return prefix, dict(zip(map(id, prefix.messages), reading.sizes, strict=False))
