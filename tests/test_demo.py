@@ -23,6 +23,7 @@ import pytest
 
 from sparecall import cli, simulate
 from sparecall.demo import figures, report
+from sparecall.demo.outage import calls_of, outage
 from sparecall.demo.progress import Progress
 from sparecall.demo.run import Run, run
 from sparecall.demo.session import BUDGET, Session, script, session
@@ -51,7 +52,7 @@ def runs(day: Day) -> tuple[Run, Run]:
 
 
 def demo(*options: str) -> int:
-    return cli.main(["demo", "--calls", str(CALLS), "--agents", "4", "--speed", "1000000", *options])
+    return cli.main(["demo", "--calls", str(CALLS), "--agents", "4", "--speed", "1000000", "--outage", "0", *options])
 
 
 def open_sockets() -> set[str]:
@@ -211,6 +212,31 @@ def test_a_call_too_many_at_the_provider_fails_a_check(runs: tuple[Run, Run]) ->
     assert [check.holds for check in figures.checks(off, more)].count(False) == 1
 
 
+def test_callers_get_their_answers_while_providers_hang_refuse_and_fail(day: Day, runs: tuple[Run, Run]) -> None:
+    told: list[int] = []
+    found = asyncio.run(outage(seconds=2.5, seed=0, on_call=lambda: told.append(1)))
+    assert found.answered == found.calls == len(told) == calls_of(2.5) == 100
+    assert sum(phase.by_a + phase.by_b for phase in found.phases) == 100
+    assert sum(phase.passed for phase in found.phases) > 0 < found.faults["server_error"]
+    assert found.provider_calls > 100
+    long = asyncio.run(session(day, latency=INSTANT))
+    made = figures.figures(day, *runs, long, latency=INSTANT, speed=1.0, outage=found)
+    assert made.hold
+    text = report.report(made)
+    assert "b says 429" in text
+    assert "ok   100 of 100 calls got their answer while providers hung" in text
+    lost = msgspec.structs.replace(found.phases[0], answered=19)
+    made = figures.figures(
+        day,
+        *runs,
+        long,
+        latency=INSTANT,
+        speed=1.0,
+        outage=msgspec.structs.replace(found, phases=[lost, *found.phases[1:]]),
+    )
+    assert not made.hold
+
+
 def test_percentiles_are_nearest_ranks_and_none_of_nothing() -> None:
     found = figures.quantiles("x", [float(n) for n in range(1, 101)])
     assert (found.count, found.p50, found.p95, found.p99) == (100, 50.0, 95.0, 99.0)
@@ -245,6 +271,7 @@ def test_a_missing_extra_is_one_line_that_says_what_to_install(
         (["--agents", "2"], "--agents is 2; a team has 3 or more"),
         (["--speed", "nan"], "--speed is nan"),
         (["--speed", "0"], "--speed is 0"),
+        (["--outage", "0.5"], "--outage is 0.5"),
         (["--calls", "1000000000"], "too few modules"),
     ],
 )

@@ -12,9 +12,10 @@ from sparecall.demo.workday import TEAM
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sparecall.demo.figures import Figures, Work
+    from sparecall.demo.figures import Figures, Outage, Work
 
 _WIDTH = 100
+_FAULTS = {"rate_limit": "refused", "server_error": "failed", "stall": "hung in"}
 
 
 def report(figures: Figures) -> str:
@@ -28,6 +29,7 @@ def report(figures: Figures) -> str:
         _latencies(figures),
         _vectors(figures),
         _session(figures),
+        *([] if figures.outage is None else [_outage(figures.outage)]),
         _checks(figures),
         _caveats(figures),
     ]
@@ -127,6 +129,31 @@ def _session(figures: Figures) -> str:
 
 def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
+
+
+def _outage(found: Outage) -> str:
+    rows = [
+        [
+            phase.name,
+            str(phase.calls),
+            *(_count(number) for number in (phase.by_a, phase.by_b, phase.passed, phase.calls - phase.answered)),
+            *(
+                "" if math.isnan(value) else f"{value:.0f}"
+                for value in (phase.milliseconds.p50, phase.milliseconds.p99)
+            ),
+        ]
+        for phase in found.phases
+    ]
+    head = f"Two providers, a and b, of which one hangs, refuses or fails: {found.seconds:g} s, no cache"
+    tables = table(["", "calls", "by a", "by b", "after another failed", "lost", "p50 ms", "p99 ms"], rows)
+    faults = ", ".join(f"{_FAULTS.get(name, name)} {count}" for name, count in sorted(found.faults.items()))
+    states = ", ".join(f"{change.provider} {change.state} after {change.seconds:.1f} s" for change in found.breakers)
+    told = _wrap(
+        f"Of {found.provider_calls} calls that the gateway made for {found.calls} the providers {faults or 'failed none'}. "
+        f"{found.hedges} late calls were made a second time, and {found.hedges_won} of the second came first; {found.retries} calls were made again after "
+        f"both had failed. Breakers: {states or 'closed all the while'}."
+    )
+    return f"{head}\n{tables}\n\n{told}"
 
 
 def _checks(figures: Figures) -> str:
