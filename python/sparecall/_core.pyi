@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
-from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
+from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,12 @@ _Reason: TypeAlias = Literal[
 class ContextDocument:
     """A text in segments (lines, and sentences of long lines), with the tokens, words and values of each. Immutable, thread-safe."""
 
-    def __new__(cls, text: str, encoding: str | TokenEncoding, /, *, compact: bool = False) -> Self:
+    def __new__(
+        cls, text: str, encoding: str | TokenEncoding, /, *, compact: bool = False, tokens: int | None = None
+    ) -> Self:
         """Read ``text``; where it may be ``compact``, JSON becomes its compact form if that has fewer tokens. O(bytes).
+
+        ``tokens``: how many it has, for whoever knows.
 
         Above 32 KiB without the interpreter's lock. Raises ``TypeError`` and, for another encoding, `sparecall.errors.UnknownName`.
         """
@@ -80,6 +84,22 @@ class ContextRepeats:
     def copy(self) -> Self:
         """Another one that knows the same texts. O(lines)."""
 
+@final
+class ContextBoard:
+    """What a choice leaves for the next one of the same conversation. Thread-safe, one call at a time."""
+
+    def __new__(cls) -> Self: ...
+    @property
+    def size(self) -> int:
+        """The bytes it takes in memory, about."""
+
+def context_same(earlier: list[Any], later: list[Any], /) -> int:
+    """Count the first messages that are the same in both lists: as JSON letter by letter, the order of keys included.
+
+    ``1``, ``1.0`` and ``True`` differ, and so does whatever is no plain JSON value or is nested more than 64 deep: no Python
+    code runs. O(their texts), under the interpreter's lock: a tenth of a microsecond a message and 10 GB/s.
+    """
+
 def context_select(
     items: Sequence[tuple[ContextDocument, int, bool, float]],
     costs: Sequence[int],
@@ -92,6 +112,7 @@ def context_select(
     relevance: float = 0.2,
     prior: float = 0.2,
     again: float = 0.1,
+    board: ContextBoard | None = None,
 ) -> tuple[list[str | Literal[True] | None], int]:
     """Choose segments worth most for their tokens, each value counted once, until ``budget`` is spent; return what each item is then, and the tokens.
 
@@ -100,7 +121,10 @@ def context_select(
     marks for its gaps, or ``None`` where its atom is left out. ``similar``: a similarity to ``query`` for each item.
     ``whole``: documents of no more tokens are kept or left out whole. ``half_life`` in atoms. ``relevance``, ``prior``,
     ``again``: the worth of a token of the most relevant text, of a line that its kind speaks for, and of further places of a
-    value, where a word's is 0.5 and an identifier's 3.
+    value, where a word's is 0.5 and an identifier's 3. ``board``: that of an earlier choice, whose first documents need no
+    reading then; the choice is the same without.
+
+    Where there are more than 8,192 segments, neighbours are chosen together, so that there are about as many stretches.
 
     Greedy by worth per token, lazily (Minoux 1978). Deterministic. O(segments log segments + values), without the
     interpreter's lock above 1,000 segments. Raises `sparecall.errors.InvalidArgument` where the lists do not fit.

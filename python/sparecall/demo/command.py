@@ -83,6 +83,7 @@ async def _run(day: Day, latency: Latency, speed: float, outage_seconds: float) 
     from sparecall.demo.outage import calls_of, outage
     from sparecall.demo.progress import Progress
     from sparecall.demo.run import run as run_day
+    from sparecall.demo.session import session
 
     with Progress(calls=day.calls, runs=2) as progress:
         progress.begin("cache off")
@@ -94,7 +95,8 @@ async def _run(day: Day, latency: Latency, speed: float, outage_seconds: float) 
         with Progress(calls=calls_of(outage_seconds), runs=1) as progress:
             progress.begin("providers fail")
             found = await outage(seconds=outage_seconds, seed=day.seed, on_call=progress.step)
-    return figures(day, off, on, latency=latency, speed=speed, outage=found)
+    long = await session(day, latency=latency)
+    return figures(day, off, on, long, latency=latency, speed=speed, outage=found)
 
 
 def _write(figures: Figures, path: str) -> None:

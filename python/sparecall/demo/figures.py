@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sparecall import tokens
+from sparecall.demo.session import Session
 from sparecall.demo.workday import SHARES
 from sparecall.prices import Prices
 
@@ -153,6 +154,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     latencies: list[Quantiles]
     pipeline: list[Quantiles]
     vectors: Vectors
+    session: Session
     outage: Outage | None
     """None: that part was left out."""
     checks: list[Check]
@@ -163,8 +165,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         return all(check.holds for check in self.checks)
 
 
-def figures(day: Day, off: Run, on: Run, *, latency: Latency, speed: float, outage: Outage | None = None) -> Figures:
-    """Computes them from the same day run with the cache off and on."""
+def figures(
+    day: Day, off: Run, on: Run, session: Session, *, latency: Latency, speed: float, outage: Outage | None = None
+) -> Figures:
+    """Computes them from the same day run with the cache off and on, from the long session, and from failing providers."""
     prices = Prices()
     return Figures(
         python=platform.python_version(),
@@ -189,8 +193,9 @@ def figures(day: Day, off: Run, on: Run, *, latency: Latency, speed: float, outa
         ],
         pipeline=[quantiles("exact", [o.micros / 1e3 for o in on.outcomes if o.hit == "exact"])],
         vectors=Vectors(len(on.vectors), off.vector_calls, on.vector_calls, off.vector_seconds, on.vector_seconds),
+        session=session,
         outage=outage,
-        checks=checks(off, on) + _checks_of(outage),
+        checks=[*checks(off, on), *_checks_of_session(session), *_checks_of_outage(outage)],
     )
 
 
@@ -238,7 +243,15 @@ def checks(off: Run, on: Run) -> list[Check]:
     ]
 
 
-def _checks_of(outage: Outage | None) -> list[Check]:
+def _checks_of_session(session: Session) -> list[Check]:
+    """What must hold of every request that the optimizer let out."""
+    return [
+        Check("requests of the long session kept to the provider's grammar", session.valid, session.steps),
+        Check(f"of them were within {session.budget:,} tokens", session.within, session.steps),
+    ]
+
+
+def _checks_of_outage(outage: Outage | None) -> list[Check]:
     if outage is None:
         return []
     return [Check("calls got their answer while providers hung, refused and failed", outage.answered, outage.calls)]
