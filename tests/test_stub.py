@@ -15,6 +15,7 @@ import stub_cases
 import stub_context
 import stub_flow
 from sparecall import _core
+from sparecall.flow import AdaptiveLimit
 from stub_cases import (
     BAD,
     BODY,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # What these keep to themselves is for their Python parts, whose tests go through it.
-_PARTS = {"BreakerGate", "Lease", "Permit", "RateGate"}
+_PARTS = {"AdaptivePermit", "BreakerGate", "Lease", "LimitGate", "Permit", "RateGate"}
 STUB = ast.parse((Path(sparecall.__file__).parent / "_core.pyi").read_text("utf-8"))
 
 
@@ -99,6 +100,7 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "Lease",
         "MetricFamily",
         "Permit",
+        "AdaptivePermit",
         "MetricCounter",
         "MetricGauge",
         "MetricHistogram",
@@ -207,7 +209,7 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "FrameReader": _core.FrameReader(),
         "ContextDocument": stub_context.document(),
         "Gcra": stub_flow.gcra(),
-        "Gradient": stub_flow.gradient(),
+        "LimitGate": AdaptiveLimit(),
         "Lease": stub_flow.lease(),
         "Window": stub_flow.window(),
         "TokenEncoding": encoding(),
