@@ -50,7 +50,7 @@ fn stand_below(items: &[Item<'_>], choice: &Choice, mut left: u32) -> Vec<Vec<bo
             left -= if is_below { BELOW } else { 0 };
             found[index].push(is_below);
         }
-        if item.is_fixed || document.len() <= LINES {
+        if document.len() <= LINES {
             continue;
         }
         for at in kept.iter().flat_map(|&(start, end)| start..end) {
