@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
-from typing import ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
+from typing import Any, ClassVar, Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,14 +51,16 @@ class ContextDocument:
         /,
         *,
         compact: bool = False,
+        tokens: int | None = None,
         kind: str | None = None,
         worth: Sequence[float] | None = None,
     ) -> Self:
         """Read ``text``; where it may be ``compact``, JSON becomes its compact form if that has fewer tokens. O(bytes).
 
-        ``kind``: what it is, in place of what it looks like. ``worth``: what speaks for each line, 0 or more, in place of what its
-        kind says; not of what is compact. Above 32 KiB without the interpreter's lock. Raises ``TypeError``, for another encoding
-        `sparecall.errors.UnknownName`, and `sparecall.errors.InvalidArgument` for another kind and another number of lines.
+        ``tokens``: how many it has, for whoever knows. ``kind``: what it is, in place of what it looks like. ``worth``: what speaks
+        for each line, 0 or more, in place of what its kind says; not of what is compact. Above 32 KiB without the interpreter's
+        lock. Raises ``TypeError``, for another encoding `sparecall.errors.UnknownName`, and `sparecall.errors.InvalidArgument` for
+        another kind and another number of lines.
         """
     @property
     def text(self) -> str:
@@ -94,6 +96,22 @@ class ContextRepeats:
     def copy(self) -> Self:
         """Another one that knows the same texts. O(lines)."""
 
+@final
+class ContextBoard:
+    """What a choice leaves for the next one of the same conversation. Thread-safe, one call at a time."""
+
+    def __new__(cls) -> Self: ...
+    @property
+    def size(self) -> int:
+        """The bytes it takes in memory, about."""
+
+def context_same(earlier: list[Any], later: list[Any], /) -> int:
+    """Count the first messages that are the same in both lists: as JSON letter by letter, the order of keys included.
+
+    ``1``, ``1.0`` and ``True`` differ, and so does whatever is no plain JSON value or is nested more than 64 deep: no Python
+    code runs. O(their texts), under the interpreter's lock: a tenth of a microsecond a message and 10 GB/s.
+    """
+
 def context_reduce(
     document: ContextDocument,
     encoding: str | TokenEncoding,
@@ -123,6 +141,7 @@ def context_select(
     again: float = 0.1,
     later: float = 0.3,
     handles: Sequence[str] | None = None,
+    board: ContextBoard | None = None,
 ) -> tuple[list[str | Literal[True] | None], int]:
     """Choose segments worth most for their tokens, each value counted once, until ``budget`` is spent; return what each item is then, and the tokens.
 
@@ -131,7 +150,11 @@ def context_select(
     marks for its gaps, or ``None`` where its atom is left out. ``similar``: a similarity to ``query`` for each item.
     ``whole``: documents of no more tokens are kept or left out whole. ``half_life`` in atoms. ``relevance``, ``prior``,
     ``later``: the worth of a token of the most relevant text, of a line that its kind speaks for, and of one with an identifier
-    that comes again later; ``again``: of further places of a value, where a word's is 0.5 and an identifier's 3. ``handles``: of each item what its first mark ends with.
+    that comes again later; ``again``: of further places of a value, where a word's is 0.5 and an identifier's 3. ``handles``: of
+    each item what its first mark ends with. ``board``: that of an earlier choice, whose first documents need no reading then; the
+    choice is the same without.
+
+    Where there are more than 8,192 segments, neighbours are chosen together, so that there are about as many stretches.
 
     Greedy by worth per token, lazily (Minoux 1978). Deterministic. O(segments log segments + values), without the
     interpreter's lock above 1,000 segments. Raises `sparecall.errors.InvalidArgument` where the lists do not fit.
@@ -824,6 +847,14 @@ class Cache(Generic[_K, _T]):
         Sets do this by and by. Call it from a timer where a cache is read but seldom set.
         """
 
+    def resize(self, max_weight: int, *, limit: int = 1000) -> bool:
+        """Set another bound; say whether it is reached. At once where what is held fits, else as far as ``limit`` evictions go.
+
+        Until it is reached the bound is what is held: call again, on the event loop once a turn. Who leaves is the policy's
+        choice, and counts as evicted for size. O(evictions), about a microsecond each. Raises `sparecall.errors.InvalidArgument`
+        for a negative number.
+        """
+
     def clear(self) -> None:
         """Remove every entry. Statistics go on. O(entries)."""
 
@@ -952,6 +983,9 @@ class BytesCache:
     def sweep(self, *, limit: int = 1000) -> int:
         """Do what `Cache.sweep` does."""
 
+    def resize(self, max_bytes: int, *, limit: int = 1000) -> bool:
+        """Do what `Cache.resize` does."""
+
     def clear(self) -> None:
         """Remove every entry. Statistics go on. O(entries)."""
 
@@ -1025,32 +1059,50 @@ class Done(Generic[_T]):
 class Gcra:
     """One limit's arithmetic: the generic cell rate algorithm (ITU-T I.371), and what the server tells of the same limit.
 
-    ``limit`` units each ``per`` seconds; after a pause the share ``burst`` of them at once. An unknown limit is None. `now` is
-    monotonic seconds. Every step is O(1). Belongs to one event loop, as all of flow.
+    ``limit`` units each ``per`` seconds; after a pause the share ``burst`` of them at once. An unknown limit is None, and so is a
+    period that is to be learned. `now` is monotonic seconds. Every step is O(1). Belongs to one event loop, as all of flow.
     """
 
-    def __new__(cls, limit: float | None, *, per: float, burst: float, now: float) -> Self: ...
+    def __new__(cls, limit: float | None, *, per: float | None, burst: float, now: float) -> Self: ...
     def ready_at(self, amount: float, now: float) -> float:
         """When `amount` can be taken, as far as is known at `now`; not after `now` where it can be now."""
 
     def take(self, amount: float, now: float) -> None:
         """Take it, whether it is there or not."""
 
-    def give_back(self, amount: float, mark: float) -> None:
-        """Give back `amount` of what was taken when `mark` had passed."""
+    def give_back(self, amount: float, mark: float, sent: float) -> None:
+        """Give back `amount` of what was taken at `sent`, when `mark` had passed."""
+
+    def refused(self, now: float) -> None:
+        """No more than the limit goes in any period from now on: the server refused what it should have taken."""
 
     def hold(self, until: float) -> None:
         """One unit at `until`, none before: the server said so."""
 
     def told(
-        self, *, limit: float | None, remaining: float | None, reset: float | None, mark: float, now: float
+        self,
+        *,
+        limit: float | None,
+        remaining: float | None,
+        reset: float | None,
+        rounded: float,
+        mark: float,
+        sent: float,
+        now: float,
     ) -> None:
-        """Believe the server's count where it is the newest and stricter than ours. `mark`: what had passed with the call it came with.
+        """Believe the server's count where it is the newest. `mark`: what had passed with the call it came with; `sent`: when that was, or minus infinity.
 
-        ``reset`` is the seconds until all of the limit is there again. For a server that refills as time goes by, that is when
-        the missing units will have been refilled. Another time means that it counts in windows: then no more than
-        ``remaining`` is taken until the window ends.
+        ``reset`` is the seconds until all of the limit is there again, too long by at most `rounded`. For a server that refills as time goes by, that is when
+        the missing units will have been refilled. Another time that comes means that it counts in windows: then no more than
+        ``remaining`` is taken until the window ends. One that moves with each call is of a log of the last period: then no
+        more than the limit is taken in any period.
         """
+
+    def learned(self, limit: float, *, per: float, used: float, now: float) -> None:
+        """So many in any `per` seconds, as was found out, of which the present period had `used`; no more of its period is to be learned."""
+
+    def lower(self, share: float) -> None:
+        """Only this share of the limit, which is too high."""
 
     def spent(self, now: float) -> float:
         """The share of the limit spent in about the last period: by our count, exponentially averaged, or by the server's if that is more."""
@@ -1058,6 +1110,10 @@ class Gcra:
     @property
     def limit(self) -> float:
         """Units a period; infinite where unknown."""
+
+    @property
+    def per(self) -> float:
+        """Seconds of the period, given or learned."""
 
     @property
     def interval(self) -> float:
@@ -1298,11 +1354,14 @@ class RateGate:
         where the call would wait for longer than ``max_wait`` seconds, as far as can be told now.
         """
 
-    def _open(self, requests: Gcra, tokens: Gcra, *, clock: Callable[[], float] | None, learning: bool) -> None: ...
+    def _open(
+        self, requests: Gcra, tokens: Gcra, *, clock: Callable[[], float] | None, learning: bool, whole: float
+    ) -> None: ...
     def _ready_at(self, lease: Lease, now: float) -> float: ...
     def _grant_if_due(self, lease: Lease, now: float) -> float | None: ...
     def _now(self) -> float: ...
     def _make_room(self) -> None: ...
+    def _begin_again(self, until: float) -> None: ...
     def _background_turn(self, now: float) -> bool: ...
     @property
     def _requests(self) -> Gcra: ...

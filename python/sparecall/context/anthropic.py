@@ -43,14 +43,14 @@ class _Calls:
         ]
 
 
-def scan(messages: Sequence[Message]) -> Scan:
-    """Atoms, parts and orphans, in one pass."""
-    found = Scan()
+def scan(messages: Sequence[Message], found: Scan, stop: int) -> None:
+    """Atoms, parts and orphans of the messages up to `stop`, from where the scan stands; at the end also what follows of it."""
     atoms, orphans = found.atoms, found.orphans
-    calls: _Calls | None = None  # of the assistant's turn that goes on, or whose results come
-    before = ""
-    joins = False  # the message before is the assistant's and holds more than text: what it says next belongs to it
-    for i, message in enumerate(messages):
+    calls: _Calls | None = found.calls  # of the assistant's turn that goes on, or whose results come
+    before = found.before
+    joins = found.joins
+    for i in range(found.at, stop):
+        message = messages[i]
         role = message["role"]
         blocks = blocks_of(message)
         if role == "assistant":
@@ -86,8 +86,9 @@ def scan(messages: Sequence[Message]) -> Scan:
         before = role
         if role in {"user", "assistant"}:
             _add_parts(found.parts, i, message)
-    _close(messages, found, calls)
-    return found
+    found.at, found.calls, found.before, found.joins = stop, calls, before, joins
+    if stop == len(messages):
+        _close(messages, found, calls)
 
 
 def _answer(i: int, results: list[dict[str, Any]], calls: _Calls | None, orphans: list[Orphan]) -> bool:

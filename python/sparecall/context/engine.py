@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sparecall.context.choosing import last_words
 from sparecall.context.cutting import cut
 from sparecall.context.outcome import Outcome, reported, without
-from sparecall.context.parts import size_of
-from sparecall.context.steps import stepped
 from sparecall.context.summaries import Shortened, spans, summarised
 from sparecall.context.toolset import unneeded
 from sparecall.errors import CannotFit
@@ -18,11 +16,12 @@ from sparecall.errors import CannotFit
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from sparecall.context.choosing import Choice
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
     from sparecall.context.handles import Handles
     from sparecall.context.outcome import Request
-    from sparecall.context.parts import Message, Path
+    from sparecall.context.parts import Message
     from sparecall.context.report import Changes, Optimized
     from sparecall.context.steps import Steps
     from sparecall.context.summaries import Summaries
@@ -59,13 +58,15 @@ class Engine:
     def freely(self, request: Request, query: str | None) -> Steps[Optimized]:
         """Within the budget, whatever was sent before."""
         conversation, costs = request.conversation, self.costs
-        sizes = {}
-        for row in conversation.messages:
-            sizes[id(row)] = yield from stepped(functools.partial(costs.message, row), size_of(row))
-        before = request.beside + sum(sizes[id(row)] for row in conversation.messages)
+        measured = yield from request.reading.measure(costs)
+        sizes = dict(zip(map(id, conversation.messages), measured, strict=True))
+        before = request.beside + sum(measured)
+
+        bounds = zip(conversation.messages, request.reading.bounds, strict=True)
+        known = {id(row): found for row, found in bounds if found is not None}
 
         def whole(out: list[Message]) -> int:
-            return costs.request(out, tools, system=request.system)
+            return costs.request(out, tools, system=request.system, known=known)
 
         tools = request.tools
         if before > self.budget and not costs.is_sum:
@@ -101,6 +102,10 @@ class Engine:
         whole: Callable[[list[Message]], int] | None = None,
     ) -> Steps[tuple[Shortened, Changes]]:
         """Cut to a budget; where messages are left out and somebody summarises, to what is left beside their summaries."""
+        known = request.reading.known
+        if conversation is not request.conversation:
+            # An atom at the end may be another than it is where more follows.
+            known = known.until(len(conversation.atoms) - 1)
         within = functools.partial(
             cut,
             conversation,
@@ -112,6 +117,7 @@ class Engine:
             pinned=self.pinned(conversation, request.pins),
             query=query,
             has_handles=self.has_handles,
+            known=known,
         )
         done = yield from within(budget=budget)
         summarise, room = request.summarise, int(budget * self.summary_share)
@@ -127,10 +133,11 @@ class Engine:
                 shortened = yield from summarised(
                     conversation, less, wanted, costs=self.costs, texts=self.texts, encoding=self.encoding, ask=ask
                 )
-                return shortened, _changes(conversation, less.choice.edits, less.choice.compact)
+                return shortened, _changes(less.choice)
+        yield None
         origin = [index for index in range(len(conversation.messages)) if index not in done.choice.dropped]
         shortened = Shortened(done.out, done.tokens, origin, dict.fromkeys(done.choice.dropped))
-        return shortened, _changes(conversation, done.choice.edits, done.choice.compact)
+        return shortened, _changes(done.choice)
 
     def unneeded(self, request: Request, conversation: Conversation, query: str | None) -> frozenset[str]:
         """The names of tools that the conversation can do without."""
@@ -161,7 +168,9 @@ def first_user(conversation: Conversation) -> int:
     return next((index for index, row in enumerate(conversation.messages) if row["role"] == "user"), -1)
 
 
-def _changes(conversation: Conversation, edits: Mapping[tuple[int, Path], str], compact: Collection[Any]) -> Changes:
+def _changes(choice: Choice) -> Changes:
     """What became of the texts that were edited."""
-    before = {(part.message, part.path): part.text for part in conversation.parts}
-    return {place: (before[place], text, "compact" if place in compact else "cut") for place, text in edits.items()}
+    return {
+        place: (choice.before[place], text, "compact" if place in choice.compact else "cut")
+        for place, text in choice.edits.items()
+    }

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sparecall.context.costs import Costs
 from sparecall.context.engine import Engine
-from sparecall.context.grammar import Form, Orphans, read
 from sparecall.context.handles import Handles
 from sparecall.context.outcome import Request
+from sparecall.context.reading import Readings
 from sparecall.context.reducers import check_markers
 from sparecall.context.steps import run, run_async
 from sparecall.context.summaries import Summaries, SummaryStore
@@ -26,6 +26,8 @@ from sparecall.tokens import encoding_for_model
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from sparecall.context.grammar import Form, Orphans
+    from sparecall.context.reading import Reading
     from sparecall.context.reducers import Markers, Reducers
     from sparecall.context.report import Optimized
     from sparecall.context.steps import Steps
@@ -62,7 +64,7 @@ class ContextOptimizer:
     Raises `InvalidArgument` for a value outside its range.
     """
 
-    __slots__ = ("_engine", "_form", "_model", "_orphans", "_turns", "handles")
+    __slots__ = ("_engine", "_readings", "_turns", "handles")
 
     def __init__(
         self,
@@ -116,7 +118,7 @@ class ContextOptimizer:
             if embedder != "static":
                 raise InvalidArgument(f"embedder is {embedder!r}; give one of sparecall.embed, 'static' or None")
             embedder = StaticEmbedder()
-        self._form, self._model, self._orphans = form, model, orphans
+        self._readings = Readings(form, model, orphans, max_bytes=cache_bytes // 2)
         self.handles = Handles() if handles is None else handles
         encoding = (None if model is None else encoding_for_model(model)) or encoding
         self._engine = Engine(
@@ -202,15 +204,31 @@ class ContextOptimizer:
         tool_choice: Any,
         summarise: Summarise | None,
     ) -> Steps[Optimized]:
-        conversation = read(messages, self._form, model=self._model, orphans=self._orphans)
+        reading = yield from self._readings.take(messages)
+        try:
+            return (yield from self._of(reading, tools, query, system, pins, scope, tool_choice, summarise))
+        finally:
+            self._readings.put(reading)
+
+    def _of(
+        self,
+        reading: Reading,
+        tools: Iterable[Mapping[str, Any]] | None,
+        query: str | None,
+        system: Any,
+        pins: Collection[int],
+        scope: str,
+        tool_choice: Any,
+        summarise: Summarise | None,
+    ) -> Steps[Optimized]:
         tools = None if tools is None else list(tools)
         costs = self._engine.costs
         beside = costs.per_request + costs.tools(tools)
         if system is not None:
             beside += costs.request([], system=system) - costs.request([])
-        places = {given: index for index, given in enumerate(conversation.origin)}
+        places = {given: index for index, given in enumerate(reading.conversation.origin)}
         still = frozenset(places[pin] for pin in pins if pin in places)
-        request = Request(conversation, tools, chosen(tool_choice), system, still, scope, beside, summarise)
+        request = Request(reading, tools, chosen(tool_choice), system, still, scope, beside, summarise)
         if self._turns is None:
             return (yield from self._engine.freely(request, query))
         return (yield from self._turns.next(request))

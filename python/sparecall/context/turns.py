@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparecall.context.costs import message_key
 from sparecall.context.electing import Ledger
 from sparecall.context.engine import first_user
-from sparecall.context.grammar import Conversation, read
+from sparecall.context.grammar import Conversation, read, read_in_steps
 from sparecall.context.outcome import Outcome
 from sparecall.context.parts import by_message
 from sparecall.context.stable import Fold, Folds, links
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
 
     from sparecall.context.engine import Engine
     from sparecall.context.outcome import Request
-    from sparecall.context.report import Changes, Optimized
+    from sparecall.context.reading import Reading
+    from sparecall.context.report import Optimized
     from sparecall.context.steps import Steps
-    from sparecall.context.summaries import Shortened
 
 # Conversations whose folds are remembered.
 _FOLDS = 256
@@ -45,10 +44,9 @@ class Turns:
         if engine.keep_first_user:
             still |= {first_user(conversation)}
         parts = by_message(conversation.parts)
-        keys = []
-        for atom in atoms:
-            keys.append([message_key(messages[index]) for index in atom])
-            yield None
+        yield from request.reading.measure(costs)
+        of = yield from request.reading.key()
+        keys = [[of[index] for index in atom] for atom in atoms]
         names = () if engine.keep_tools is None else tuple(map(name_of, request.tools or ()))
         seed = (request.scope, request.beside, names, request.summarise is not None)
         chain = links((seed, still - conversation.fixed, conversation.form), keys)
@@ -69,9 +67,9 @@ class Turns:
                 if is_asked or fold.atoms == len(atoms):
                     # Whoever comes here later with more would not cut at what nobody asks.
                     is_settled = is_settled and is_asked
-                    yield from self._epoch(request, fold, atom[-1] + 1, still)
+                    fold = yield from self._epoch(request, fold, atom[-1] + 1, still)
             elif is_asked and engine.elects:
-                yield from self._elect(request, fold, atom[-1] + 1, still)
+                fold = yield from self._elect(request, fold, atom[-1] + 1, still)
             if fold.atoms == known:
                 sent = fold.mark(why)
         gone = fold.tools - request.chosen
@@ -93,39 +91,32 @@ class Turns:
             folds.put(chain, first, fold)
         return done
 
-    def _elect(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[None]:
-        """Cut all up to message `end` anew if that pays."""
-        engine = self._engine
-        ledger = fold.ledger
-        if not ledger.is_due():
-            ledger.turn(fold.spent, fold.raw)
-            return
-        prefix = _until(request.conversation, end)
-        sizes = {id(row): engine.costs.message(row) for row in prefix.messages}
-        try:
-            done, changes = yield from engine.cut(
-                request, prefix, sizes, request.beside + int(fold.spent * engine.epoch_share), request.beside
-            )
-        except CannotFit:
-            ledger.turn(fold.spent, fold.raw)
-            return
-        same = fold.tokens(done.out[: fold.shared(done.out, fold.out)])
-        after = done.tokens - request.beside
-        if not ledger.pays(fold.spent, fold.raw, same, after, turns=engine.expected_turns, min_gain=engine.min_gain):
-            ledger.turn(fold.spent, fold.raw)
-            return
-        yield from self._anew(request, fold, prefix, done, changes, still)
-        ledger.turn(fold.spent, fold.raw, same)
+    def _elect(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[Fold]:
+        """All up to message `end` cut anew if that pays, else as it is."""
+        engine, ledger = self._engine, fold.ledger
+        if ledger.is_due():
+            budget = request.beside + int(fold.spent * engine.epoch_share)
+            try:
+                new = yield from self._anew(request, fold, end, still, budget)
+            except CannotFit:
+                pass
+            else:
+                turns, gain = engine.expected_turns, engine.min_gain
+                if ledger.pays(
+                    *self._sizes(request, fold), *self._kept(request, fold, new), turns=turns, min_gain=gain
+                ):
+                    ledger.turn(*self._sizes(request, new), self._kept(request, fold, new)[0])
+                    return new
+        ledger.turn(*self._sizes(request, fold))
+        return fold
 
-    def _epoch(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[None]:
-        """Cut all up to message `end` anew."""
+    def _epoch(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[Fold]:
+        """All up to message `end` cut anew."""
         engine = self._engine
-        prefix = _until(request.conversation, end)
-        sizes = {id(row): engine.costs.message(row) for row in prefix.messages}
         budget = int(engine.budget * engine.epoch_share)
         while True:
             try:
-                done, changes = yield from engine.cut(request, prefix, sizes, budget, request.beside)
+                new = yield from self._anew(request, fold, end, still, budget)
                 break
             except CannotFit as error:
                 if budget >= engine.budget:
@@ -133,31 +124,43 @@ class Turns:
                 # As far down as what must stay allows, and half of the way back: else the next turn is the next epoch.
                 half = (error.least + engine.budget) // 2
                 budget = half if budget < half < engine.budget else engine.budget
-        before = list(fold.out)
-        yield from self._anew(request, fold, prefix, done, changes, still)
         if engine.elects:
-            fold.ledger.turn(fold.spent, fold.raw, fold.tokens(fold.out[: fold.shared(before, fold.out)]))
+            fold.ledger.turn(*self._sizes(request, new), self._kept(request, fold, new)[0])
+        return new
 
-    def _anew(
-        self,
-        request: Request,
-        fold: Fold,
-        prefix: Conversation,
-        done: Shortened,
-        changes: Changes,
-        still: Collection[int],
-    ) -> Steps[None]:
-        """Begin an epoch with what a cut has left."""
-        fold.tools = self._engine.unneeded(request, prefix, None)
-        yield from fold.cut(
-            read(done.out, prefix.form, orphans="keep"),
-            changes,
-            done.dropped,
-            still={at for at, index in enumerate(done.origin) if index in still or index < 0},
-            origin=done.origin,
+    def _anew(self, request: Request, fold: Fold, end: int, still: Collection[int], budget: int) -> Steps[Fold]:
+        """An epoch of what is left within a budget of the messages before `end`. Raises `CannotFit`."""
+        engine = self._engine
+        prefix, sizes = yield from _until(request.reading, end)
+        done, changes = yield from engine.cut(request, prefix, sizes, budget, request.beside)
+        left = read(done.out, prefix.form, orphans="keep")
+        yield None
+        return (
+            yield from fold.anew(
+                left,
+                changes,
+                done.dropped,
+                still={at for at, index in enumerate(done.origin) if index in still or index < 0},
+                origin=done.origin,
+                tools=engine.unneeded(request, prefix, None),
+            )
         )
 
+    def _sizes(self, request: Request, fold: Fold) -> tuple[int, int]:
+        """The tokens of a request as it is sent, and as it came."""
+        return fold.spent + request.beside - self._engine.spared(request, fold.tools), fold.raw + request.beside
 
-def _until(whole: Conversation, end: int) -> Conversation:
-    """The messages before `end`."""
-    return whole if end == len(whole.messages) else read(whole.messages[:end], whole.form, orphans="keep")
+    def _kept(self, request: Request, fold: Fold, new: Fold) -> tuple[int, int]:
+        """The tokens of an epoch that stand as before, and all of its tokens. Tools stand at the very beginning."""
+        after, _ = self._sizes(request, new)
+        if new.tools != fold.tools:
+            return 0, after
+        return after - new.spent + new.tokens(new.out[: new.shared(fold.out)]), after
+
+
+def _until(reading: Reading, end: int) -> Steps[tuple[Conversation, dict[int, int]]]:
+    """The messages before `end`, and their tokens by ``id``."""
+    whole = prefix = reading.conversation
+    if end < len(whole.messages):
+        prefix, _ = yield from read_in_steps(whole.messages[:end], whole.form, orphans="keep", before=whole, same=end)
+    return prefix, dict(zip(map(id, prefix.messages), reading.sizes, strict=False))

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sparecall_core::context::{Document, Item, Kind, Options, Reading, reduce, render, select, write};
+use sparecall_core::context::{Board, Document, Item, Kind, Options, Reading, reduce, render, select, write};
 use sparecall_core::tokens::{Encoding, Scratch};
 
 fn o200k() -> &'static Encoding {
@@ -16,7 +16,7 @@ fn o200k() -> &'static Encoding {
 
 fn document(text: &str, kind: Option<Kind>) -> Document {
     let reading = Reading { may_be_compact: kind.is_none(), kind, worth: None };
-    Document::read(text, reading, o200k(), &mut Scratch::default())
+    Document::read(text, o200k().count(text), reading, o200k(), &mut Scratch::default())
 }
 
 /// What holds for every text, kind and budget; what is left of it.
@@ -144,7 +144,7 @@ proptest! {
             .enumerate()
             .map(|(at, document)| Item { document, atom: at as u32, is_fixed: false, weight: 1.0 })
             .collect();
-        let choice = select(&items, &[4, 4], "", None, &Options { budget, ..Options::default() });
+        let choice = select(&items, &[4, 4], "", None, &Options { budget, ..Options::default() }, &mut Board::default());
         let written = write(&items, &choice, budget, &[]);
         let of = |at: usize| match &written[at] {
             None => String::new(),
@@ -263,7 +263,7 @@ fn who_says_which_lines_matter_is_heard() {
     let mut worth = [0.0_f32; 40];
     worth[17] = 3.0;
     let reading = Reading { may_be_compact: false, kind: None, worth: Some(&worth) };
-    let document = Document::read(&text, reading, o200k(), &mut Scratch::default());
+    let document = Document::read(&text, o200k().count(&text), reading, o200k(), &mut Scratch::default());
     let left = reduce(&document, 24, "", "", o200k(), &mut Scratch::default()).text;
     assert!(left.contains("line 17 of a program"), "{left}");
 }

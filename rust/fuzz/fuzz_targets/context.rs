@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut scratch = Scratch::default();
     let kind = Kind::by_name(KINDS[usize::from(first % 8)]);
     let reading = Reading { may_be_compact: kind.is_none(), kind, worth: None };
-    let document = Document::read(&text, reading, encoding, &mut scratch);
+    let document = Document::read(&text, encoding.count(&text), reading, encoding, &mut scratch);
     assert_eq!(render(&document, &[(0, document.len() as u32)]), document.text());
     let budget = document.tokens() * u32::from(first / 8) / 31;
     let reduced = reduce(&document, budget, "id 7", "h:0123456789abcdef", encoding, &mut scratch);

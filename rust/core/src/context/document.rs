@@ -37,6 +37,24 @@ pub(super) struct Segment {
     template: u32,
 }
 
+/// A value of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value {
+    pub(super) hash: u32,
+    /// Its weight where it weighs most, in tenths.
+    pub(super) most: u8,
+    /// That of all its places.
+    pub(super) sum: u16,
+}
+
+impl Value {
+    /// Leaves so many tenths of its weight.
+    fn weigh(&mut self, share: u8) {
+        self.most = (u16::from(self.most) * u16::from(share)).div_ceil(10) as u8;
+        self.sum = u16::from(self.most);
+    }
+}
+
 /// A text in segments. O(its bytes) to make.
 #[derive(Debug)]
 pub struct Document {
@@ -45,8 +63,8 @@ pub struct Document {
     is_compact: bool,
     tokens: u32,
     segments: Vec<Segment>,
-    /// Hashes and weights, segment by segment.
-    values: Vec<(u32, u8)>,
+    /// Segment by segment.
+    values: Vec<Value>,
     words: Vec<u32>,
     /// Distinct words and how often each stands there, sorted.
     bag: Vec<(u32, u32)>,
@@ -71,13 +89,13 @@ impl Document {
     /// Reads `text`. Where it `may_be_compact`, JSON becomes its compact form if that has fewer tokens.
     #[must_use]
     pub fn new(text: &str, may_be_compact: bool, encoding: &Encoding, scratch: &mut Scratch) -> Self {
-        Self::read(text, Reading { may_be_compact, ..Reading::default() }, encoding, scratch)
+        let tokens = encoding.count_with(text, scratch);
+        Self::read(text, tokens, Reading { may_be_compact, ..Reading::default() }, encoding, scratch)
     }
 
-    /// Reads `text` as it is said.
+    /// Reads `text`, of so many tokens, as it is said.
     #[must_use]
-    pub fn read(text: &str, reading: Reading<'_>, encoding: &Encoding, scratch: &mut Scratch) -> Self {
-        let tokens = encoding.count_with(text, scratch);
+    pub fn read(text: &str, tokens: usize, reading: Reading<'_>, encoding: &Encoding, scratch: &mut Scratch) -> Self {
         if let Some(short) = reading.may_be_compact.then(|| compact::marked(text)).flatten() {
             let fewer = encoding.count_with(&short, scratch);
             if fewer < tokens {
@@ -117,6 +135,9 @@ impl Document {
         let mut actions = Actions::default();
         let mut start = 0;
         let mut terms = Terms { values: &mut self.values, words: &mut self.words };
+        self.segments.reserve_exact(ends.len());
+        terms.values.reserve(self.text.len() / 8);
+        terms.words.reserve(self.text.len() / 8);
         for ((end, part), line) in ends.into_iter().zip(parts).zip(judged) {
             if let Some(blob) = blobs.next_if(|blob| blob.place.start == start) {
                 self.stand_ins.push((narrow(self.segments.len()), blob.stand_in.as_str().into()));
@@ -134,12 +155,14 @@ impl Document {
             let first = terms.values.len();
             let is_action = actions.take(part) && self.kind == Kind::Prose;
             terms::read(part, &mut terms);
-            for (_, weight) in &mut terms.values[first..] {
-                *weight = weighed(*weight, line.share);
+            for value in &mut terms.values[first..] {
+                value.weigh(line.share);
             }
-            if let (true, Some((_, weight))) = (is_action, terms.values.get_mut(first)) {
-                *weight = (*weight).max(terms::IDENTIFIER);
+            if let (true, Some(value)) = (is_action, terms.values.get_mut(first)) {
+                value.most = value.most.max(terms::IDENTIFIER);
+                value.sum = value.sum.max(u16::from(value.most));
             }
+            distinct(terms.values, first);
             let mut tokens = encoding.count_with(part, scratch);
             if line.alike > 0 {
                 self.alike.push((narrow(self.segments.len()), line.alike));
@@ -258,10 +281,14 @@ impl Document {
         self.segments[at].prior
     }
 
-    /// The values of the segments from `first` to before `last`, with their weights.
-    pub(super) fn values(&self, first: usize, last: usize) -> &[(u32, u8)] {
-        let end_of = |before: usize| before.checked_sub(1).map_or(0, |at| self.segments[at].values_end as usize);
-        &self.values[end_of(first)..end_of(last)]
+    /// The values of the segments from `first` to before `last`; those of one segment are distinct, in the order of their hashes.
+    pub(super) fn values(&self, first: usize, last: usize) -> &[Value] {
+        &self.values[self.values_before(first)..self.values_before(last)]
+    }
+
+    /// Where among the values of the document those of the segments before `first` end.
+    pub(super) fn values_before(&self, first: usize) -> usize {
+        first.checked_sub(1).map_or(0, |at| self.segments[at].values_end as usize)
     }
 
     /// Their words.
@@ -307,18 +334,36 @@ impl Actions {
 }
 
 struct Terms<'a> {
-    values: &'a mut Vec<(u32, u8)>,
+    values: &'a mut Vec<Value>,
     words: &'a mut Vec<u32>,
 }
 
 impl Sink for Terms<'_> {
     fn value(&mut self, hash: u32, weight: u8) {
-        self.values.push((hash, weight));
+        self.values.push(Value { hash, most: weight, sum: u16::from(weight) });
     }
 
     fn word(&mut self, hash: u32) {
         self.words.push(hash);
     }
+}
+
+/// Puts the values from `first` on in the order of their hashes, each once.
+fn distinct(values: &mut Vec<Value>, first: usize) {
+    values[first..].sort_unstable_by_key(|value| value.hash);
+    let mut last = first;
+    for at in first + 1..values.len() {
+        let value = values[at];
+        let kept = &mut values[last];
+        if kept.hash == value.hash {
+            kept.most = kept.most.max(value.most);
+            kept.sum = kept.sum.saturating_add(value.sum);
+        } else {
+            last += 1;
+            values[last] = value;
+        }
+    }
+    values.truncate((last + 1).min(values.len()));
 }
 
 /// Distinct words with their counts, sorted.
@@ -432,11 +477,6 @@ fn cut_line(line: &str, start: usize, ends: &mut Vec<usize>) {
 /// Whether a clause ends before the space before `at`.
 fn is_stop_before(line: &str, at: usize) -> bool {
     at >= 2 && matches!(line.as_bytes()[at - 2], b'.' | b'!' | b'?' | b';' | b',' | b':')
-}
-
-/// So many tenths of a weight.
-fn weighed(weight: u8, share: u8) -> u8 {
-    (u16::from(weight) * u16::from(share)).div_ceil(10) as u8
 }
 
 fn narrow(number: usize) -> u32 {

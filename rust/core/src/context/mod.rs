@@ -5,6 +5,7 @@
 //! same input, the same choice.
 
 mod below;
+mod board;
 mod compact;
 mod data;
 mod document;
@@ -13,6 +14,7 @@ mod kind;
 mod lines;
 mod numbers;
 mod outliers;
+mod places;
 mod reduce;
 mod relevance;
 mod render;
@@ -22,6 +24,7 @@ mod templates;
 mod terms;
 
 pub use below::write;
+pub use board::Board;
 pub use compact::compact;
 pub use document::{Document, Reading};
 pub use kind::Kind;

@@ -1,5 +1,6 @@
 //! One text by itself within a budget: the same choice as of a whole conversation, with nothing beside it.
 
+use super::board::Board;
 use super::document::{Document, Reading};
 use super::kind::Kind;
 use super::render::{HANDLE, MARKER, Marks, gaps, render_marked};
@@ -36,11 +37,14 @@ pub fn reduce(
         return Reduced { text: document.text().to_owned(), removed: Vec::new() };
     }
     // What is asked stands below, and costs nothing.
-    let asked = Document::read(query, Reading { kind: Some(Kind::Prose), ..Reading::default() }, encoding, scratch);
+    let tokens = encoding.count_with(query, scratch);
+    let asked =
+        Document::read(query, tokens, Reading { kind: Some(Kind::Prose), ..Reading::default() }, encoding, scratch);
     let items = [
         Item { document, atom: 0, is_fixed: false, weight: 1.0 },
         Item { document: &asked, atom: 1, is_fixed: true, weight: 1.0 },
     ];
+    let mut board = Board::default();
     let mut free = budget;
     for _ in 0..TRIES {
         let options = Options {
@@ -52,7 +56,7 @@ pub fn reduce(
             later: LATER,
             ..Options::default()
         };
-        let choice = select(&items, &[0, 0], query, None, &options);
+        let choice = select(&items, &[0, 0], query, None, &options, &mut board);
         let Some(kept) = &choice.kept[0] else { break };
         let text = render_marked(document, kept, Marks { handle, below: &[] });
         let tokens = u32::try_from(encoding.count_with(&text, scratch)).unwrap_or(u32::MAX);
