@@ -11,7 +11,7 @@ from sparecall import digest, pipeline, tokens
 from sparecall.batch import Batcher, BatcherStats, BatchEvent, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
-from sparecall.context import ContextOptimizer, Optimized, Prefix
+from sparecall.context import ContextOptimizer, Optimized, Prefix, Reduced, Reducer, reduce
 from sparecall.context.costs import Costs
 from sparecall.context.grammar import Conversation, Fault, Part, faults, read, validate, write
 from sparecall.context.handles import Handles
@@ -302,6 +302,16 @@ assert_type(write(conversation.messages, {(0, ("content",)): "ho"}, {1}), list[d
 assert_type(list(faults(conversation.messages, form="anthropic")), list[Fault])
 validate(conversation.messages, tools=[])
 read([], "responses")  # type: ignore[arg-type]
+
+
+def every_line(text: str) -> list[float]:
+    return [1.0] * text.count("\n")
+
+
+reducer: Reducer = every_line
+assert_type(reduce("text", budget=4, kind="log", reducer=reducer), Reduced)
+assert_type(reduce("text", budget=4).removed, tuple[str, ...])
+reduce("text", budget=4, kind="poem")  # type: ignore[arg-type]
 assert_type(Costs(model="gpt-4o").request(conversation.messages, None, system="s"), int)
 assert_type(Handles(max_bytes=1).put("text", scope="team"), str)
 assert_type(Handles().get("handle"), str)

@@ -54,7 +54,7 @@ class Turns:
         known, why = folds.sent(chain, first)
         fold = folds.take(chain)
         if fold is None:
-            fold = Fold(costs, engine.texts, engine.encoding, Ledger(engine.rates))
+            fold = Fold(costs, engine.texts, engine.encoding, Ledger(engine.rates), has_data=engine.has_data)
         else:
             known, why = fold.atoms, "extended"
         sent = fold.mark(why)
