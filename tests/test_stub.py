@@ -104,6 +104,8 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "MetricHistogram",
         "TokenEncoding",
         "Matches",
+        "Outline",
+        "Symbol",
         "VectorQuery",
         "SemanticVerdict",
         "SemanticReport",

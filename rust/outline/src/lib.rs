@@ -1,0 +1,29 @@
+//! Source code to symbols, by tree-sitter: what a file defines and where.
+//!
+//! - [`outline`]`(source, language)` gives an [`Outline`]: its [`Symbol`]s in the order they stand, each with kind, name path, byte and line
+//!   range, signature, first docstring line and parent. [`Parser`] does the same for many files, and keeps its memory.
+//! - [`Language::of_path`], [`Language::of_shebang`] and [`Language::from_name`] say what a file is written in; [`decode`] makes text of bytes.
+//!
+//! Nothing here knows Python, threads or a clock. Nothing recurses: nesting is bounded by memory, work by the length of the source.
+
+mod decode;
+mod doc;
+mod kind;
+mod language;
+mod outline;
+mod parse;
+mod rules;
+mod walk;
+
+pub use decode::{Decoded, decode};
+pub use kind::Kind;
+pub use language::Language;
+pub use outline::{Outline, Symbol};
+pub use parse::{MAX_SOURCE, Parser};
+
+use sparecall_core::error::Result;
+
+/// What `source` defines. Errors: [`MAX_SOURCE`] bytes are exceeded, or the parse takes more steps than such a length should.
+pub fn outline(source: &str, language: Language) -> Result<Outline> {
+    Parser::new().outline(source, language)
+}
