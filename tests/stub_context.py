@@ -25,10 +25,16 @@ def _select(*args: Any, **options: Any) -> object:
 
 
 GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
-    ("ContextDocument", _core.ContextDocument, [(("t", "o200k_base"), {}), (("[]", "cl100k_base"), {"compact": True})]),
+    (
+        "ContextDocument",
+        _core.ContextDocument,
+        [(("t", "o200k_base"), {}), (("[]", "cl100k_base"), {"compact": True, "tokens": 1})],
+    ),
     ("ContextRepeats", _core.ContextRepeats, [(("o200k_base",), {})]),
     ("ContextRepeats.push", lambda *a: repeats().push(*a), [(("text",), {})]),
     ("ContextRepeats.copy", lambda *a: repeats().copy(*a), [((), {})]),
+    ("ContextBoard", _core.ContextBoard, [((), {})]),
+    ("context_same", _core.context_same, [(([{"role": "user"}], [{"role": "user"}]), {}), (([], [1]), {})]),
     (
         "context_select",
         _select,
@@ -45,6 +51,7 @@ GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
                     "relevance": 5,
                     "prior": 0.5,
                     "again": 0,
+                    "board": _core.ContextBoard(),
                 },
             ),
         ],
@@ -57,14 +64,18 @@ BAD: dict[str, list[Arguments]] = {
         (("t",), {}),
         (("t", 5), {}),
         (("t", "o200k_base"), {"compact": "yes"}),
+        (("t", "o200k_base"), {"tokens": "1"}),
     ],
     "ContextRepeats": [((5,), {}), ((), {})],
     "ContextRepeats.push": [((5,), {}), ((), {})],
     "ContextRepeats.copy": [((1,), {})],
+    "ContextBoard": [((1,), {})],
+    "context_same": [(([],), {}), (((), []), {}), (([], "a"), {})],
     "context_select": [
         (([4],), {}),
         ((5,), {"budget": 5}),
         (([4],), {"budget": "5"}),
         (([4],), {"budget": 5, "query": 5}),
+        (([4],), {"budget": 5, "board": 5}),
     ],
 }

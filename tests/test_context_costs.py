@@ -159,7 +159,7 @@ def test_what_is_asked_for_least_leaves_first_and_nothing_exceeds_the_bound() ->
 
 
 def test_two_texts_of_one_handle_are_both_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparecall.context.handles._digest", lambda _content: "0" * 16)
+    monkeypatch.setattr("sparecall.context.handles.handle_of", lambda _text: "h:" + "0" * 16)
     handles = Handles()
     handle = handles.put("one")
     assert handles.put("one") == handle

@@ -11,6 +11,7 @@ from sparecall import digest, pipeline, tokens
 from sparecall.batch import Batcher, BatcherStats, BatchEvent, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
+from sparecall.context import ContextOptimizer, Optimized, Prefix
 from sparecall.context.costs import Costs
 from sparecall.context.grammar import Conversation, Fault, Part, faults, read, validate, write
 from sparecall.context.handles import Handles
@@ -42,6 +43,7 @@ from sparecall.flow import (
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
+from sparecall.outline import Derived, Outline, Skeleton, Subject, Symbol, SymbolDiff, SymbolIndex, languages, outline
 from sparecall.queue import Port, Queue, QueueTicket, Work, WorkTicket, port, run, submit, workers
 from sparecall.store import DerivedCache, Entry, Making, RedisStore, SqliteStore, Store, TieredCache, TieredStats
 
@@ -303,6 +305,24 @@ assert_type(Handles(max_bytes=1).put("text", scope="team"), str)
 assert_type(Handles().get("handle"), str)
 
 
+async def summarise(messages: list[dict[str, Any]]) -> str:
+    return f"{len(messages)} messages"
+
+
+async def optimized(store: TieredCache) -> None:
+    optimizer = ContextOptimizer(budget=1, keep_tools=["a"], expected_turns="as_before", summaries=store)
+    done = await optimizer.optimize_async([], scope="team", summarise=summarise)
+    assert_type(done, Optimized)
+    assert_type(done.report.prefix, Prefix | None)
+    assert_type(optimizer.optimize([], tool_choice="auto").messages, list[dict[str, Any]])
+    ContextOptimizer(budget=1, prefix="kept")  # type: ignore[arg-type]
+
+
+context = pipeline.Context(budget=1, share=0.5, models={"m*": 5}, summarise=summarise, keep_last=2)
+assert_type(context.budget("m"), int | None)
+assert_type(context.handles, Handles)
+
+
 async def queued(work: Work[int], future: asyncio.Future[int]) -> None:
     queue: Queue[str] = Queue(5, overflow="drop")
     assert_type(queue.put("a", priority="low", tokens=5, deadline=1.0, timeout=None), QueueTicket[str])
@@ -318,3 +338,21 @@ async def queued(work: Work[int], future: asyncio.Future[int]) -> None:
     assert_type(port(), Port)
     assert_type(workers(), tuple[int, int, int])
     assert_type(await digest.inspect_async(b"{}", scope=""), digest.Inspection)
+
+
+assert_type(outline(b"", "python", max_seconds=1), Outline)
+assert_type(outline("", path="a.py").symbols, tuple[Symbol, ...])
+assert_type(outline("", path="a.py").skeleton(keep=["f"]), Skeleton)
+assert_type(languages(), dict[str, tuple[str, ...]])
+symbols = SymbolIndex(code_only=True)
+assert_type(symbols.update("a.py", "x = 1"), SymbolDiff)
+
+
+def measured(subject: Subject) -> int:
+    return len(subject.text)
+
+
+assert_type(symbols.derived("size", measured, of="whole"), Derived[int])
+assert_type(symbols.derived("size", measured).get(symbols.symbols("a.py")[0]), int)
+outline(5, "python")  # type: ignore[arg-type]
+symbols.derived("size", measured, of="all")  # type: ignore[arg-type]

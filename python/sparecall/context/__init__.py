@@ -5,7 +5,8 @@ from __future__ import annotations
 from sparecall.context.grammar import read, validate
 from sparecall.context.handles import Handles
 from sparecall.context.optimizer import ContextOptimizer
-from sparecall.context.report import Optimized, Removed, Report
+from sparecall.context.report import Optimized, Prefix, Removed, Report
+from sparecall.context.summaries import Summarise, SummaryStore
 from sparecall.context.till import Charge, Rates, Till
 
 __all__ = [
@@ -13,9 +14,12 @@ __all__ = [
     "ContextOptimizer",
     "Handles",
     "Optimized",
+    "Prefix",
     "Rates",
     "Removed",
     "Report",
+    "Summarise",
+    "SummaryStore",
     "Till",
     "read",
     "validate",

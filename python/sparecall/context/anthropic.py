@@ -43,14 +43,14 @@ class _Calls:
         ]
 
 
-def scan(messages: Sequence[Message]) -> Scan:
-    """Atoms, parts and orphans, in one pass."""
-    found = Scan()
+def scan(messages: Sequence[Message], found: Scan, stop: int) -> None:
+    """Atoms, parts and orphans of the messages up to `stop`, from where the scan stands; at the end also what follows of it."""
     atoms, orphans = found.atoms, found.orphans
-    calls: _Calls | None = None  # of the assistant's turn that goes on, or whose results come
-    before = ""
-    joins = False  # the message before is the assistant's and holds more than text: what it says next belongs to it
-    for i, message in enumerate(messages):
+    calls: _Calls | None = found.calls  # of the assistant's turn that goes on, or whose results come
+    before = found.before
+    joins = found.joins
+    for i in range(found.at, stop):
+        message = messages[i]
         role = message["role"]
         blocks = blocks_of(message)
         if role == "assistant":
@@ -86,8 +86,9 @@ def scan(messages: Sequence[Message]) -> Scan:
         before = role
         if role in {"user", "assistant"}:
             _add_parts(found.parts, i, message)
-    _close(messages, found, calls)
-    return found
+    found.at, found.calls, found.before, found.joins = stop, calls, before, joins
+    if stop == len(messages):
+        _close(messages, found, calls)
 
 
 def _answer(i: int, results: list[dict[str, Any]], calls: _Calls | None, orphans: list[Orphan]) -> bool:
@@ -171,7 +172,7 @@ def _needs(messages: Sequence[Message], found: Scan) -> Needs:
     ends_with_user = bool(spoken) and messages[atoms[spoken[-1]][-1]]["role"] == "user"
     # The model's last turn, with all its calls: with thinking on, it is refused where it does not begin with its thinking.
     turn = range(users[-1] + 1 if users else 0, len(atoms))
-    heads = [n for n in turn if begins[n] == "assistant" and _thinks_first(messages[atoms[n][0]])]
+    heads = [n for n in turn if begins[n] == "assistant" and thinks_first(messages[atoms[n][0]])]
 
     def needs(kept: set[int]) -> int | None:
         mine = [n for n in spoken if n in kept]
@@ -194,7 +195,8 @@ def _needs(messages: Sequence[Message], found: Scan) -> Needs:
     return needs
 
 
-def _thinks_first(message: Message) -> bool:
+def thinks_first(message: Message) -> bool:
+    """Whether the model began this message by thinking."""
     blocks = blocks_of(message)
     return bool(blocks) and kind_of(blocks[0]) in THINKING
 

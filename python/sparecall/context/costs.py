@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from sparecall.context.parts import Message
+    from sparecall.tokens.bounds import Bounds
 
 PER_MESSAGE = 4
 """Tokens of a message beside its texts and calls, where no model says better."""
@@ -97,10 +98,17 @@ class Costs:
         tools: Iterable[Mapping[str, Any]] | None = None,
         *,
         system: str | Iterable[Mapping[str, Any]] | None = None,
+        known: Mapping[int, Bounds] | None = None,
     ) -> int:
-        """The tokens of a request as a whole: what must not exceed a budget. `system` is what Anthropic's requests keep beside."""
+        """The tokens of a request as a whole: what must not exceed a budget. `system` is what Anthropic's requests keep beside.
+
+        ``known``: the `bounds` of messages, by ``id``.
+        """
         if self._counter is not None:
-            return self._counter.messages(messages, tools, system=system).high
+            counter = self._counter
+            of = known or {}
+            found = [of.get(id(message)) or self._bounds(counter, message) for message in messages]
+            return counter.joined(messages, found, tools, system=system).high
         total = sum(map(self.message, messages))
         if system is not None:
             total += self.message({"role": "system", "content": system if isinstance(system, str) else list(system)})
@@ -174,13 +182,20 @@ class Costs:
         return found[2]  # type: ignore[return-value]
 
     def _counted(self, counter: Counter, message: Message) -> int:
+        return counter.joined([message], [self._bounds(counter, message)]).high - self.per_request
+
+    def bounds(self, message: Message) -> Bounds | None:
+        """What `request` makes of a message before it sums; None where that is `message`."""
+        return None if self._counter is None else self._bounds(self._counter, message)
+
+    def _bounds(self, counter: Counter, message: Message) -> Bounds:
         key = message_key(message)
         found = None if key is None else self._memo.get(key)
         if found is None:
-            found = exactly(counter.messages([message]).high - self.per_request)
+            found = counter.bounds(message)
             if key is not None:
                 self._memo.put(key, found)
-        return found[2]  # type: ignore[return-value]
+        return found
 
 
 def message_key(message: Message) -> Hashable | None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sparecall.context.choosing import Board
 from sparecall.context.writing import write
 from sparecall.errors import CannotFit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
-    from sparecall.context.choosing import Choice
+    from sparecall.context.choosing import Choice, Known
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
     from sparecall.context.parts import Message
+    from sparecall.context.steps import Steps
     from sparecall.context.texts import Texts
 
 # Choices until a request fits that counts otherwise than its parts; each is smaller by what was too much.
@@ -41,32 +42,35 @@ def cut(
     whole: Callable[[list[Message]], int] | None,
     pinned: Collection[int],
     query: str | None,
-) -> Generator[Callable[[], object] | None, Any, Cut]:
+    known: Known,
+) -> Steps[Cut]:
     """Choose and write, in steps: a call to make in a thread or at once, or None where others may run.
 
     ``sizes``: the tokens of the messages, by ``id``; ``beside``: those of the request beside its messages; ``whole``: counts it
-    as a whole, None where that is the sum of its parts; ``pinned``: atoms that stay as they are. Raises `CannotFit`.
+    as a whole, None where that is the sum of its parts; ``pinned``: atoms that stay as they are; ``known``: from earlier cuts of the same conversation, and for later ones. Raises `CannotFit`.
     """
     still = set(pinned)
     while True:
-        board = Board(conversation, costs, sizes=sizes, pinned=still)
+        board = Board(conversation, costs, known, sizes=sizes, pinned=still)
         yield from board.lay(texts)
         free = budget - beside - board.fixed_tokens
         similar = None
         if query is not None and free > 0:
-            similar = yield functools.partial(texts.similarities, [row.document.text for row in board.rows], query)
+            similar = yield functools.partial(texts.similarities, [row.text for row in board.rows], query)
         required: tuple[int, ...] = ()
         for _ in range(_TRIES):
             if free < 0:
                 break
-            choice = yield functools.partial(board.choose, free, query, similar)
-            left = [n for n, atom in enumerate(conversation.atoms) if choice.dropped.isdisjoint(atom)]
+            choice = yield from board.choose(free, query, similar)
+            left = [n for n, atom in enumerate(conversation.atoms) if atom[0] not in choice.dropped]
             required = conversation.required(left)
             if required:
                 break
+            yield None
             out = write(conversation.messages, choice.edits, choice.dropped)
+            yield None
             if whole is None:
-                tokens = beside + sum(sizes.get(id(message)) or costs.message(message) for message in out)
+                tokens = beside + sum([sizes.get(id(message)) or costs.message(message) for message in out])
             else:
                 tokens = whole(out)
             if tokens <= budget:

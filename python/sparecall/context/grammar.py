@@ -8,14 +8,15 @@ Messages are shared, never copied but along the path of an edit, and never chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import bisect
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from sparecall.context import anthropic, anthropic_rules, openai, openai_rules
-from sparecall.context.parts import Fault, Form, Grammar, Message, Needs, Orphan, Part, Path, kind_of
+from sparecall.context.parts import Fault, Form, Grammar, Message, Needs, Orphan, Part, Path, Scan, kind_of
 from sparecall.context.writing import write
 from sparecall.errors import InvalidArgument, InvalidConversation
 
@@ -31,11 +32,18 @@ __all__ = [
     "faults",
     "form_of",
     "read",
+    "read_in_steps",
     "validate",
     "write",
 ]
 
 Orphans: TypeAlias = Literal["drop", "keep", "error"]
+T = TypeVar("T")
+
+# Messages that are read in one step: a fifth of a millisecond.
+_SLICE = 64
+# Who begins an atom whatever came before.
+_TURNS = frozenset({"user", "assistant", "system", "developer"})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -128,15 +136,43 @@ def read(
     Raises `TypeError` for what is no list of messages, and `sparecall.errors.InvalidConversation` for a message without a
     role, and for orphans where they are an error.
     """
+    return _at_once(read_in_steps(messages, form, model=model, orphans=orphans))[0]
+
+
+def _at_once(steps: Generator[None, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def read_in_steps(
+    messages: Iterable[Mapping[str, Any]],
+    form: Form | None = None,
+    *,
+    model: str | None = None,
+    orphans: Orphans = "drop",
+    before: Conversation | None = None,
+    same: int = 0,
+) -> Generator[None, None, tuple[Conversation, int]]:
+    """`read` in steps of a few messages, and how many atoms are known from ``before``.
+
+    That was read of messages with the same options, and the first ``same`` of them are the same here, as they would be as JSON.
+    """
     if orphans not in {"drop", "keep", "error"}:
         raise InvalidArgument(f"orphans is {orphans!r}; it must be drop, keep or error")
-    rows = _listed(messages)
+    rows = yield from _listed(messages, same)
     found = _checked(form) or form_of(rows)
     if found is None and model is not None:
         found = "anthropic" if "claude" in model.lower() else "openai"
-    chosen = found or "openai"
+    chosen: Form = found or "openai"
     grammar: Grammar = openai if chosen == "openai" else anthropic
-    scan = grammar.scan(rows)
+    scan = Scan()
+    known = 0
+    if before is not None and before.form == chosen and not before.orphans:
+        known = _begin(scan, before, same)
+    yield from _scanned(grammar, rows, scan)
     named = scan.orphans
     origin: Sequence[int] = range(len(rows))
     if named and orphans == "error":
@@ -146,13 +182,15 @@ def read(
             index=first.index,
         )
     if named and orphans == "drop":
+        known = 0
         rest = named
         while rest:  # what is left out may leave others alone
             rows, origin = _without(rows, origin, rest, grammar.less)
-            scan = grammar.scan(rows)
+            scan = Scan()
+            yield from _scanned(grammar, rows, scan)
             rest = scan.orphans
             named = named + [msgspec.structs.replace(orphan, index=origin[orphan.index]) for orphan in rest]
-    return Conversation(
+    conversation = Conversation(
         chosen,
         found is not None,
         rows,
@@ -164,6 +202,34 @@ def read(
         scan.open_calls,
         scan.needs,
     )
+    return conversation, known
+
+
+def _scanned(grammar: Grammar, rows: list[Message], scan: Scan) -> Generator[None, None, None]:
+    while scan.at < len(rows) or not rows:
+        grammar.scan(rows, scan, min(scan.at + _SLICE, len(rows)))
+        yield None
+        if not rows:
+            return
+
+
+def _begin(scan: Scan, before: Conversation, same: int) -> int:
+    """Let a scan stand before the last atom that begins among the first `same` messages; the number of that atom.
+
+    Where there are no orphans no call is open there, and what precedes it does not bear upon it, unless it is a result.
+    """
+    atoms, messages = before.atoms, before.messages
+    number = bisect.bisect_left(atoms, (same,)) - 1
+    while number > 0 and messages[atoms[number][0]]["role"] not in _TURNS:
+        number -= 1
+    if number <= 0:
+        return 0
+    start = atoms[number][0]
+    scan.at = start
+    scan.atoms = list(atoms[:number])
+    scan.parts = list(before.parts[: bisect.bisect_left(before.parts, start, key=lambda part: part.message)])
+    scan.fixed = {index for index in before.fixed if index < start}
+    return number
 
 
 def _without(
@@ -193,7 +259,7 @@ def faults(
     tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> Iterator[Fault]:
     """Every place where the messages break their provider's published rules. See `validate`."""
-    rows = _listed(messages)
+    rows = _at_once(_listed(messages))
     if (_checked(form) or form_of(rows)) == "anthropic":
         return anthropic_rules.faults(rows, tools)
     return openai_rules.faults(rows, tools)
@@ -223,12 +289,13 @@ def _checked(form: str | None) -> Any:
     return form
 
 
-def _listed(messages: Any) -> list[Message]:
-    """The messages as a list of dicts; what an SDK made is read as the dict it stands for."""
+def _listed(messages: Any, same: int = 0) -> Generator[None, None, list[Message]]:
+    """The messages as a list of dicts, in steps; what an SDK made is read as the dict it stands for. The first `same` are known to be."""
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Iterable):
         raise TypeError(f"messages must be a list of dicts, not {type(messages).__name__}")
     rows = list(messages)
-    for i, row in enumerate(rows):
+    for i in range(same, len(rows)):
+        row = rows[i]
         if type(row) is not dict:
             rows[i] = row = _dumped(row, f"messages[{i}]")
         if type(row.get("role")) is not str:
@@ -236,6 +303,8 @@ def _listed(messages: Any) -> list[Message]:
         content = row.get("content")
         if type(content) is list and not all(type(block) is dict for block in content):
             rows[i] = {**row, "content": [_dumped(block, f"messages[{i}].content") for block in content]}
+        if i % _SLICE == _SLICE - 1:
+            yield None
     return rows
 
 

@@ -13,13 +13,13 @@ INSTRUCTIONS = frozenset({"system", "developer"})
 _RESULTS = frozenset({"tool", "function"})
 
 
-def scan(messages: Sequence[Message]) -> Scan:
-    """Atoms, parts and orphans, in one pass."""
-    found = Scan()
+def scan(messages: Sequence[Message], found: Scan, stop: int) -> None:
+    """Atoms, parts and orphans of the messages up to `stop`, from where the scan stands; at the end also what follows of it."""
     atoms, fixed = found.atoms, found.fixed
-    calls: _Calls | None = None
-    asks_function = False
-    for i, message in enumerate(messages):
+    calls: _Calls | None = found.calls
+    asks_function = found.asks_function
+    for i in range(found.at, stop):
+        message = messages[i]
         role = message["role"]
         if role == "tool":
             why = "it is no result of a call directly before it" if calls is None else calls.answer(message)
@@ -47,13 +47,20 @@ def scan(messages: Sequence[Message]) -> Scan:
             fixed.add(i)
         else:
             _add_parts(found.parts, i, role, message)
-    if calls is not None and calls.unanswered():
-        found.open_calls = tuple(calls.waiting)
-        fixed.update(atoms[-1])
-    elif asks_function:
-        fixed.update(atoms[-1])
+    found.at, found.calls, found.asks_function = stop, calls, asks_function
+    if stop == len(messages):
+        _close(messages, found)
+
+
+def _close(messages: Sequence[Message], found: Scan) -> None:
+    """What the end of the conversation says: which calls are open, and what must not go."""
+    atoms = found.atoms
+    if found.calls is not None and found.calls.unanswered():
+        found.open_calls = tuple(found.calls.waiting)
+        found.fixed.update(atoms[-1])
+    elif found.asks_function:
+        found.fixed.update(atoms[-1])
     found.needs = _needs([n for n, atom in enumerate(atoms) if messages[atom[0]]["role"] not in INSTRUCTIONS])
-    return found
 
 
 class _Calls:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -32,6 +34,17 @@ def by_message(parts: Iterable[Part]) -> dict[int, list[Part]]:
     for part in parts:
         found.setdefault(part.message, []).append(part)
     return found
+
+
+def parts_of(parts: Sequence[Part], index: int) -> Iterator[Part]:
+    """Those of one message, of parts in order. O(log parts)."""
+    for at in range(bisect.bisect_left(parts, index, key=_message), len(parts)):
+        if parts[at].message != index:
+            return
+        yield parts[at]
+
+
+_message = operator.attrgetter("message")
 
 
 class Orphan(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +85,24 @@ def text_in(block: dict[str, Any], name: str) -> str | None:
     return one if type(one) is str else None
 
 
+def size_of(message: Message) -> int:
+    """About how many characters a message has: what reading it takes. O(blocks)."""
+    content = message.get("content")
+    total = len(content) if type(content) is str else 0
+    if type(content) is list:
+        for block in content:
+            inner = block.get("text", block.get("content"))
+            if type(inner) is str:
+                total += len(inner)
+            elif type(inner) is list:
+                total += sum(len(one.get("text") or "") for one in inner if isinstance(one, dict))
+    for call in message.get("tool_calls") or ():
+        inner = call.get("function") if isinstance(call, dict) else None
+        arguments = inner.get("arguments") if isinstance(inner, dict) else None
+        total += len(arguments) if type(arguments) is str else 0
+    return total
+
+
 def is_blank(text: str) -> bool:
     """Whether it says nothing."""
     return not text or text.isspace()
@@ -101,15 +132,27 @@ def without(
 class Scan:
     """What a form finds in messages, while it goes through them."""
 
-    __slots__ = ("atoms", "fixed", "needs", "open_calls", "orphans", "parts")
+    __slots__ = (
+        "asks_function", "at", "atoms", "before", "calls", "fixed", "joins", "needs", "open_calls", "orphans", "parts",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.atoms: list[list[int]] = []
+        self.atoms: list[Any] = []
+        """Lists of the numbers of their messages."""
         self.parts: list[Part] = []
         self.fixed: set[int] = set()
         self.orphans: list[Orphan] = []
         self.open_calls: tuple[str, ...] = ()
         self.needs: Needs = _nothing
+        self.at = 0
+        """The message it stands before. All below is of the one behind it."""
+        self.calls: Any = None
+        """The calls that may still be answered, as the form has them."""
+        self.asks_function = False
+        self.before = ""
+        """Its role."""
+        self.joins = False
+        """Whether it is the assistant's and holds more than text: what that says next belongs to it."""
 
 
 def _nothing(_kept: set[int]) -> None:
@@ -119,8 +162,8 @@ def _nothing(_kept: set[int]) -> None:
 class Grammar(Protocol):
     """What each form's module has."""
 
-    def scan(self, messages: Sequence[Message]) -> Scan:
-        """Atoms, parts and orphans, in one pass."""
+    def scan(self, messages: Sequence[Message], found: Scan, stop: int) -> None:
+        """Atoms, parts and orphans of the messages up to `stop`, from where the scan stands; at the end also what follows of it."""
 
     def less(self, message: Message, orphans: Sequence[Orphan]) -> Message | None:
         """The message without its orphans; None where nothing is left that could stand alone."""

@@ -34,12 +34,15 @@ class Texts:
         """The document of a text that was read before and is still remembered."""
         return self._documents.get((text, compact))
 
-    def document(self, text: str, *, compact: bool) -> ContextDocument:
-        """The document of a text; JSON in its compact form where that may be. O(text) the first time."""
+    def document(self, text: str, *, compact: bool, tokens: int | None = None) -> ContextDocument:
+        """The document of a text; JSON in its compact form where that may be. O(text) the first time.
+
+        ``tokens``: those of the text, where they are known.
+        """
         key = (text, compact)
         found = self._documents.get(key)
         if found is None:
-            found = ContextDocument(text, self._encoding, compact=compact)
+            found = ContextDocument(text, self._encoding, compact=compact, tokens=tokens)
             self._documents.set(key, found, weight=found.size + len(text))
         return found
 
@@ -47,25 +50,26 @@ class Texts:
         """The cosine of each text with the query, of long ones that of the nearest piece; None without an embedder."""
         if self._embedder is None:
             return None
-        missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        known: dict[str, NDArray[np.float32]] = {}
+        missing = []
+        for text in dict.fromkeys(texts):
+            vectors = self._vectors.get(text)
+            if vectors is None:
+                missing.append(text)
+            else:
+                known[text] = vectors
         pieces = [_pieces(text) for text in missing]
         flat = [piece for each in pieces for piece in each]
-        fresh: dict[str, NDArray[np.float32]] = {}
         if flat:
             rows = np.asarray(self._embedder.embed(flat), np.float32)
             at = 0
             for text, each in zip(missing, pieces, strict=True):
-                fresh[text] = vectors = rows[at : at + len(each)]
+                known[text] = vectors = rows[at : at + len(each)]
                 self._vectors.set(text, vectors, weight=vectors.nbytes + len(text))
                 at += len(each)
         wanted = np.asarray(self._embedder.embed([query]), np.float32)[0]
-        found = [self._vectors.get(text) if text not in fresh else fresh[text] for text in texts]
-        # What was evicted in the meantime is made anew.
-        whole = [
-            self._embedder.embed(_pieces(text)) if rows is None else rows
-            for text, rows in zip(texts, found, strict=True)
-        ]
-        starts = np.cumsum([0, *(len(rows) for rows in whole[:-1])])
+        whole = [known[text] for text in texts]
+        starts = np.cumsum([0, *map(len, whole[:-1])])
         near: list[float] = np.maximum.reduceat(np.concatenate(whole) @ wanted, starts).tolist() if texts else []
         return near
 

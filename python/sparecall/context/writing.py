@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sparecall.context.parts import Message, Path
 
 
+_CONTENT = ("content",)
+
+
 def write(
     messages: Sequence[Message],
     edits: Mapping[tuple[int, Path], str] | None = None,
@@ -42,6 +45,13 @@ def write(
 
 
 def _edited(message: Message, index: int, changes: list[tuple[Path, str]]) -> Message:
+    if (
+        len(changes) == 1
+        and changes[0][0] == _CONTENT
+        and type(message.get("content")) is str
+        and not is_blank(changes[0][1])
+    ):
+        return {**message, "content": changes[0][1]}
     copy: Message = dict(message)
     owned = {id(copy): copy}  # what is copied already; kept alive, so that no id is given twice
     emptied: list[tuple[Any, str | int, dict[str, Any]]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -127,6 +127,28 @@ class Counter:
         if system is None and tools is None:
             return self._corrected((low, total, high))
         return self._corrected(plus((low, total, high), self._beside(rows, tools, system)))
+
+    def bounds(self, message: Mapping[str, Any]) -> Bounds:
+        """Low, likely and high of one message in a request, before any correction: what `joined` takes. Nothing is remembered."""
+        return self._content.message(message, "a message")
+
+    def joined(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        found: Iterable[Bounds],
+        tools: Iterable[Mapping[str, Any]] | None = None,
+        *,
+        system: str | Iterable[Mapping[str, Any]] | None = None,
+    ) -> TokenCount:
+        """`messages` for whoever remembers the `bounds` of each message: a tenth of a microsecond for each."""
+        low, total, high = self._family.rules.per_request
+        for one in found:
+            low += one[0]
+            total += one[1]
+            high += one[2]
+        if system is None and tools is None:
+            return self._corrected((low, total, high))
+        return self._corrected(plus((low, total, high), self._beside(list(messages), tools, system)))
 
     async def messages_async(
         self,

@@ -1,10 +1,11 @@
 //! `sparecall.context`, its native part: documents made ready, pointers to what stands above, and the choice under a budget.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyList, PyString};
-use sparecall_core::context::{self, Document, Item, MARKER, Options, Repeats};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
+use sparecall_core::context::{self, Board, Document, Item, MARKER, Options, Repeats};
 use sparecall_core::error::Error;
 
 use crate::error::{guard, to_python};
@@ -16,24 +17,40 @@ const DETACH_ABOVE: usize = 32 * 1024;
 /// Choosing among so many segments takes half a millisecond.
 const DETACH_ABOVE_SEGMENTS: usize = 1_000;
 
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
 /// A text in segments, with the tokens, words and values of each. Immutable.
 #[pyclass(frozen, module = "sparecall._core", name = "ContextDocument")]
 pub(crate) struct ContextDocument {
     inner: Document,
+    /// Another one for each that is made.
+    id: u64,
 }
 
 #[pymethods]
 #[allow(clippy::needless_pass_by_value)] // what pyo3 hands over
 impl ContextDocument {
     #[new]
-    #[pyo3(signature = (text, encoding, /, *, compact = false))]
-    fn new(py: Python<'_>, text: &Bound<'_, PyAny>, encoding: Chosen, compact: bool) -> PyResult<Self> {
+    #[pyo3(signature = (text, encoding, /, *, compact = false, tokens = None))]
+    fn new(
+        py: Python<'_>,
+        text: &Bound<'_, PyAny>,
+        encoding: Chosen,
+        compact: bool,
+        tokens: Option<usize>,
+    ) -> PyResult<Self> {
         guard(py, || {
             let text = Text::of(text, "text")?;
             let length = check_length(py, "text", &text)?;
             let work = || {
                 let text = text.utf8();
-                with_scratch(|scratch| Self { inner: Document::new(&text, compact, &encoding, &mut scratch.fast) })
+                let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+                let inner = with_scratch(|scratch| {
+                    let scratch = &mut scratch.fast;
+                    let tokens = tokens.unwrap_or_else(|| encoding.count_with(&text, scratch));
+                    Document::counted(&text, tokens, compact, &encoding, scratch)
+                });
+                Self { inner, id }
             };
             Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
         })
@@ -102,7 +119,7 @@ impl ContextRepeats {
             let length = check_length(py, "text", &text)?;
             let work = || {
                 let text = text.utf8();
-                let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
                 with_scratch(|scratch| inner.push(&text, &self.encoding, &mut scratch.fast))
             };
             Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
@@ -111,8 +128,46 @@ impl ContextRepeats {
 
     /// Another one that knows the same texts.
     fn copy(&self) -> Self {
-        let inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Self { encoding: self.encoding.clone(), inner: Mutex::new(inner) }
+    }
+}
+
+/// What a choice leaves for the next one of the same conversation. One call at a time.
+#[pyclass(frozen, module = "sparecall._core", name = "ContextBoard")]
+pub(crate) struct ContextBoard {
+    inner: Mutex<Laid>,
+}
+
+/// A board, and the ids of its documents.
+#[derive(Default)]
+struct Laid {
+    board: Board,
+    ids: Vec<u64>,
+}
+
+impl Laid {
+    /// The board with no documents but the first of these.
+    fn of(&mut self, ids: Vec<u64>) -> &mut Board {
+        let same = self.ids.iter().zip(&ids).take_while(|(one, other)| one == other).count();
+        self.board.truncate(same.min(self.board.len()));
+        self.ids = ids;
+        &mut self.board
+    }
+}
+
+#[pymethods]
+impl ContextBoard {
+    #[new]
+    fn new() -> Self {
+        Self { inner: Mutex::default() }
+    }
+
+    /// The bytes it takes in memory, about.
+    #[getter]
+    fn size(&self) -> usize {
+        let laid = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        laid.board.size() + laid.ids.len() * size_of::<u64>()
     }
 }
 
@@ -121,7 +176,7 @@ type Row<'py> = (Bound<'py, ContextDocument>, u32, bool, f32);
 
 /// Choose what to keep of a conversation under `budget` tokens; see `_core.pyi`.
 #[pyfunction]
-#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1))]
+#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, board = None))]
 #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // keywords of one Python function
 pub(crate) fn context_select<'py>(
     py: Python<'py>,
@@ -135,6 +190,7 @@ pub(crate) fn context_select<'py>(
     relevance: f32,
     prior: f32,
     again: f32,
+    board: Option<&Bound<'py, ContextBoard>>,
 ) -> PyResult<(Bound<'py, PyList>, u32)> {
     guard(py, || {
         let refuse = |name: &'static str, value: String, limit: &str| {
@@ -159,8 +215,15 @@ pub(crate) fn context_select<'py>(
         let query = query.as_ref().map(Text::utf8).unwrap_or_default();
         let options = Options { budget, marker: MARKER, whole, half_life, relevance, prior, again };
         let segments: usize = rows.iter().map(|row| row.document.len()).sum();
+        let ids = items.iter().map(|row| row.0.get().id).collect();
+        let board = board.map(|board| &board.get().inner);
         let work = || {
-            let choice = context::select(&rows, &costs, &query, similar.as_deref(), &options);
+            let choose =
+                |board: &mut Board| context::select(&rows, &costs, &query, similar.as_deref(), &options, board);
+            let choice = match board {
+                Some(board) => choose(board.lock().unwrap_or_else(PoisonError::into_inner).of(ids)),
+                None => choose(&mut Board::default()),
+            };
             let texts: Vec<Option<Option<String>>> = choice
                 .kept
                 .iter()
@@ -185,4 +248,64 @@ pub(crate) fn context_select<'py>(
         }
         Ok((out, tokens))
     })
+}
+
+/// So deep a message is looked into; what lies deeper is another.
+const DEEPEST: u32 = 64;
+
+/// Count the first messages that are the same in both lists; see `_core.pyi`.
+#[pyfunction]
+#[pyo3(signature = (earlier, later, /))]
+#[allow(clippy::needless_pass_by_value)] // what pyo3 hands over
+pub(crate) fn context_same(py: Python<'_>, earlier: Bound<'_, PyList>, later: Bound<'_, PyList>) -> PyResult<usize> {
+    guard(py, || {
+        for (count, (one, other)) in earlier.iter().zip(later.iter()).enumerate() {
+            if !is_same(&one, &other, DEEPEST)? {
+                return Ok(count);
+            }
+        }
+        Ok(earlier.len().min(later.len()))
+    })
+}
+
+/// Whether two values are the same JSON, the order of keys and the types of numbers included. Values of any other type are
+/// never the same, so that no code of theirs runs.
+fn is_same(one: &Bound<'_, PyAny>, other: &Bound<'_, PyAny>, deepest: u32) -> PyResult<bool> {
+    if one.is_exact_instance_of::<PyString>() {
+        return Ok(other.is_exact_instance_of::<PyString>() && (one.is(other) || one.eq(other)?));
+    }
+    if deepest == 0 {
+        return Ok(false);
+    }
+    if let (Ok(one), Ok(other)) = (one.cast_exact::<PyDict>(), other.cast_exact::<PyDict>()) {
+        if one.len() != other.len() {
+            return Ok(false);
+        }
+        for ((name, one), (other_name, other)) in one.iter().zip(other.iter()) {
+            let is_text = name.is_exact_instance_of::<PyString>();
+            if !is_text || !is_same(&name, &other_name, deepest)? || !is_same(&one, &other, deepest - 1)? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
+    if let (Ok(one), Ok(other)) = (one.cast_exact::<PyList>(), other.cast_exact::<PyList>()) {
+        if one.len() != other.len() {
+            return Ok(false);
+        }
+        for (one, other) in one.iter().zip(other.iter()) {
+            if !is_same(&one, &other, deepest - 1)? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
+    if let (Ok(one), Ok(other)) = (one.cast_exact::<PyFloat>(), other.cast_exact::<PyFloat>()) {
+        return Ok(one.value().to_bits() == other.value().to_bits());
+    }
+    if one.is_exact_instance_of::<PyInt>() && other.is_exact_instance_of::<PyInt>() {
+        return one.eq(other);
+    }
+    // True, False and None are themselves.
+    Ok(one.is(other) && (one.is_none() || one.is_exact_instance_of::<PyBool>()))
 }

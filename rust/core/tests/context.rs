@@ -5,7 +5,7 @@ mod context_form;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
-use sparecall_core::context::{Document, Item, MARKER, Options, Repeats, compact, render, select};
+use sparecall_core::context::{Board, Document, Item, MARKER, Options, Repeats, compact, render, select};
 use sparecall_core::tokens::{Encoding, Scratch};
 
 fn o200k() -> &'static Encoding {
@@ -114,8 +114,8 @@ proptest! {
         let costs = &costs[..=atom as usize];
         let options = Options { budget, whole, ..Options::default() };
         let similar: Vec<f32> = (0..items.len()).map(|at| at as f32 * 0.1).collect();
-        let choice = select(&items, costs, &query, Some(&similar), &options);
-        prop_assert_eq!(&choice, &select(&items, costs, &query, Some(&similar), &options));
+        let choice = select(&items, costs, &query, Some(&similar), &options, &mut Board::default());
+        prop_assert_eq!(&choice, &select(&items, costs, &query, Some(&similar), &options, &mut Board::default()));
         prop_assert!(choice.tokens <= budget);
         // The price is that of what is kept: atoms, segments, and a mark for each gap.
         let mut price = 0_u64;
@@ -139,6 +139,66 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_board_that_has_seen_others_is_as_good_as_a_new_one(
+        texts in vec("(([a-e]{1,3}[0-9]? ){0,6}\n){0,6}", 1..9),
+        turns in vec((vec((any::<prop::sample::Index>(), any::<bool>()), 0..12), 0_usize..12, 0_u32..90, any::<bool>()), 1..8),
+    ) {
+        let mut scratch = Scratch::default();
+        let documents: Vec<Document> = texts.iter().map(|text| Document::new(text, false, o200k(), &mut scratch)).collect();
+        let mut board = Board::default();
+        let mut before: Vec<(usize, bool)> = Vec::new();
+        for (new, kept, budget, is_asked) in turns {
+            // A turn begins as the last one did, and goes on in its own way.
+            before.truncate(kept);
+            let same = before.len().min(board.len());
+            before.extend(new.iter().map(|(at, is_fixed)| (at.index(documents.len()), *is_fixed)));
+            let items: Vec<Item<'_>> = before
+                .iter()
+                .enumerate()
+                .map(|(at, &(document, is_fixed))| Item { document: &documents[document], atom: at as u32 / 2, is_fixed, weight: 1.0 })
+                .collect();
+            let costs = vec![3; before.len().div_ceil(2)];
+            let (relevance, whole) = if is_asked { (5.0, 40) } else { (0.2, 0) };
+            let options = Options { budget, relevance, whole, ..Options::default() };
+            board.truncate(same);
+            let choice = select(&items, &costs, "a1 b c2", None, &options, &mut board);
+            prop_assert_eq!(choice, select(&items, &costs, "a1 b c2", None, &options, &mut Board::default()));
+        }
+    }
+}
+
+/// Where there are very many segments they are chosen by several, and still all can stay, and none exceeds the budget.
+#[test]
+fn very_many_segments_are_chosen_in_stretches() {
+    let mut scratch = Scratch::default();
+    let lines =
+        |from: u32| (from..from + 4_000).fold(String::new(), |text, at| text + &format!("line {at} of {}\n", at % 7));
+    let documents: Vec<Document> =
+        (0..5).map(|at| Document::new(&lines(at * 4_000), false, o200k(), &mut scratch)).collect();
+    let items: Vec<Item<'_>> = documents
+        .iter()
+        .enumerate()
+        .map(|(at, document)| Item { document, atom: at as u32, is_fixed: false, weight: 1.0 })
+        .collect();
+    let total: u32 = documents.iter().map(|document| (0..document.len()).count() as u32).sum();
+    assert_eq!(total, 20_000);
+    for share in [0, 1, 2, 4] {
+        let options = Options { budget: 60_000 * share, ..Options::default() };
+        let choice = select(&items, &[4; 5], "", None, &options, &mut Board::default());
+        let mut tokens = 0;
+        for (item, kept) in items.iter().zip(&choice.kept) {
+            let Some(kept) = kept else { continue };
+            assert!(kept.windows(2).all(|pair| pair[0].1 < pair[1].0) && kept.iter().all(|range| range.1 <= 4_000));
+            tokens += o200k().count(&render(item.document, kept));
+        }
+        assert!(choice.tokens <= options.budget);
+        assert!(tokens <= options.budget as usize + 5 * MARKER as usize, "{tokens} of {}", options.budget);
+        assert_eq!(share == 4, choice.kept.iter().all(|kept| kept.as_deref() == Some(&[(0, 4_000)])), "{share}");
+    }
+}
+
 fn holds_empty(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.is_empty() || items.iter().any(holds_empty),
@@ -157,7 +217,8 @@ fn enough_budget_keeps_all() {
         .enumerate()
         .map(|(at, document)| Item { document, atom: at as u32, is_fixed: false, weight: 1.0 })
         .collect();
-    let choice = select(&items, &[4, 4, 4], "", None, &Options { budget: 1_000, ..Options::default() });
+    let choice =
+        select(&items, &[4, 4, 4], "", None, &Options { budget: 1_000, ..Options::default() }, &mut Board::default());
     let all: Vec<_> = documents.iter().map(|document| Some(vec![(0, document.len() as u32)])).collect();
     assert_eq!(choice.kept, all);
 }
@@ -176,7 +237,7 @@ fn what_is_asked_for_stays() {
         .map(|(at, document)| Item { document, atom: at as u32, is_fixed: false, weight: 1.0 })
         .collect();
     let options = Options { budget: 40, relevance: 5.0, whole: 400, ..Options::default() };
-    let choice = select(&items, &[4; 40], "Where did the zeppelin land?", None, &options);
+    let choice = select(&items, &[4; 40], "Where did the zeppelin land?", None, &options, &mut Board::default());
     assert!(choice.kept[7].is_some());
 }
 

@@ -149,6 +149,13 @@ fn comments(source: &str, outline: &Outline, kept: &[bool], cuts: &mut Vec<Cut>)
     taken.extend(cuts.iter().map(|cut| cut.range.clone()));
     taken.sort_unstable_by_key(|range| range.start);
     let mut taken = taken.into_iter().peekable();
+    // Signatures stay as they stand, comments among parameters too.
+    let shown = outline.symbols.iter().filter(|symbol| symbol.kind.is_callable() || symbol.kind.has_methods());
+    let shown: Vec<&Range<u32>> = shown.map(|symbol| &symbol.signature).collect();
+    let is_shown = |range: &Range<usize>| {
+        let before = shown.partition_point(|signature| (signature.start as usize) <= range.start);
+        before.checked_sub(1).is_some_and(|at| range.end <= shown[at].end as usize)
+    };
     let docs = outline.symbols.iter().filter_map(|symbol| symbol.docstring.as_ref());
     let mut docs: Vec<Range<usize>> = docs.map(|range| range.start as usize..range.end as usize).collect();
     docs.sort_unstable_by_key(|range| range.start);
@@ -166,7 +173,7 @@ fn comments(source: &str, outline: &Outline, kept: &[bool], cuts: &mut Vec<Cut>)
             let first = docs.partition_point(|doc| doc.start < range.start);
             let doc = docs.get(first).filter(|doc| doc.end <= range.end);
             let text = &source[range.clone()];
-            if !DIRECTIVES.iter().any(|sign| text.starts_with(sign)) {
+            if !DIRECTIVES.iter().any(|sign| text.starts_with(sign)) && !is_shown(&range) {
                 cuts.push(cut_comment(source, &range, doc));
             }
         } else if is_python

@@ -1,10 +1,11 @@
 //! The index against one that is filled anew: the same symbols, the same hashes, the same keys, and never a false "unchanged".
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use sparecall_outline::{Diff, Entry, Kind, Subject, SymbolIndex};
+use sparecall_outline::{Diff, Entry, Kind, Language, Subject, SymbolIndex, decode, outline};
 
 const ROOM: usize = 1 << 20;
 
@@ -185,6 +186,31 @@ fn a_refused_update_changes_nothing() {
     assert!(index.update("a.unknown", Arc::from("x"), None, &mut || false).is_err());
     assert!(index.update("a.py", Arc::from("x = 1\n".repeat(5000)), None, &mut || true).is_err());
     assert_eq!(index.save(), before);
+}
+
+#[test]
+fn the_fuzz_corpus_is_read_as_the_fuzz_target_does() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/outline");
+    let mut count = 0;
+    for file in std::fs::read_dir(folder).expect("a corpus").flatten() {
+        let bytes = std::fs::read(file.path()).expect("a file");
+        let (language, cut) = (Language::ALL[usize::from(bytes[0]) % Language::ALL.len()], usize::from(bytes[1]));
+        let text = decode(&bytes[2..]).text;
+        let found = outline(&text, language).expect("an outline");
+        assert!(found.symbols.iter().all(|symbol| !found.text(&text, symbol).is_empty()));
+        let _ = found.skeleton(&text, &["f"]);
+        let shorter: String = text.chars().take(text.chars().count() * cut / 256).collect();
+        let mut index = SymbolIndex::new(ROOM, cut % 2 == 1);
+        for version in [&*text, &shorter, &text] {
+            index.update("a", Arc::from(version), Some(language), &mut || false).expect("an update");
+        }
+        let mut anew = SymbolIndex::new(ROOM, cut % 2 == 1);
+        anew.update("a", Arc::from(&*text), Some(language), &mut || false).expect("an update");
+        assert_eq!(index.symbols("a"), anew.symbols("a"), "{:?}", file.path());
+        assert_eq!(SymbolIndex::load(&index.save(), ROOM).expect("whole").symbols("a"), index.symbols("a"));
+        count += 1;
+    }
+    assert!(count > 10);
 }
 
 const PIECES: [&[&str]; 3] = [

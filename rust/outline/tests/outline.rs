@@ -407,6 +407,9 @@ fn a_skeleton_has_signatures_and_first_lines() {
         expected.replace("        ...\n\n    def n", "        return self.a_long_expression(1, 2)\n\n    def n")
     );
 
+    let source = "def f(a,  # why\n      b):\n    return compute_all_of(a, b)\n";
+    assert_eq!(skeleton(source, Language::Python, &[]), "def f(a,  # why\n      b):\n    ...\n");
+
     let source = "// Licence.\nuse a;\n\n/// Does f.\n///\n/// More.\n#[inline]\npub fn f(a: u8) -> u8 {\n    // inside\n    let x = compute(a);\n    x\n}\n\nimpl A {\n    fn m(&self) { self.something_long_enough() }\n}\n";
     let expected = "use a;\n\n/// Does f.\n#[inline]\npub fn f(a: u8) -> u8 { /* ... */ }\n\nimpl A {\n    fn m(&self) { /* ... */ }\n}\n";
     assert_eq!(skeleton(source, Language::Rust, &[]), expected);

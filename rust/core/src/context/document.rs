@@ -26,6 +26,16 @@ pub(super) struct Segment {
     same: u32,
 }
 
+/// A value of a segment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value {
+    pub(super) hash: u32,
+    /// Its weight where it weighs most, in tenths.
+    pub(super) most: u8,
+    /// That of all its places.
+    pub(super) sum: u16,
+}
+
 /// A text in segments. O(its bytes) to make.
 #[derive(Debug)]
 pub struct Document {
@@ -34,8 +44,8 @@ pub struct Document {
     is_compact: bool,
     tokens: u32,
     segments: Vec<Segment>,
-    /// Hashes and weights, segment by segment.
-    values: Vec<(u32, u8)>,
+    /// Segment by segment.
+    values: Vec<Value>,
     words: Vec<u32>,
     /// Distinct words and how often each stands there, sorted.
     bag: Vec<(u32, u32)>,
@@ -45,7 +55,18 @@ impl Document {
     /// Reads `text`. Where it `may_be_compact`, JSON becomes its compact form if that has fewer tokens.
     #[must_use]
     pub fn new(text: &str, may_be_compact: bool, encoding: &Encoding, scratch: &mut Scratch) -> Self {
-        let tokens = encoding.count_with(text, scratch);
+        Self::counted(text, encoding.count_with(text, scratch), may_be_compact, encoding, scratch)
+    }
+
+    /// The same of a text whose tokens are known.
+    #[must_use]
+    pub fn counted(
+        text: &str,
+        tokens: usize,
+        may_be_compact: bool,
+        encoding: &Encoding,
+        scratch: &mut Scratch,
+    ) -> Self {
         if let Some(short) = may_be_compact.then(|| compact(text)).flatten() {
             let fewer = encoding.count_with(&short, scratch);
             if fewer < tokens {
@@ -87,9 +108,14 @@ impl Document {
         let mut lines = Lines::new(self.kind, ends.len());
         let mut start = 0;
         let mut terms = Terms { values: &mut self.values, words: &mut self.words };
+        self.segments.reserve_exact(ends.len());
+        terms.values.reserve(self.text.len() / 8);
+        terms.words.reserve(self.text.len() / 8);
         for end in ends {
             let part = &self.text[start..end];
+            let first = terms.values.len();
             terms::read(part, &mut terms);
+            distinct(terms.values, first);
             self.segments.push(Segment {
                 start: narrow(start),
                 end: narrow(end),
@@ -164,10 +190,14 @@ impl Document {
         self.segments[at].prior
     }
 
-    /// The values of the segments from `first` to before `last`, with their weights.
-    pub(super) fn values(&self, first: usize, last: usize) -> &[(u32, u8)] {
-        let end_of = |before: usize| before.checked_sub(1).map_or(0, |at| self.segments[at].values_end as usize);
-        &self.values[end_of(first)..end_of(last)]
+    /// The values of the segments from `first` to before `last`; those of one segment are distinct, in the order of their hashes.
+    pub(super) fn values(&self, first: usize, last: usize) -> &[Value] {
+        &self.values[self.values_before(first)..self.values_before(last)]
+    }
+
+    /// Where among the values of the document those of the segments before `first` end.
+    pub(super) fn values_before(&self, first: usize) -> usize {
+        first.checked_sub(1).map_or(0, |at| self.segments[at].values_end as usize)
     }
 
     /// Their words.
@@ -187,18 +217,36 @@ impl Document {
 }
 
 struct Terms<'a> {
-    values: &'a mut Vec<(u32, u8)>,
+    values: &'a mut Vec<Value>,
     words: &'a mut Vec<u32>,
 }
 
 impl Sink for Terms<'_> {
     fn value(&mut self, hash: u32, weight: u8) {
-        self.values.push((hash, weight));
+        self.values.push(Value { hash, most: weight, sum: u16::from(weight) });
     }
 
     fn word(&mut self, hash: u32) {
         self.words.push(hash);
     }
+}
+
+/// Puts the values from `first` on in the order of their hashes, each once.
+fn distinct(values: &mut Vec<Value>, first: usize) {
+    values[first..].sort_unstable_by_key(|value| value.hash);
+    let mut last = first;
+    for at in first + 1..values.len() {
+        let value = values[at];
+        let kept = &mut values[last];
+        if kept.hash == value.hash {
+            kept.most = kept.most.max(value.most);
+            kept.sum = kept.sum.saturating_add(value.sum);
+        } else {
+            last += 1;
+            values[last] = value;
+        }
+    }
+    values.truncate((last + 1).min(values.len()));
 }
 
 /// Distinct words with their counts, sorted.

@@ -3,6 +3,7 @@
 //! [`Document`] is a text made ready, once; [`compact`] rewrites JSON and loses nothing; [`Repeats`] points to what stands
 //! above already; [`select`] chooses segments under a budget of tokens. Pure functions: the same input, the same choice.
 
+mod board;
 mod compact;
 mod document;
 mod json;
@@ -14,6 +15,7 @@ mod repeat;
 mod select;
 mod terms;
 
+pub use board::Board;
 pub use compact::compact;
 pub use document::Document;
 pub use kind::Kind;

@@ -7,12 +7,19 @@ use std::sync::OnceLock;
 const EMPTY: u32 = u32::MAX;
 
 /// Numbers from 0 for distinct hashes.
+#[derive(Debug)]
 pub(super) struct Numbers {
     /// A hash and its number.
     slots: Vec<(u32, u32)>,
     shift: u32,
     factor: u64,
     count: u32,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
 }
 
 impl Numbers {
@@ -51,6 +58,11 @@ impl Numbers {
     /// How many hashes there are.
     pub(super) fn len(&self) -> usize {
         self.count as usize
+    }
+
+    /// What it takes in memory, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.slots.len() * 8
     }
 
     /// Where the hash is, or would be.

@@ -4,7 +4,9 @@
 //! submodular but for the price of what a gap leaves behind. Deterministic: ties go to the later segment.
 
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
+use super::board::{Board, Placed};
 use super::document::Document;
 use super::numbers::Numbers;
 use super::relevance::Query;
@@ -12,6 +14,10 @@ use super::relevance::Query;
 /// From this relevance on the query decides, and what says the same again has to be told apart by its words: otherwise it is
 /// by its values, which count once.
 const ASKED: f32 = 1.0;
+
+/// So many stretches of documents are weighed against each other at most, about: where there are more segments, a stretch has
+/// several.
+const UNITS: usize = 8192;
 
 /// A text of the conversation, in its order.
 pub struct Item<'a> {
@@ -58,18 +64,30 @@ pub struct Choice {
 
 /// Chooses. `costs` are those of the atoms without their items that are not fixed. O(segments log segments + values).
 ///
+/// The documents that `board` has are the first of the items; the others are pushed.
+///
 /// # Panics
 /// Never for items whose atoms are in `costs`; `similar`, where given, is one number an item.
 #[must_use]
-pub fn select(items: &[Item<'_>], costs: &[u32], query: &str, similar: Option<&[f32]>, options: &Options) -> Choice {
+pub fn select(
+    items: &[Item<'_>],
+    costs: &[u32],
+    query: &str,
+    similar: Option<&[f32]>,
+    options: &Options,
+    board: &mut Board,
+) -> Choice {
+    for item in &items[board.len()..] {
+        board.push(item.document);
+    }
     let documents: Vec<&Document> = items.iter().map(|item| item.document).collect();
     let (query, relevance) = Query::ask(query, &documents, similar);
-    let mut greedy = Greedy::new(items, costs, options, &relevance, &query);
+    let mut greedy = Greedy::new(items, costs, options, &relevance, &query, board);
     greedy.run();
     greedy.choice()
 }
 
-/// A stretch of an item that is kept or not: one segment, or all.
+/// A stretch of an item that is kept or not: a segment, several, or all.
 struct Unit {
     item: u32,
     cost: u32,
@@ -88,7 +106,7 @@ struct Greedy<'a> {
     costs: &'a [u32],
     options: &'a Options,
     units: Vec<Unit>,
-    /// The numbers of the units' values.
+    /// The numbers of the units' values, each once.
     values: Vec<u32>,
     /// Where the units of each item start; one more at the end.
     starts: Vec<u32>,
@@ -113,49 +131,55 @@ fn entry(density: f32, at: usize) -> u64 {
     u64::from(density.to_bits()) << 32 | at as u64
 }
 
-/// What each value is worth, by where it stands.
+/// A value, by where it stands: its best place, all of them, and the last stretch that it was seen in.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    best: f32,
+    sum: f32,
+    stretch: u32,
+}
+
+/// What values are worth, by their numbers.
 struct Places {
-    numbers: Numbers,
-    /// Of each value its best place, and all of them.
-    most: Vec<(f32, f32)>,
+    all: Vec<Place>,
+    stretches: u32,
 }
 
 impl Places {
-    /// Puts the numbers of distinct values at the end of `into`.
-    fn add(&mut self, values: &[(u32, u8)], decay: f32, into: &mut Vec<u32>) {
-        let start = into.len();
-        for &(hash, weight) in values {
-            let (number, is_new) = self.numbers.number(hash);
-            if is_new {
-                self.most.push((0.0, 0.0));
-            }
-            let place = f32::from(weight) / 10.0 * decay;
-            let (best, sum) = &mut self.most[number as usize];
-            *best = best.max(place);
-            *sum += place;
-            into.push(number);
-        }
-        into[start..].sort_unstable();
-        let mut kept = start;
-        for at in start..into.len() {
-            if at == start || into[at] != into[kept - 1] {
-                into[kept] = into[at];
-                kept += 1;
+    /// Puts the numbers of a stretch's values at the end of `into`, each once.
+    fn add(&mut self, values: &[Placed], decay: f32, into: &mut Vec<u32>) {
+        let decay = decay / 10.0;
+        self.stretches += 1;
+        for value in values {
+            let place = &mut self.all[value.number as usize];
+            place.best = place.best.max(f32::from(value.most) * decay);
+            place.sum += f32::from(value.sum) * decay;
+            if place.stretch != self.stretches {
+                place.stretch = self.stretches;
+                into.push(value.number);
             }
         }
-        into.truncate(kept);
     }
 }
 
 impl<'a> Greedy<'a> {
-    fn new(items: &'a [Item<'a>], costs: &'a [u32], options: &'a Options, relevance: &[f32], query: &Query) -> Self {
-        let values: usize = items.iter().map(|item| item.document.values(0, item.document.len()).len()).sum();
+    fn new(
+        items: &'a [Item<'a>],
+        costs: &'a [u32],
+        options: &'a Options,
+        relevance: &[f32],
+        query: &Query,
+        board: &Board,
+    ) -> Self {
+        let is_open = |item: &&Item<'_>| !item.is_fixed && item.document.tokens() > options.whole;
+        let segments: usize = items.iter().filter(is_open).map(|item| item.document.len()).sum();
+        let width = segments.div_ceil(UNITS).max(1);
         let mut greedy = Self {
             items,
             costs,
             options,
-            units: Vec::with_capacity(items.iter().map(|item| item.document.len()).sum()),
-            values: Vec::with_capacity(values),
+            units: Vec::with_capacity(segments / width + 2 * items.len()),
+            values: Vec::with_capacity(2 * board.numbers()),
             starts: Vec::with_capacity(items.len() + 1),
             atoms: Vec::with_capacity(costs.len() + 1),
             open: vec![false; costs.len()],
@@ -166,7 +190,7 @@ impl<'a> Greedy<'a> {
             heap: BinaryHeap::new(),
             newest: Vec::new(),
         };
-        let mut places = Places { numbers: Numbers::with_capacity(values / 4), most: Vec::new() };
+        let mut places = Places { all: vec![Place::default(); board.numbers()], stretches: 0 };
         for (index, item) in items.iter().enumerate() {
             while greedy.atoms.len() <= item.atom as usize {
                 greedy.atoms.push(index as u32);
@@ -174,30 +198,41 @@ impl<'a> Greedy<'a> {
             greedy.starts.push(greedy.units.len() as u32);
             let age = (costs.len() - 1 - item.atom as usize) as f32;
             let decay = item.weight * (-age / options.half_life).exp2();
+            let placed = board.placed(index);
             if item.is_fixed {
-                let all = item.document.values(0, item.document.len());
-                places.add(all, decay, &mut greedy.fixed[item.atom as usize]);
+                places.add(placed, decay, &mut greedy.fixed[item.atom as usize]);
             } else {
-                greedy.add_units(index, decay, relevance[index], query, &mut places);
+                greedy.add_units(index, width, decay, relevance[index], query, placed, &mut places);
             }
         }
         greedy.starts.push(greedy.units.len() as u32);
         while greedy.atoms.len() <= costs.len() {
             greedy.atoms.push(items.len() as u32);
         }
-        greedy.worth = places.most.iter().map(|(best, sum)| best + options.again * (sum - best)).collect();
+        greedy.worth = places.all.iter().map(|place| place.best + options.again * (place.sum - place.best)).collect();
         greedy
     }
 
-    /// The units of an item that is not fixed.
-    fn add_units(&mut self, index: usize, decay: f32, relevance: f32, query: &Query, places: &mut Places) {
+    /// The units of an item that is not fixed: of `width` segments, or whole.
+    #[allow(clippy::too_many_arguments)]
+    fn add_units(
+        &mut self,
+        index: usize,
+        width: usize,
+        decay: f32,
+        relevance: f32,
+        query: &Query,
+        placed: &[Placed],
+        places: &mut Places,
+    ) {
         let (document, options) = (self.items[index].document, self.options);
         let whole = document.tokens() <= options.whole;
         let count = document.len();
-        for at in 0..if whole { count.min(1) } else { count } {
-            let (first, last) = if whole { (0, count) } else { (at, at + 1) };
-            places.add(document.values(first, last), decay, &mut self.values);
-            let cost = if whole { document.tokens() } else { document.cost(at) };
+        for first in (0..count).step_by(if whole { count.max(1) } else { width }) {
+            let last = if whole { count } else { count.min(first + width) };
+            let stretch = document.values_before(first)..document.values_before(last);
+            places.add(&placed[stretch], decay, &mut self.values);
+            let cost = if whole { document.tokens() } else { (first..last).map(|at| document.cost(at)).sum() };
             let near = if whole { relevance } else { 0.5 * (relevance + query.share(document.words(first, last))) };
             let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
             self.units.push(Unit {
@@ -255,7 +290,8 @@ impl<'a> Greedy<'a> {
         if !self.is_asked() {
             let unit = &self.units[at];
             let document = self.items[unit.item as usize].document;
-            let is_same = unit.last - unit.first == 1 && self.seen.get(document.same(unit.first as usize)).is_some();
+            let is_same =
+                (unit.first..unit.last).all(|segment| self.seen.get(document.same(segment as usize)).is_some());
             return f32::from(u8::from(is_same));
         }
         let pairs = self.pairs(at);
@@ -302,28 +338,29 @@ impl<'a> Greedy<'a> {
             let density = density(self.uncovered(&self.fixed[atom]), i64::from(self.opening(atom)));
             entries.push(entry(density, self.units.len() + atom));
         }
-        self.heap = BinaryHeap::from(entries);
-        while let Some(top) = self.heap.pop() {
+        entries.sort_unstable();
+        // What has not been looked at since is in order already; what has is in the heap.
+        while let Some(top) = self.heap.peek().max(entries.last()).copied() {
+            let is_heaped = self.heap.peek() == Some(&top);
             let (then, at) = (f32::from_bits((top >> 32) as u32), (top & u64::from(u32::MAX)) as usize);
             let atom = at.checked_sub(self.units.len());
-            let (gain, price) = match atom {
-                Some(atom) if self.open[atom] => continue,
-                Some(atom) => (self.uncovered(&self.fixed[atom]), i64::from(self.opening(atom))),
-                None if self.units[at].is_kept || then.to_bits() != self.newest[at].to_bits() => continue,
-                None => self.weigh(at),
-            };
-            if price > i64::from(self.left) {
-                if atom.is_none() {
-                    self.newest[at] = f32::NEG_INFINITY; // once it is cheaper it may come again
+            let found = self.look(then, at, atom);
+            let late = found.filter(|&(now, _)| now < then).map(|(now, _)| entry(now, at));
+            if let (true, Some(mut first)) = (is_heaped, self.heap.peek_mut()) {
+                match late {
+                    Some(late) => *first = late,
+                    None => drop(PeekMut::pop(first)),
                 }
-                continue;
+            } else {
+                entries.pop();
+                self.heap.extend(late);
             }
-            let now = density(gain, price);
-            if now < then && self.heap.peek().is_some_and(|&next| entry(now, at) < next) {
+            let Some((now, price)) = found else { continue };
+            if late.is_some() {
+                // It comes again when nothing comes before it.
                 if atom.is_none() {
                     self.newest[at] = now;
                 }
-                self.heap.push(entry(now, at));
                 continue;
             }
             self.left = (i64::from(self.left) - price).try_into().unwrap_or(u32::MAX);
@@ -332,6 +369,24 @@ impl<'a> Greedy<'a> {
                 None => self.keep(at),
             }
         }
+    }
+
+    /// The density of a candidate as things are, and its price; None where it is not to be had.
+    fn look(&mut self, then: f32, at: usize, atom: Option<usize>) -> Option<(f32, i64)> {
+        let (gain, price) = match atom {
+            Some(atom) if self.open[atom] => return None,
+            Some(atom) => (self.uncovered(&self.fixed[atom]), i64::from(self.opening(atom))),
+            None if self.units[at].is_kept || then.to_bits() != self.newest[at].to_bits() => return None,
+            None if self.units[at].cost > self.left.saturating_add(self.options.marker) => (0.0, i64::MAX),
+            None => self.weigh(at),
+        };
+        if price > i64::from(self.left) {
+            if atom.is_none() {
+                self.newest[at] = f32::NEG_INFINITY; // once it is cheaper it may come again
+            }
+            return None;
+        }
+        Some((density(gain, price), price))
     }
 
     fn enter(&mut self, atom: usize) {
@@ -360,8 +415,11 @@ impl<'a> Greedy<'a> {
                 self.seen.number(pair);
             }
         } else {
-            let (item, first) = (self.units[at].item as usize, self.units[at].first as usize);
-            self.seen.number(self.items[item].document.same(first));
+            let unit = &self.units[at];
+            let document = self.items[unit.item as usize].document;
+            for segment in unit.first..unit.last {
+                self.seen.number(document.same(segment as usize));
+            }
         }
         let item = self.units[at].item as usize;
         self.enter(self.items[item].atom as usize);
@@ -382,18 +440,15 @@ impl<'a> Greedy<'a> {
                 if !self.open[item.atom as usize] {
                     return None;
                 }
-                let last = item.document.len() as u32;
-                let units = self.units_of(index);
-                if item.is_fixed || (units.len() == 1 && last > 1) {
-                    let all = item.is_fixed || self.units[units.start].is_kept;
-                    return Some(if all && last > 0 { vec![(0, last)] } else { Vec::new() });
+                if item.is_fixed {
+                    let last = item.document.len() as u32;
+                    return Some(if last > 0 { vec![(0, last)] } else { Vec::new() });
                 }
                 let mut ranges: Vec<(u32, u32)> = Vec::new();
-                for (at, _) in self.units[units].iter().enumerate().filter(|(_, unit)| unit.is_kept) {
-                    let at = at as u32;
+                for unit in self.units[self.units_of(index)].iter().filter(|unit| unit.is_kept) {
                     match ranges.last_mut() {
-                        Some((_, end)) if *end == at => *end += 1,
-                        _ => ranges.push((at, at + 1)),
+                        Some((_, end)) if *end == unit.first => *end = unit.last,
+                        _ => ranges.push((unit.first, unit.last)),
                     }
                 }
                 Some(ranges)
