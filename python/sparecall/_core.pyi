@@ -1859,7 +1859,7 @@ class SymbolIndex:
         which go, trees first, of the files used longest ago; outlines and hashes, some 500 bytes a symbol, are kept beyond it.
         """
     def update(
-        self, path: str, source: str | bytes, *, language: str | None = None, max_seconds: float = 10.0
+        self, path: str, source: str | bytes, *, language: str | None = None, max_seconds: float = 60.0
     ) -> SymbolDiff:
         """Read ``source`` as what the file at ``path`` holds now, and return what that changed.
 
@@ -1910,7 +1910,7 @@ class SymbolIndex:
     def __contains__(self, path: object, /) -> bool: ...
 
 def outline_read(
-    source: str | bytes, language: str | None = None, *, path: str | None = None, max_seconds: float = 10.0
+    source: str | bytes, language: str | None = None, *, path: str | None = None, max_seconds: float = 60.0
 ) -> Outline:
     """Return what ``source`` defines: classes, functions, methods, types, and the variables at its top, by tree-sitter.
 

@@ -22,7 +22,7 @@ class SymbolIndex(_core.SymbolIndex):
     __slots__ = ()
 
     async def update_async(
-        self, path: str, source: str | bytes, *, language: str | None = None, max_seconds: float = 10.0
+        self, path: str, source: str | bytes, *, language: str | None = None, max_seconds: float = 60.0
     ) -> SymbolDiff:
         """`update`, without holding the running loop for over a millisecond. Raises what `update` does.
 

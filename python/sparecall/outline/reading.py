@@ -15,7 +15,7 @@ def languages() -> dict[str, tuple[str, ...]]:
 
 
 async def outline_async(
-    source: str | bytes, language: str | None = None, *, path: str | None = None, max_seconds: float = 10.0
+    source: str | bytes, language: str | None = None, *, path: str | None = None, max_seconds: float = 60.0
 ) -> Outline:
     """`outline`, without holding the running loop for over a millisecond. Raises what `outline` does.
 

@@ -61,8 +61,8 @@ fn read(source: &Source, language: Option<&str>, path: Option<&str>, seconds: f6
 /// What a source defines.
 #[pyfunction]
 #[pyo3(
-    signature = (source, language=None, *, path=None, max_seconds=10.0),
-    text_signature = "(source, language=None, *, path=None, max_seconds=10.0)"
+    signature = (source, language=None, *, path=None, max_seconds=60.0),
+    text_signature = "(source, language=None, *, path=None, max_seconds=60.0)"
 )]
 pub(crate) fn outline_read(
     py: Python<'_>,

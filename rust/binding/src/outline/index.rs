@@ -75,8 +75,8 @@ impl SymbolIndex {
 
     /// Reads `source` as what the file at `path` holds now, and returns what that changed.
     #[pyo3(
-        signature = (path, source, *, language=None, max_seconds=10.0),
-        text_signature = "($self, path, source, *, language=None, max_seconds=10.0)"
+        signature = (path, source, *, language=None, max_seconds=60.0),
+        text_signature = "($self, path, source, *, language=None, max_seconds=60.0)"
     )]
     fn update(
         &self,
