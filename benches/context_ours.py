@@ -42,9 +42,9 @@ def under_budget(embedder: Any) -> Callable[[Messages], Prepared]:
     return prepare
 
 
-def turn_by_turn(budget: int) -> Callable[[Messages], Turn]:
-    """One optimizer for all runs, which sees the whole history at each turn; its defaults but for the stable prefix."""
-    optimizer = ContextOptimizer(budget=budget, prefix="stable")
+def turn_by_turn(budget: int, **options: Any) -> Callable[[Messages], Turn]:
+    """One optimizer for all runs, which sees the whole history at each turn; its defaults but for the stable prefix and `options`."""
+    optimizer = ContextOptimizer(budget=budget, prefix="stable", **options)
 
     def begin(_run: Messages) -> Turn:
         def turn(history: Messages) -> Messages | None:
@@ -61,6 +61,7 @@ def turn_by_turn(budget: int) -> Callable[[Messages], Turn]:
 def ours(minilm: Any) -> list[Row]:
     """The rows; `minilm` is an embedder, or None."""
     rows = [Row("sparecall", under_budget("static"), turn_by_turn(100_000))]
+    rows.append(Row("sparecall, epochs elected", replay=turn_by_turn(100_000, expected_turns="as_before")))
     rows.append(Row("sparecall, words alone", under_budget(None)))
     if minilm is not None:
         rows.append(Row("sparecall, MiniLM", under_budget(minilm)))

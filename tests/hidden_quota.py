@@ -82,9 +82,10 @@ class HiddenQuota:
         wire: Literal["openai", "anthropic"] = "openai",
         skew: float = 0.0,
         dates: bool = True,
+        tells: Literal["limits", "pauses", "nothing"] = "limits",
     ) -> None:
         self.requests, self.tokens = _Limit(kind, requests, per), _Limit(kind, tokens, per)
-        self.wire, self.skew, self.dates = wire, skew, dates
+        self.wire, self.skew, self.dates, self.tells = wire, skew, dates, tells
         self.admitted = self.refused = 0
         self.tokens_used = 0.0
         self.at: list[float] = []
@@ -93,7 +94,8 @@ class HiddenQuota:
         wait = max(self.requests.fits_in(1, now), self.tokens.fits_in(tokens, now))
         if wait:
             self.refused += 1
-            return Answer(429, self.headers(now) | {"retry-after": str(math.ceil(wait))})
+            pause = {} if self.tells == "nothing" else {"retry-after": str(math.ceil(wait))}
+            return Answer(429, self.headers(now) | pause)
         self.admitted += 1
         self.tokens_used += tokens
         self.at.append(now)
@@ -104,6 +106,8 @@ class HiddenQuota:
     def headers(self, now: float) -> dict[str, str]:
         wall = 1.7e9 + now + self.skew
         found: dict[str, str] = {"Date": email.utils.formatdate(wall, usegmt=True)} if self.dates else {}
+        if self.tells != "limits":
+            return found
         for name, limit in (("requests", self.requests), ("tokens", self.tokens)):
             left, reset = math.floor(max(0.0, limit.left(now))), limit.reset_in(now)
             if self.wire == "openai":

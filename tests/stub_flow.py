@@ -23,7 +23,7 @@ def place() -> _core.AdaptivePermit:
 
 def gate() -> _core.RateGate:
     made = _core.RateGate()
-    made._open(gcra(), gcra(), clock=None, learning=False)
+    made._open(gcra(), gcra(), clock=None, learning=False, whole=1.0)
     return made
 
 
@@ -43,15 +43,18 @@ def lease() -> _core.Lease:
 
 GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
     ("Done", _core.Done, [((None,), {}), (("value",), {})]),
-    ("Gcra", _core.Gcra, [((5,), {"per": 60, "burst": 0.5, "now": 1.5}), ((None,), {"per": 1.0, "burst": 1, "now": 0})]),
+    ("Gcra", _core.Gcra, [((5,), {"per": 60, "burst": 0.5, "now": 1.5}), ((None,), {"per": 1.0, "burst": 1, "now": 0}), ((1.5,), {"per": None, "burst": 1, "now": 0})]),
     ("Gcra.ready_at", lambda *a: gcra().ready_at(*a), [((1, 1000.5), {})]),
     ("Gcra.take", lambda *a: gcra().take(*a), [((1, 1000.5), {})]),
-    ("Gcra.give_back", lambda *a: gcra().give_back(*a), [((1, 2.5), {})]),
+    ("Gcra.give_back", lambda *a: gcra().give_back(*a), [((1, 2.5, 3.5), {}), ((1, 2, 3), {})]),
+    ("Gcra.refused", lambda *a: gcra().refused(*a), [((1000,), {})]),
+    ("Gcra.learned", lambda *a, **k: gcra().learned(*a, **k), [((50,), {"per": 60, "used": 1, "now": 1000.5})]),
+    ("Gcra.lower", lambda *a: gcra().lower(*a), [((0.5,), {}), ((1,), {})]),
     ("Gcra.hold", lambda *a: gcra().hold(*a), [((1000,), {})]),
     (
         "Gcra.told",
         lambda **k: gcra().told(**k),
-        [((), {"limit": 5, "remaining": None, "reset": 1.5, "mark": 0, "now": 1000})],
+        [((), {"limit": 5, "remaining": None, "reset": 1.5, "rounded": 1, "sent": 2.5, "mark": 0, "now": 1000})],
     ),
     ("Gcra.spent", lambda *a: gcra().spent(*a), [((1000,), {})]),
     ("LimitGate", _core.LimitGate, [((), {}), ((1,), {"initial": 5})]),
@@ -95,8 +98,14 @@ BAD: dict[str, list[Arguments]] = {
     "Gcra.ready_at": [((1,), {}), (("1", 1), {})],
     "Gcra.take": [((1,), {}), ((1, None), {})],
     "Gcra.give_back": [((1,), {}), ((None, 1), {})],
+    "Gcra.refused": [((), {}), (("1000",), {})],
+    "Gcra.learned": [((50, 60), {}), ((50,), {"per": "60", "used": 1, "now": 1000})],
+    "Gcra.lower": [((), {}), (("0.5",), {})],
     "Gcra.hold": [((), {}), (("1",), {})],
-    "Gcra.told": [((), {}), ((), {"limit": "5", "remaining": None, "reset": None, "mark": 0, "now": 0})],
+    "Gcra.told": [
+        ((), {}),
+        ((), {"limit": "5", "remaining": None, "reset": None, "rounded": 1, "sent": 2.5, "mark": 0, "now": 0}),
+    ],
     "Gcra.spent": [((), {}), (("1",), {})],
     "LimitGate": [],  # as its
     "LimitGate.try_acquire": [(("light", 5), {}), ((), {"prompt_tokens": 1.5}), ((), {"max_wait": 1})],

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import gc
 import io
+import itertools
 import json
 import os
 import re
@@ -14,14 +15,18 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from sparecall import cli, simulate
 from sparecall.demo import figures, report
+from sparecall.demo.outage import calls_of, outage
 from sparecall.demo.progress import Progress
 from sparecall.demo.run import Run, run
+from sparecall.demo.session import BUDGET, Session, script, session
 from sparecall.demo.task import Day
 from sparecall.demo.workday import SHARES, TEAM, amounts, plan
 
@@ -47,7 +52,7 @@ def runs(day: Day) -> tuple[Run, Run]:
 
 
 def demo(*options: str) -> int:
-    return cli.main(["demo", "--calls", str(CALLS), "--agents", "4", "--speed", "1000000", *options])
+    return cli.main(["demo", "--calls", str(CALLS), "--agents", "4", "--speed", "1000000", "--outage", "0", *options])
 
 
 def open_sockets() -> set[str]:
@@ -181,7 +186,7 @@ def test_the_same_seed_gives_the_same_figures_but_for_the_clock(capsys: pytest.C
 def test_another_answer_with_the_cache_on_fails_the_demo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seeds = iter((1, 2))
+    seeds = itertools.count(1)
     provider = simulate.Provider
     monkeypatch.setattr(simulate, "Provider", lambda **options: provider(**{**options, "seed": next(seeds)}))
     assert demo() == 1
@@ -205,6 +210,31 @@ def test_a_call_too_many_at_the_provider_fails_a_check(runs: tuple[Run, Run]) ->
     off, on = runs
     more = dataclasses.replace(on, provider_calls=on.provider_calls + 1)
     assert [check.holds for check in figures.checks(off, more)].count(False) == 1
+
+
+def test_callers_get_their_answers_while_providers_hang_refuse_and_fail(day: Day, runs: tuple[Run, Run]) -> None:
+    told: list[int] = []
+    found = asyncio.run(outage(seconds=2.5, seed=0, on_call=lambda: told.append(1)))
+    assert found.answered == found.calls == len(told) == calls_of(2.5) == 100
+    assert sum(phase.by_a + phase.by_b for phase in found.phases) == 100
+    assert sum(phase.passed for phase in found.phases) > 0 < found.faults["server_error"]
+    assert found.provider_calls > 100
+    long = asyncio.run(session(day, latency=INSTANT))
+    made = figures.figures(day, *runs, long, latency=INSTANT, speed=1.0, outage=found)
+    assert made.hold
+    text = report.report(made)
+    assert "b says 429" in text
+    assert "ok   100 of 100 calls got their answer while providers hung" in text
+    lost = msgspec.structs.replace(found.phases[0], answered=19)
+    made = figures.figures(
+        day,
+        *runs,
+        long,
+        latency=INSTANT,
+        speed=1.0,
+        outage=msgspec.structs.replace(found, phases=[lost, *found.phases[1:]]),
+    )
+    assert not made.hold
 
 
 def test_percentiles_are_nearest_ranks_and_none_of_nothing() -> None:
@@ -241,6 +271,7 @@ def test_a_missing_extra_is_one_line_that_says_what_to_install(
         (["--agents", "2"], "--agents is 2; a team has 3 or more"),
         (["--speed", "nan"], "--speed is nan"),
         (["--speed", "0"], "--speed is 0"),
+        (["--outage", "0.5"], "--outage is 0.5"),
         (["--calls", "1000000000"], "too few modules"),
     ],
 )
@@ -294,9 +325,35 @@ def test_on_a_terminal_one_bar_counts_both_runs(monkeypatch: pytest.MonkeyPatch)
     assert "of 2 calls" not in shown
 
 
+def test_a_long_session_costs_less_and_every_request_of_it_is_valid(day: Day) -> None:
+    long = asyncio.run(session(dataclasses.replace(day, hours=day.hours * 10), latency=INSTANT))
+    assert long.steps == long.valid == long.within == 10 * CALLS // 15
+    assert long.epochs >= 1
+    assert 0 < long.lossy < long.steps
+    assert long.tokens <= long.steps * BUDGET < long.tokens_raw
+    assert 0 < long.dollars < long.dollars_raw
+    steps = script(Random(0), 7)
+    assert [len(step) for step in steps] == [4, 6, 8, 10, 12, 14, 16]
+    assert all(later[: len(step)] == step for step, later in itertools.pairwise(steps))
+
+
+def test_a_request_that_broke_the_grammar_or_the_budget_fails_a_check(day: Day, runs: tuple[Run, Run]) -> None:
+    good = Session(
+        steps=6, budget=5, tokens_raw=9, tokens=8, dollars_raw=2.0, dollars=1.0, epochs=0, lossy=0, valid=6, within=6
+    )
+    for field, failed in (("steps", []), ("valid", ["grammar"]), ("within", ["within"])):
+        bad = msgspec.structs.replace(good, **{field: 6 if field == "steps" else 5})
+        found = figures.figures(day, *runs, bad, latency=INSTANT, speed=1.0)
+        assert [one.claim for one in found.checks if not one.holds] == [
+            one.claim for one in found.checks if any(word in one.claim for word in failed)
+        ]
+        assert found.hold is not bool(failed)
+
+
 def test_an_unknown_price_is_unknown_and_not_nothing(day: Day, runs: tuple[Run, Run]) -> None:
     off, on = runs
     renamed = [dataclasses.replace(o, answer=dataclasses.replace(o.answer, model="secret-model")) for o in on.outcomes]
-    made: Any = figures.figures(day, off, dataclasses.replace(on, outcomes=renamed), latency=INSTANT, speed=1.0)
+    long = asyncio.run(session(day, latency=INSTANT))
+    made: Any = figures.figures(day, off, dataclasses.replace(on, outcomes=renamed), long, latency=INSTANT, speed=1.0)
     assert made.cache_on.dollars is None
     assert re.search(r"^dollars, list prices of \S+ +unknown +unknown", report.report(made), re.MULTILINE)

@@ -150,7 +150,7 @@ def test_on_uvloop_too() -> None:
 
 
 def cancels(calls: int) -> None:
-    """Hedged calls and streams through a breaker and a rate limit, many at a time, of which half are cancelled at random."""
+    """Hedged calls and streams through a breaker, many at a time, of which seven in ten are cancelled at random."""
     dice = random.Random(3)
 
     async def main() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import virtual_time
 from flow_calls import Clock
+from sparecall.cache import BytesCache, Cache
 from sparecall.errors import InvalidArgument, Overloaded
 from sparecall.flow import SystemReading, SystemSignals, outcome_of, read_system
+from sparecall.flow.pressure import give_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +78,55 @@ def test_memory_shrinks_caches_and_then_sheds() -> None:
     machine.signals.check()
     assert machine.signals.short_of == frozenset()
     assert repr(machine.signals) == "<SystemSignals short of nothing: 0% cpu, 70% memory, 0 ms lag>"
+
+
+def test_caches_give_way_step_by_step_and_come_back() -> None:
+    large, small = Cache[int, int](100_000), BytesCache(1 << 20)
+    for number in range(100_000):
+        large.set(number, number)
+    machine = Machine(caches=[large, small])
+    machine.memory = 900  # a fifth too much
+    machine.pass_seconds(1)
+    assert large.stats().entries == 100_000 - 500, "no more at once than fits in a millisecond"
+    steps = 0
+    while not machine.signals._pressure.step():
+        steps += 1
+        assert large.stats().max_weight == large.stats().weight, "what left does not come back meanwhile"
+    assert steps == 38
+    assert large.stats().max_weight == 80_000
+    assert small.stats().max_weight == int((1 << 20) / 16), "an empty one has little to give, and is left a sixteenth"
+    for _ in range(40):  # however short: a sixteenth stays
+        machine.pass_seconds(1)
+        while not machine.signals._pressure.step():
+            pass
+    assert large.stats().max_weight == 100_000 // 16
+    machine.memory = 100
+    machine.pass_seconds(1)
+    assert large.stats().max_weight == 100_000 // 16 + 5_001, "a twentieth each second"
+    machine.pass_seconds(30)
+    assert (large.stats().max_weight, small.stats().max_weight) == (100_000, 1 << 20)
+
+
+def test_while_they_are_watched_caches_give_way_between_turns_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        given = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr("sparecall.flow.pressure.give_back", lambda: loop.call_soon_threadsafe(given.set))
+        cache = Cache[int, int](100_000)
+        for number in range(100_000):
+            cache.set(number, number)
+        reading = SystemReading(0.0, 1.0, 900, 1000)
+        async with SystemSignals(caches=[cache], read=lambda: reading):
+            seen = [100_000]
+            for _ in range(60):
+                await asyncio.sleep(0)
+                seen.append(cache.stats().entries)
+            async with asyncio.timeout(10):
+                await given.wait()
+        assert max(before - after for before, after in itertools.pairwise(seen)) <= 2 * 500, "a little in each turn"
+        assert seen[-1] == 80_000
+
+    asyncio.run(scenario())
 
 
 def test_slow_answers_and_a_late_loop_defer_background_work() -> None:
@@ -245,3 +297,7 @@ def test_this_machine_can_be_read() -> None:
     assert reading.memory > 1_000_000
     assert reading.memory_limit > reading.memory
     assert reading.cpus > 0
+
+
+def test_freed_memory_is_given_back() -> None:
+    give_back()  # whatever the allocator

@@ -12,6 +12,7 @@ import pytest
 
 import sparecall
 from loop_steps import no_complaints, settled
+from meaning import ASKED, REWORDED, ask, by_meaning, echo
 from sparecall.cache import BytesCache
 from sparecall.config import load
 from sparecall.context import steps as steps_module
@@ -144,6 +145,33 @@ async def test_a_prefix_stays_and_an_epoch_is_said() -> None:
     assert spent > 0
 
 
+async def test_marks_of_a_cache_stand_where_the_client_put_them_last() -> None:
+    """A client of Anthropic's that marks the end of what it sends: the mark moves on, and is never in two places."""
+    pipeline = Pipeline([Context(budget=3_000), provider := Provider()])
+    turns: Messages = [{"role": "user", "content": "Go on until it is done."}]
+    before: Messages = []
+    for step in range(24):
+        rows = [{**row, "flight": f"{step}-{row['flight']}"} for row in ROWS]
+        result = {"type": "tool_result", "tool_use_id": f"t{step}", "content": json.dumps(rows)}
+        use = {"type": "tool_use", "id": f"t{step}", "name": "find", "input": {"step": step}}
+        turns += [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+        marked = {"role": "user", "content": [{**result, "cache_control": {"type": "ephemeral"}}]}
+        request = Request.of(
+            {"model": "claude-sonnet-5", "max_tokens": 9, "messages": [*turns[:-1], marked]}, wire="messages"
+        )
+        reply = await pipeline(request)
+        body = provider.calls[-1].body
+        assert body.count(b'"cache_control"') == 1
+        assert b'"cache_control"' in body[body.rindex(b'"tool_result"') :]
+        validate(sent(provider), form="anthropic")
+        plain = msgspec.json.decode(body.replace(b',"cache_control":{"type":"ephemeral"}', b""))["messages"]
+        assert reply.optimized is not None
+        if reply.optimized.prefix == "changed" and len(plain) > len(before):
+            assert plain[: len(before)] == before
+        before = plain
+    assert reply.lossy
+
+
 async def test_of_budget_share_and_models_the_right_one_counts() -> None:
     prices = Prices({"mine": Price(1.0, 1.0, window=1_000), "windowless": Price(1.0, 1.0)})
     stage = Context(budget=700, share=0.5, models={"gpt-4*": 90, "gpt-*": 80}, prices=prices)
@@ -195,6 +223,15 @@ async def test_what_is_no_conversation_is_the_providers_to_judge(body: bytes) ->
     assert reply.optimized.why in {"unreadable", "cannot_fit"}
 
 
+@pytest.mark.parametrize("options", [{"budget": 100_000}, {"share": 0.5}])
+async def test_what_fails_below_is_not_made_again(options: dict[str, Any]) -> None:
+    provider = Provider()
+    provider.error = InvalidArgument("from below")
+    with pytest.raises(InvalidArgument, match="from below"):
+        await Pipeline([Context(**options), provider])(about(booking(), model="unheard-of"))
+    assert len(provider.calls) == 1
+
+
 async def test_orphans_and_odd_arguments_are_the_clients_to_keep() -> None:
     """Only a refusal of the provider's could say what is wrong with it: it is not mended silently."""
     odd = booking()
@@ -218,6 +255,18 @@ async def test_an_answer_to_a_lossy_context_is_stored_only_where_told_and_says_s
     await stream.read() if stream.stream is None else [events async for events in stream.events()]
     await settled()
     assert (await pipeline(about(talk(30)))).hit == ("exact" if stored else "miss")
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_nor_is_it_found_by_meaning_otherwise(stored: bool) -> None:
+    usual = by_meaning(provider := Provider(echo), store_optimized=stored)
+    pipeline = Pipeline([*usual.stages[:-1], Context(budget=3_000), provider])
+    before = talk(30)[:-1]
+    texts = (ASKED, REWORDED)
+    first, second = [await ask(pipeline, messages=[*before, {"role": "user", "content": text}]) for text in texts]
+    assert (first.hit, second.hit) == ("miss", "semantic" if stored else "miss")
+    assert first.lossy
+    assert second.lossy
 
 
 async def test_an_answer_to_all_that_was_said_is_stored_as_any() -> None:

@@ -11,6 +11,7 @@ import pytest
 import sparecall
 import virtual_time
 from endpoints import Raising, Refusing, endpoint, passed, routed, saying
+from sparecall import config as configuration
 from sparecall.cache import BytesCache
 from sparecall.errors import ConfigError, LimitExceeded, Overloaded, UpstreamError
 from sparecall.flow import (
@@ -251,19 +252,30 @@ def test_no_calls_are_made_while_memory_is_short_and_low_ones_wait_while_anythin
     virtual_time.run(scenario())
 
 
-def test_the_cache_is_emptied_at_most_twice_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    cache = BytesCache(1 << 20)
-    empty = control.emptying(cache)
-    control.emptying(None)(0.5)
-    left = []
-    for second in (0.0, 10.0, 25.0):
-        now += second
-        cache.set("key", b"value")
-        empty(0.1)
-        left.append(len(cache))
-    assert left == [0, 1, 0]
+def test_the_exact_cache_of_a_configuration_gives_way_while_memory_is_short_and_comes_back() -> None:
+    async def scenario() -> None:
+        cache = BytesCache(1 << 20)
+        for number in range(10_000):
+            cache.set(f"{number:05}", b"x" * 31)
+        config = configuration.Config(system=configuration.System())
+        stage = next(
+            one for one in control.stages(config, prices=Prices(), memory=cache) if isinstance(one, SystemStage)
+        )
+        machine = stage.signals._read = Machine()
+        machine.memory = 90  # of which a fifth is too much
+        stage.signals.update()
+        while not stage.signals._pressure.step():
+            pass
+        stats = cache.stats()
+        assert 0.79 * 10_000 < stats.entries <= 0.8 * 10_000 + 1
+        assert stats.weight <= stats.max_weight < 1 << 20
+        machine.memory = 50
+        for _ in range(30):
+            stage.signals.update()
+        assert cache.stats().max_weight == 1 << 20
+        assert cache.stats().entries == stats.entries
+
+    virtual_time.run(scenario())
 
 
 def ruled(*endpoints: Any, rules: list[Rule], **options: Any) -> Pipeline:

@@ -140,3 +140,32 @@ async def test_a_second_signal_ends_the_workers_at_once_and_leaves_nothing_behin
         with pytest.raises(aiohttp.ClientConnectionError):
             await asking
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_workers_share_a_limit(tmp_path: Path) -> None:
+    async with running() as (provider, client):
+        config = tmp_path / "sparecall.toml"
+        config.write_text(
+            f"""
+            [cache]
+            enabled = false
+            [upstream]
+            url = "{client.base_url}"
+            [upstream.limit]
+            requests = 20
+            per = 3600
+            burst = 1.0
+            max_wait = 0
+            """
+        )
+        statuses = []
+        async with serve("--config", str(config), "--workers", "2") as served:
+            for _ in range(80):  # each on a connection of its own, so that every worker gets some
+                async with (
+                    aiohttp.ClientSession(headers={"authorization": "Bearer any"}) as session,
+                    session.post(f"{served.url}/chat/completions", json=QUESTION) as response,
+                ):
+                    statuses.append(response.status)
+        assert provider.calls.total() == statuses.count(200) == 20
+        assert statuses.count(429) == 60

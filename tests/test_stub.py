@@ -216,6 +216,7 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "Difference": difference,
         "CacheStats": cache().stats(),
         "FrameReader": _core.FrameReader(),
+        "ContextBoard": _core.ContextBoard(),
         "ContextDocument": stub_context.document(),
         "FormerSymbol": stub_outline.former(),
         "Gcra": stub_flow.gcra(),

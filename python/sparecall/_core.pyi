@@ -817,6 +817,14 @@ class Cache(Generic[_K, _T]):
         Sets do this by and by. Call it from a timer where a cache is read but seldom set.
         """
 
+    def resize(self, max_weight: int, *, limit: int = 1000) -> bool:
+        """Set another bound; say whether it is reached. At once where what is held fits, else as far as ``limit`` evictions go.
+
+        Until it is reached the bound is what is held: call again, on the event loop once a turn. Who leaves is the policy's
+        choice, and counts as evicted for size. O(evictions), about a microsecond each. Raises `sparecall.errors.InvalidArgument`
+        for a negative number.
+        """
+
     def clear(self) -> None:
         """Remove every entry. Statistics go on. O(entries)."""
 
@@ -945,6 +953,9 @@ class BytesCache:
     def sweep(self, *, limit: int = 1000) -> int:
         """Do what `Cache.sweep` does."""
 
+    def resize(self, max_bytes: int, *, limit: int = 1000) -> bool:
+        """Do what `Cache.resize` does."""
+
     def clear(self) -> None:
         """Remove every entry. Statistics go on. O(entries)."""
 
@@ -1018,32 +1029,50 @@ class Done(Generic[_T]):
 class Gcra:
     """One limit's arithmetic: the generic cell rate algorithm (ITU-T I.371), and what the server tells of the same limit.
 
-    ``limit`` units each ``per`` seconds; after a pause the share ``burst`` of them at once. An unknown limit is None. `now` is
-    monotonic seconds. Every step is O(1). Belongs to one event loop, as all of flow.
+    ``limit`` units each ``per`` seconds; after a pause the share ``burst`` of them at once. An unknown limit is None, and so is a
+    period that is to be learned. `now` is monotonic seconds. Every step is O(1). Belongs to one event loop, as all of flow.
     """
 
-    def __new__(cls, limit: float | None, *, per: float, burst: float, now: float) -> Self: ...
+    def __new__(cls, limit: float | None, *, per: float | None, burst: float, now: float) -> Self: ...
     def ready_at(self, amount: float, now: float) -> float:
         """When `amount` can be taken, as far as is known at `now`; not after `now` where it can be now."""
 
     def take(self, amount: float, now: float) -> None:
         """Take it, whether it is there or not."""
 
-    def give_back(self, amount: float, mark: float) -> None:
-        """Give back `amount` of what was taken when `mark` had passed."""
+    def give_back(self, amount: float, mark: float, sent: float) -> None:
+        """Give back `amount` of what was taken at `sent`, when `mark` had passed."""
+
+    def refused(self, now: float) -> None:
+        """No more than the limit goes in any period from now on: the server refused what it should have taken."""
 
     def hold(self, until: float) -> None:
         """One unit at `until`, none before: the server said so."""
 
     def told(
-        self, *, limit: float | None, remaining: float | None, reset: float | None, mark: float, now: float
+        self,
+        *,
+        limit: float | None,
+        remaining: float | None,
+        reset: float | None,
+        rounded: float,
+        mark: float,
+        sent: float,
+        now: float,
     ) -> None:
-        """Believe the server's count where it is the newest and stricter than ours. `mark`: what had passed with the call it came with.
+        """Believe the server's count where it is the newest. `mark`: what had passed with the call it came with; `sent`: when that was, or minus infinity.
 
-        ``reset`` is the seconds until all of the limit is there again. For a server that refills as time goes by, that is when
-        the missing units will have been refilled. Another time means that it counts in windows: then no more than
-        ``remaining`` is taken until the window ends.
+        ``reset`` is the seconds until all of the limit is there again, too long by at most `rounded`. For a server that refills as time goes by, that is when
+        the missing units will have been refilled. Another time that comes means that it counts in windows: then no more than
+        ``remaining`` is taken until the window ends. One that moves with each call is of a log of the last period: then no
+        more than the limit is taken in any period.
         """
+
+    def learned(self, limit: float, *, per: float, used: float, now: float) -> None:
+        """So many in any `per` seconds, as was found out, of which the present period had `used`; no more of its period is to be learned."""
+
+    def lower(self, share: float) -> None:
+        """Only this share of the limit, which is too high."""
 
     def spent(self, now: float) -> float:
         """The share of the limit spent in about the last period: by our count, exponentially averaged, or by the server's if that is more."""
@@ -1051,6 +1080,10 @@ class Gcra:
     @property
     def limit(self) -> float:
         """Units a period; infinite where unknown."""
+
+    @property
+    def per(self) -> float:
+        """Seconds of the period, given or learned."""
 
     @property
     def interval(self) -> float:
@@ -1291,11 +1324,14 @@ class RateGate:
         where the call would wait for longer than ``max_wait`` seconds, as far as can be told now.
         """
 
-    def _open(self, requests: Gcra, tokens: Gcra, *, clock: Callable[[], float] | None, learning: bool) -> None: ...
+    def _open(
+        self, requests: Gcra, tokens: Gcra, *, clock: Callable[[], float] | None, learning: bool, whole: float
+    ) -> None: ...
     def _ready_at(self, lease: Lease, now: float) -> float: ...
     def _grant_if_due(self, lease: Lease, now: float) -> float | None: ...
     def _now(self) -> float: ...
     def _make_room(self) -> None: ...
+    def _begin_again(self, until: float) -> None: ...
     def _background_turn(self, now: float) -> bool: ...
     @property
     def _requests(self) -> Gcra: ...

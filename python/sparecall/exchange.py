@@ -23,7 +23,7 @@ from sparecall.errors import (
     UnknownName,
     UpstreamError,
 )
-from sparecall.pipeline import CacheControl, Request, Upstream
+from sparecall.pipeline import CacheControl, Request, Upstream, passing
 from sparecall.pipeline.request import DEFAULT_CACHE_CONTROL
 from sparecall.pipeline.upstream import reply_headers
 from sparecall.pipeline.wire import CHAT, MESSAGES, WIRES, Wire
@@ -294,6 +294,7 @@ def provider_of(pipeline: Pipeline, path: str) -> Upstream:
 
 
 async def pass_on(
+    pipeline: Pipeline,
     upstream: Upstream,
     request: Request,
     method: str,
@@ -313,7 +314,8 @@ async def pass_on(
         # Would reach paths of the provider outside its base URL, with a key of ours.
         raise Refusal(404, "A path with . or .. as a part, or an escaped prefix, is not passed on.", code="not_found")
     body = upload if upload is not None else request.body or None
-    answer = await upstream.send(method, below + (f"?{query}" if query else ""), request, body, length=length)
+    below += f"?{query}" if query else ""
+    answer = await passing.send(pipeline, upstream, method, below, request, body, length=length)
     return answer, {
         "content-type": answer.headers.get("content-type", "application/json"),
         **reply_headers(answer.headers),

@@ -24,7 +24,7 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output: float
     cached_input: float | None = None
     window: int | None = None
-    """Tokens that the model reads at most; None where not known."""
+    """The most tokens of input that the provider states, of some models with those of the answer; None where not known."""
 
 
 class _PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from gateway.site import scripted_site, send_events, simulated_site, until
+from gateway.site import Script, gateway_before, scripted, scripted_site, send_events, simulated_site, until
 
 pytestmark = pytest.mark.anyio
 
@@ -122,3 +122,63 @@ async def test_a_client_that_leaves_gives_up_the_call() -> None:
             await response.content.readexactly(500)
             response.close()
         await until(lambda: script.open == 0)
+
+
+async def test_what_is_not_read_keeps_to_the_limit_of_calls_and_to_what_the_provider_says_of_it() -> None:
+    said: list[web.Response] = []
+
+    async def answer(_: web.Request) -> web.Response:
+        return said.pop() if said else web.json_response({"any": "thing"})
+
+    script = Script(answer)
+    async with scripted(script) as upstream:
+        limit = {"requests": 3, "per": 3600, "burst": 1.0, "tokens": 1, "max_wait": 0}
+        async with gateway_before({"a": {"url": upstream, "limit": limit}}) as site:
+            http = await site.http()
+            for _ in range(5):
+                async with http.get(f"{site.url}/files") as response:
+                    assert response.status == 200, "reading is not counted"
+            for expected in (200, 200, 200, 429):
+                async with http.post(f"{site.url}/moderations", data=b"x" * 100_000) as response:
+                    assert response.status == expected, "nor are tokens"
+                    said_last = await response.json()
+            assert said_last["error"]["code"] == "limit_exceeded"
+            assert int(response.headers["retry-after"]) > 1000
+            assert script.calls == 8
+        async with gateway_before({"a": {"url": upstream, "limit": {**limit, "requests": 100}}}) as site:
+            http = await site.http()
+            said.append(web.json_response({}, status=429, headers={"retry-after": "30"}))
+            for expected in (429, 429):
+                async with http.post(f"{site.url}/moderations", json={}) as response:
+                    assert response.status == expected
+                    said_last = await response.json()
+            assert said_last["error"]["code"] == "limit_exceeded", "the provider said it once"
+            assert script.calls == 9
+
+
+async def test_what_is_not_read_goes_past_the_breaker_and_by_the_deadline() -> None:
+    down = True
+
+    async def answer(_: web.Request) -> web.Response:
+        if not down:
+            await asyncio.sleep(30)
+        return web.json_response({}, status=500 if down else 200)
+
+    script = Script(answer)
+    async with scripted(script) as upstream:
+        breaker = {"minimum_calls": 3, "open_for": 60}
+        async with gateway_before({"a": {"url": upstream, "breaker": breaker}}) as site:
+            http = await site.http()
+            for expected in (500, 500, 500, 503):
+                async with http.get(f"{site.url}/models") as response:
+                    assert response.status == expected
+                    said_last = await response.json()
+            assert said_last["error"]["code"] == "breaker_open"
+            assert script.calls == 3
+        down = False
+        for upstreams in ({"a": {"url": upstream}}, upstream):
+            async with gateway_before(upstreams) as site:
+                http = await site.http()
+                async with http.get(f"{site.url}/models", headers={"x-sparecall-deadline": "0.05"}) as response:
+                    assert response.status == 504
+                await until(lambda: script.open == 0)

@@ -123,6 +123,17 @@ class PolicyMachine(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.cache.sweep()
 
+    @rule(share=st.floats(0, 1.5), limit=st.sampled_from([0, 1, 2, 1000]))
+    def resize(self, share: float, limit: int) -> None:
+        bound = int(share * self.capacity)
+        before = len(self.cache)
+        reached = self.cache.resize(bound, limit=limit)
+        assert before - len(self.cache) <= limit
+        stats = self.cache.stats()
+        assert reached or (before - len(self.cache) == limit and stats.max_weight == stats.weight > bound)
+        assert not reached or stats.max_weight == bound
+        self.capacity = stats.max_weight
+
     @rule()
     def clear(self) -> None:
         self.cache.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,44 +11,73 @@ from gcra_model import Gcra as Model
 from sparecall._core import Gcra, Window
 from window_model import Window as WindowModel
 
-_SEEN = ("limit", "interval", "tolerance", "tat", "taken", "passed", "mark", "ceiling", "ceiling_until")
+_SEEN = ("limit", "per", "interval", "tolerance", "tat", "taken", "passed", "mark", "ceiling", "ceiling_until")
 amounts = st.floats(0, 1e6) | st.integers(0, 5000).map(float)
 maybe = st.none() | st.floats(-10, 1e6) | st.sampled_from([0.0, 1.0, 60.0, 600.0])
 steps = st.one_of(
     st.tuples(st.just("take"), amounts),
-    st.tuples(st.just("give_back"), amounts, st.floats(-1, 1e7)),
+    st.tuples(st.just("give_back"), amounts, st.floats(-1, 1e7), st.floats(-5, 300)),
+    st.tuples(st.just("refused")),
+    st.tuples(st.just("learned"), st.floats(0.5, 1e4), st.floats(0.5, 1e4), st.floats(0, 1e4)),
+    st.tuples(st.just("lower"), st.floats(0.5, 1)),
+    # A server that is what it says, and counts by a log, in windows or as time goes by.
+    st.tuples(st.just("server"), st.sampled_from([60.0, 600.0]), st.floats(0, 1), st.sampled_from([1.0, 60.0, 300.0])),
     st.tuples(st.just("hold"), st.floats(-10, 100)),
-    st.tuples(st.just("told"), maybe, maybe, maybe, st.floats(0, 1)),
+    st.tuples(st.just("told"), maybe, maybe, maybe, st.floats(0, 1), st.none() | st.floats(-5, 100)),
     st.tuples(st.just("pass"), st.floats(-5, 100)),
     st.tuples(st.just("spent")),
 )
 
 
+def do(gcra: Gcra | Model, what: object, numbers: list[float], passed: float, now: float) -> None:
+    if what == "take":
+        gcra.take(numbers[0], now)
+    elif what == "give_back":
+        gcra.give_back(numbers[0], numbers[1], now - numbers[2])
+    elif what == "hold":
+        gcra.hold(now + numbers[0])
+    elif what == "refused":
+        gcra.refused(now)
+    elif what == "learned":
+        gcra.learned(numbers[0], per=numbers[1], used=numbers[2], now=now)
+    elif what == "lower":
+        gcra.lower(numbers[0])
+    elif what == "server":
+        limit_, used, period = numbers
+        gcra.told(
+            limit=limit_,
+            remaining=limit_ * (1 - used),
+            reset=period,
+            rounded=0.0,
+            mark=passed,
+            sent=now - 0.1,
+            now=now,
+        )
+    elif what == "told":
+        sent = -math.inf if numbers[4] is None else now - numbers[4]
+        gcra.told(
+            limit=numbers[0], remaining=numbers[1], reset=numbers[2], rounded=0.001, mark=passed * numbers[3],
+            sent=sent, now=now,
+        )  # fmt: skip
+
+
 @given(
     limit=st.none() | st.floats(0.1, 1e9),
-    per=st.floats(0.1, 1e5),
+    per=st.none() | st.floats(0.1, 1e5),
     burst=st.floats(0.001, 1),
     play=st.lists(steps, max_size=40),
 )
 def test_it_agrees_with_the_model(
-    limit: float | None, per: float, burst: float, play: list[tuple[object, ...]]
+    limit: float | None, per: float | None, burst: float, play: list[tuple[object, ...]]
 ) -> None:
     now = 1000.0
     ours, model = Gcra(limit, per=per, burst=burst, now=now), Model(limit, per=per, burst=burst, now=now)
     passed = 0.0
     for what, *values in play:
         numbers: list[float] = values  # type: ignore[assignment]
+        mark = model.passed
         for gcra in (ours, model):
-            if what == "take":
-                gcra.take(numbers[0], now)
-            elif what == "give_back":
-                gcra.give_back(numbers[0], numbers[1])
-            elif what == "hold":
-                gcra.hold(now + numbers[0])
-            elif what == "told":
-                gcra.told(
-                    limit=numbers[0], remaining=numbers[1], reset=numbers[2], mark=model.passed * numbers[3], now=now
-                )
+            do(gcra, what, numbers, mark, now)
         if what == "pass":
             now += numbers[0]
         elif what == "spent":

@@ -62,7 +62,7 @@ class System(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Share of the processors in use above which limits are cut."""
     cpu_cut: float = 0.4
     memory_soft: float = 0.8
-    """Share of the memory above which the cache is emptied."""
+    """Share of the memory above which the exact cache gives way."""
     memory_hard: float = 0.9
     """Share of the memory above which no calls are made."""
     lag_high: float = 0.1

@@ -21,7 +21,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Calls each `per` seconds; None for no limit but the provider's own."""
     tokens: float | None = None
     """Tokens of prompts and answers each `per` seconds."""
-    per: float = 60.0
+    per: float | None = None
+    """None: a minute; of a limit that is learned, learned with it."""
     burst: float = 0.1
     """The share of the limits that may go at once after a pause."""
     concurrency: int | Literal["adaptive"] | None = None
@@ -32,6 +33,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether limits that are not given are learned from the provider's headers, beginning with a few calls."""
     max_wait: float = 10.0
     """Seconds that a call may wait for its turn here; one that would wait longer goes elsewhere, or is refused."""
+    share: float = 1.0
+    """Of all these, and of what is learned, that is for this gateway, where others have the rest."""
 
     @property
     def rate(self) -> bool:
@@ -204,6 +207,7 @@ def _rules_of_limit(key: str, limit: Limit) -> Rules:
         ),
         (limit.most >= 1, f"{key}.most", limit.most, "1 or more"),
         (is_share(limit.burst), f"{key}.burst", limit.burst, "above 0, up to 1"),
+        (is_share(limit.share), f"{key}.share", limit.share, "above 0, up to 1"),
         (at_least(limit.max_wait, 0), f"{key}.max_wait", limit.max_wait, "0 or more seconds"),
     ]
 

@@ -129,6 +129,7 @@ class Engine:
                     conversation, less, wanted, costs=self.costs, texts=self.texts, encoding=self.encoding, ask=ask
                 )
                 return shortened, _changes(less.choice)
+        yield None
         origin = [index for index in range(len(conversation.messages)) if index not in done.choice.dropped]
         shortened = Shortened(done.out, done.tokens, origin, dict.fromkeys(done.choice.dropped))
         return shortened, _changes(done.choice)

@@ -93,6 +93,9 @@ def _removed(request: Request, done: Outcome, costs: Costs, handles: Handles) ->
         handle = handles.put(was, scope=scope, handle=known.get(place, _UNKNOWN)[1])
         known[place] = was, handle
         yield Removed(handle, origin[place[0]], change, costs.text(was) - costs.text(now))
-    for index, tool in enumerate(request.tools or ()):
-        if name_of(tool) in done.gone:
-            yield Removed(handles.put(as_json(tool), scope=scope), index, "tool", costs.tools([tool]))
+    gone = [(index, tool) for index, tool in enumerate(request.tools or ()) if name_of(tool) in done.gone]
+    spared = costs.tools(request.tools) - costs.tools(without(request.tools, done.gone)) if gone else 0
+    for index, tool in gone:  # tools are counted together: what that makes of a difference is the last one's
+        tokens = spared if index == gone[-1][0] else min(spared, costs.tools([tool]))
+        spared -= tokens
+        yield Removed(handles.put(as_json(tool), scope=scope), index, "tool", tokens)

@@ -87,7 +87,7 @@ class Fold:
 
         yield from stepped(take, _PASSES * sum(map(size_of, rows)))
 
-    def cut(
+    def anew(
         self,
         conversation: Conversation,
         before: Changes,
@@ -95,20 +95,23 @@ class Fold:
         *,
         still: Collection[int],
         origin: Sequence[int],
-    ) -> Steps[None]:
-        """Begin a new epoch with what a cut has left: it comes to be sent as if it were new.
+        tools: frozenset[str],
+    ) -> Steps[Fold]:
+        """A new epoch with what a cut has left, which comes to be sent as if it were new; this one stays as it is.
 
-        ``before``: what the cut did to texts; ``origin``: the messages' numbers before it, by which changes are named.
+        ``before``: what the cut did to texts; ``origin``: the messages' numbers before it, by which changes are named; ``tools``:
+        the names of those that it leaves out.
         """
-        self.out, self.origin, self.spent, self.changes, self.dropped = [], [], 0, dict(before), dict(dropped)
-        self.epochs += 1
-        self._repeats = ContextRepeats(self._encoding)
+        new = Fold(self._costs, self._texts, self._encoding, self.ledger)
+        new.atoms, new.raw, new.epochs, new.tools = self.atoms, self.raw, self.epochs + 1, tools
+        new.changes, new.dropped = dict(before), dict(dropped)
         parts = by_message(conversation.parts)
         for number, atom in enumerate(conversation.atoms):
-            send = functools.partial(self._send, conversation, number, parts, still, origin, before)
+            send = functools.partial(new._send, conversation, number, parts, still, origin, before)
             yield from stepped(send, _PASSES * sum(size_of(conversation.messages[index]) for index in atom))
         edited = {index for index, _ in before}
-        self.origin = [-1 if index in edited else index for index in self.origin]
+        new.origin = [-1 if index in edited else index for index in new.origin]
+        return new
 
     def sent(self, messages: Sequence[Message]) -> list[Message]:
         """What to send, given what came: what is as it came is the same object."""
@@ -122,11 +125,10 @@ class Fold:
         """What messages cost."""
         return sum(map(self._costs.message, messages))
 
-    @staticmethod
-    def shared(one: Sequence[Message], other: Sequence[Message]) -> int:
-        """How many messages both begin with."""
+    def shared(self, sent: Sequence[Message]) -> int:
+        """How many of the messages that were sent it begins with."""
         same = 0
-        while same < min(len(one), len(other)) and one[same] == other[same]:
+        while same < min(len(sent), len(self.out)) and sent[same] == self.out[same]:
             same += 1
         return same
 
@@ -139,7 +141,7 @@ class Fold:
         if self.epochs == sent.epochs:
             broken = None if sent.why == "extended" else len(sent.out)
             return Prefix(sent.why, broken, sent.spent + beside, self.spent - sent.spent, raw_read, raw - raw_read)
-        same = self.shared(sent.out, self.out)
+        same = self.shared(sent.out)
         read = 0 if self.tools != sent.tools else beside + self.tokens(self.out[:same])
         return Prefix("epoch", same, read, whole - read, raw_read, raw - raw_read)
 

@@ -19,7 +19,7 @@ _LONGEST_TEXT = 8_192
 
 
 def name_of(tool: Mapping[str, Any]) -> str | None:
-    """The name that a tool is called by; None for those that the provider runs by itself."""
+    """The name that a tool is called by; None for one without."""
     inner = tool.get("function", tool.get("custom", tool))
     name = inner.get("name") if isinstance(inner, dict) else None
     return name if isinstance(name, str) else None
@@ -30,13 +30,18 @@ def unneeded(
 ) -> frozenset[str]:
     """The names of the tools that were never called, that `text` does not speak of, and that are not in `keep`.
 
-    None of them where nothing is called or spoken of yet: any may be. O(messages + tools).
+    What the provider runs itself stays, as does a tool that Anthropic's `cache_control` stands in. None of them where nothing is called or spoken of yet: any may be. O(messages + tools).
     """
     kept = {*keep, *_called(messages)}
     said = _words(text[:_LONGEST_TEXT])
-    names = {name for tool in tools if (name := name_of(tool)) is not None}
+    names = {name for tool in tools if _may_go(tool) and (name := name_of(tool)) is not None}
     kept |= {name for tool in tools if (name := name_of(tool)) is not None and _speaks_of(said, tool, name)}
     return frozenset(names - kept) if names & kept else frozenset()
+
+
+def _may_go(tool: Mapping[str, Any]) -> bool:
+    """Whether the client runs it, and no prefix to be cached ends with it."""
+    return tool.get("type", "custom") in ("function", "custom") and "cache_control" not in tool
 
 
 def chosen(tool_choice: Any) -> frozenset[str]:

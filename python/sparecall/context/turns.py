@@ -14,14 +14,13 @@ from sparecall.context.toolset import name_of
 from sparecall.errors import CannotFit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from sparecall.context.engine import Engine
     from sparecall.context.outcome import Request
     from sparecall.context.reading import Reading
-    from sparecall.context.report import Changes, Optimized
+    from sparecall.context.report import Optimized
     from sparecall.context.steps import Steps
-    from sparecall.context.summaries import Shortened
 
 # Conversations whose folds are remembered.
 _FOLDS = 256
@@ -68,9 +67,9 @@ class Turns:
                 if is_asked or fold.atoms == len(atoms):
                     # Whoever comes here later with more would not cut at what nobody asks.
                     is_settled = is_settled and is_asked
-                    yield from self._epoch(request, fold, atom[-1] + 1, still)
+                    fold = yield from self._epoch(request, fold, atom[-1] + 1, still)
             elif is_asked and engine.elects:
-                yield from self._elect(request, fold, atom[-1] + 1, still)
+                fold = yield from self._elect(request, fold, atom[-1] + 1, still)
             if fold.atoms == known:
                 sent = fold.mark(why)
         gone = fold.tools - request.chosen
@@ -92,37 +91,34 @@ class Turns:
             folds.put(chain, first, fold)
         return done
 
-    def _elect(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[None]:
-        """Cut all up to message `end` anew if that pays."""
-        engine = self._engine
-        ledger = fold.ledger
-        if not ledger.is_due():
-            ledger.turn(fold.spent, fold.raw)
-            return
-        prefix, sizes = yield from _until(request.reading, end)
-        try:
-            done, changes = yield from engine.cut(
-                request, prefix, sizes, request.beside + int(fold.spent * engine.epoch_share), request.beside
-            )
-        except CannotFit:
-            ledger.turn(fold.spent, fold.raw)
-            return
-        same = fold.tokens(done.out[: fold.shared(done.out, fold.out)])
-        after = done.tokens - request.beside
-        if not ledger.pays(fold.spent, fold.raw, same, after, turns=engine.expected_turns, min_gain=engine.min_gain):
-            ledger.turn(fold.spent, fold.raw)
-            return
-        yield from self._anew(request, fold, prefix, done, changes, still)
-        ledger.turn(fold.spent, fold.raw, same)
+    def _elect(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[Fold]:
+        """All up to message `end` cut anew if that pays, else as it is."""
+        engine, ledger = self._engine, fold.ledger
+        if ledger.is_due():
+            prefix, sizes = yield from _until(request.reading, end)
+            budget = request.beside + int(fold.spent * engine.epoch_share)
+            try:
+                new = yield from self._anew(request, fold, prefix, sizes, still, budget)
+            except CannotFit:
+                pass
+            else:
+                turns, gain = engine.expected_turns, engine.min_gain
+                if ledger.pays(
+                    *self._sizes(request, fold), *self._kept(request, fold, new), turns=turns, min_gain=gain
+                ):
+                    ledger.turn(*self._sizes(request, new), self._kept(request, fold, new)[0])
+                    return new
+        ledger.turn(*self._sizes(request, fold))
+        return fold
 
-    def _epoch(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[None]:
-        """Cut all up to message `end` anew."""
+    def _epoch(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[Fold]:
+        """All up to message `end` cut anew."""
         engine = self._engine
         prefix, sizes = yield from _until(request.reading, end)
         budget = int(engine.budget * engine.epoch_share)
         while True:
             try:
-                done, changes = yield from engine.cut(request, prefix, sizes, budget, request.beside)
+                new = yield from self._anew(request, fold, prefix, sizes, still, budget)
                 break
             except CannotFit as error:
                 if budget >= engine.budget:
@@ -130,29 +126,44 @@ class Turns:
                 # As far down as what must stay allows, and half of the way back: else the next turn is the next epoch.
                 half = (error.least + engine.budget) // 2
                 budget = half if budget < half < engine.budget else engine.budget
-        before = list(fold.out)
-        yield from self._anew(request, fold, prefix, done, changes, still)
         if engine.elects:
-            fold.ledger.turn(fold.spent, fold.raw, fold.tokens(fold.out[: fold.shared(before, fold.out)]))
+            fold.ledger.turn(*self._sizes(request, new), self._kept(request, fold, new)[0])
+        return new
 
     def _anew(
         self,
         request: Request,
         fold: Fold,
         prefix: Conversation,
-        done: Shortened,
-        changes: Changes,
+        sizes: Mapping[int, int],
         still: Collection[int],
-    ) -> Steps[None]:
-        """Begin an epoch with what a cut has left."""
-        fold.tools = self._engine.unneeded(request, prefix, None)
-        yield from fold.cut(
-            read(done.out, prefix.form, orphans="keep"),
-            changes,
-            done.dropped,
-            still={at for at, index in enumerate(done.origin) if index in still or index < 0},
-            origin=done.origin,
+        budget: int,
+    ) -> Steps[Fold]:
+        """An epoch of what is left of `prefix` within a budget. Raises `CannotFit`."""
+        done, changes = yield from self._engine.cut(request, prefix, sizes, budget, request.beside)
+        left = read(done.out, prefix.form, orphans="keep")
+        yield None
+        return (
+            yield from fold.anew(
+                left,
+                changes,
+                done.dropped,
+                still={at for at, index in enumerate(done.origin) if index in still or index < 0},
+                origin=done.origin,
+                tools=self._engine.unneeded(request, prefix, None),
+            )
         )
+
+    def _sizes(self, request: Request, fold: Fold) -> tuple[int, int]:
+        """The tokens of a request as it is sent, and as it came."""
+        return fold.spent + request.beside - self._engine.spared(request, fold.tools), fold.raw + request.beside
+
+    def _kept(self, request: Request, fold: Fold, new: Fold) -> tuple[int, int]:
+        """The tokens of an epoch that stand as before, and all of its tokens. Tools stand at the very beginning."""
+        after, _ = self._sizes(request, new)
+        if new.tools != fold.tools:
+            return 0, after
+        return after - new.spent + new.tokens(new.out[: new.shared(fold.out)]), after
 
 
 def _until(reading: Reading, end: int) -> Steps[tuple[Conversation, dict[int, int]]]:

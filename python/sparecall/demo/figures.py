@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sparecall import tokens
+from sparecall.demo.session import Session
 from sparecall.demo.workday import SHARES
 from sparecall.prices import Prices
 
@@ -87,6 +88,51 @@ class Check(msgspec.Struct, frozen=True):
         return self.held == self.of > 0
 
 
+class PhaseFigures(msgspec.Struct, frozen=True):
+    """Calls that began in one phase, and who answered them."""
+
+    name: str
+    calls: int
+    answered: int
+    by_a: int
+    by_b: int
+    passed: int
+    """Answered after a provider had failed or said 429."""
+    milliseconds: Quantiles
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A breaker's new state, so many seconds after the beginning."""
+
+    seconds: float
+    provider: str
+    state: str
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """What became of the calls, and what it took."""
+
+    seconds: float
+    phases: list[PhaseFigures]
+    faults: dict[str, int]
+    """What the providers did to calls, by its name."""
+    provider_calls: int
+    retries: int
+    hedges: int
+    hedges_won: int
+    breakers: list[Change]
+
+    @property
+    def calls(self) -> int:
+        """Calls of the clients."""
+        return sum(phase.calls for phase in self.phases)
+
+    @property
+    def answered(self) -> int:
+        """Those of them that got a whole answer."""
+        return sum(phase.answered for phase in self.phases)
+
+
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """All of them. `latencies` are what clients waited for whole answers; `pipeline` is the time in it for exact hits."""
 
@@ -108,6 +154,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     latencies: list[Quantiles]
     pipeline: list[Quantiles]
     vectors: Vectors
+    session: Session
+    outage: Outage | None
+    """None: that part was left out."""
     checks: list[Check]
 
     @property
@@ -116,8 +165,10 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         return all(check.holds for check in self.checks)
 
 
-def figures(day: Day, off: Run, on: Run, *, latency: Latency, speed: float) -> Figures:
-    """Computes them from the same day run with the cache off and on."""
+def figures(
+    day: Day, off: Run, on: Run, session: Session, *, latency: Latency, speed: float, outage: Outage | None = None
+) -> Figures:
+    """Computes them from the same day run with the cache off and on, from the long session, and from failing providers."""
     prices = Prices()
     return Figures(
         python=platform.python_version(),
@@ -142,7 +193,9 @@ def figures(day: Day, off: Run, on: Run, *, latency: Latency, speed: float) -> F
         ],
         pipeline=[quantiles("exact", [o.micros / 1e3 for o in on.outcomes if o.hit == "exact"])],
         vectors=Vectors(len(on.vectors), off.vector_calls, on.vector_calls, off.vector_seconds, on.vector_seconds),
-        checks=checks(off, on),
+        session=session,
+        outage=outage,
+        checks=[*checks(off, on), *_checks_of_session(session), *_checks_of_outage(outage)],
     )
 
 
@@ -188,6 +241,20 @@ def checks(off: Run, on: Run) -> list[Check]:
             len(texts),
         ),
     ]
+
+
+def _checks_of_session(session: Session) -> list[Check]:
+    """What must hold of every request that the optimizer let out."""
+    return [
+        Check("requests of the long session kept to the provider's grammar", session.valid, session.steps),
+        Check(f"of them were within {session.budget:,} tokens", session.within, session.steps),
+    ]
+
+
+def _checks_of_outage(outage: Outage | None) -> list[Check]:
+    if outage is None:
+        return []
+    return [Check("calls got their answer while providers hung, refused and failed", outage.answered, outage.calls)]
 
 
 def quantiles(name: str, values: Sequence[float]) -> Quantiles:

@@ -22,11 +22,12 @@ _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.
 
 
 class Told(NamedTuple):
-    """What was told of one limit; ``reset``: seconds until all of it is there again."""
+    """What was told of one limit; ``reset``: seconds until all of it is there again, too long by at most ``rounded``."""
 
     limit: float | None = None
     remaining: float | None = None
     reset: float | None = None
+    rounded: float = 0.0
 
 
 class Limits(NamedTuple):
@@ -67,10 +68,11 @@ def _told(found: dict[str, str], name: str, now: float) -> Told | None:
             f"anthropic-ratelimit-{name}-reset",
         ),
     ):
+        when = found.get(reset, "")
         told = Told(
-            _number(found.get(limit, "")), _number(found.get(remaining, "")), _seconds(found.get(reset, ""), now)
+            _number(found.get(limit, "")), _number(found.get(remaining, "")), _seconds(when, now), _rounded(when)
         )
-        if told != Told():
+        if told[:3] != (None, None, None):
             return told
     return None
 
@@ -98,6 +100,13 @@ def _seconds(text: str, now: float) -> float | None:
             return None
         seconds = date - now
     return max(0.0, seconds) if seconds <= _LONGEST else None
+
+
+def _rounded(text: str) -> float:
+    """Seconds by which a time is rounded up: a date is a whole second, and so is the reply's own that it is read against."""
+    if not text or _DURATION.fullmatch(text):
+        return 0.001 if text else 0.0
+    return 1.0 if text.isdigit() and len(text) < 10 else 2.0
 
 
 def _date(text: str) -> float | None:

@@ -15,18 +15,25 @@ from typing import TYPE_CHECKING
 from sparecall._core import Gcra, Lease, RateGate
 from sparecall.errors import LimitExceeded
 from sparecall.flow import headers as _headers
-from sparecall.flow.arguments import count, positive, share
+from sparecall.flow.arguments import count, positive
+from sparecall.flow.arguments import share as _share
 from sparecall.flow.completion import CompletionEstimates
+from sparecall.flow.refusals import Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_MINUTE = 60.0
+_TOO_MUCH = 0.97  # of a limit that was found out by refusals, and is refused
 _AT_A_TIME = 256  # waiters let through before the loop gets its turn
 _MONOTONIC = time.monotonic if sys.platform == "linux" else None  # what the compiled core reads itself
 
 
 class RateLimit(RateGate):
-    """At most ``requests`` requests and ``tokens`` tokens each ``per`` seconds; None: as many as the server tells, once it does.
+    """At most ``requests`` requests and ``tokens`` tokens each ``per`` seconds; None: as many as the server tells.
+
+    One that tells nothing is learned from by what it refuses. Without ``per`` limits that are given are a minute's, and the
+    period of those that are not is learned with them.
 
     Both are reserved in one step, or neither. After a pause the share ``burst`` of the limits may go at once; then calls go
     at the limit's pace, first come, first served, and one is woken for each that may go. `Lease.sync` keeps it no more
@@ -38,8 +45,8 @@ class RateLimit(RateGate):
     """
 
     __slots__ = (
-        "_background", "_backoff", "_estimates", "_foreground", "_held_at", "_per", "_queued_requests", "_queued_tokens",
-        "_timer", "_wall_clock",
+        "_background", "_backoff", "_estimates", "_foreground", "_found", "_held_at", "_queued_requests", "_queued_tokens", "_refusals",
+        "_share", "_timer", "_wall_clock",
     )  # fmt: skip
 
     def __init__(
@@ -47,26 +54,31 @@ class RateLimit(RateGate):
         *,
         requests: float | None = None,
         tokens: float | None = None,
-        per: float = 60.0,
+        per: float | None = None,
         burst: float = 0.1,
+        share: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._per = positive("per", per)
-        share("burst", burst)
-        requests = None if requests is None else positive("requests", requests)
-        tokens = None if tokens is None else positive("tokens", tokens)
+        per = None if per is None else positive("per", per)
+        _share("burst", burst)
+        self._share = _share("share", share)
+        requests = None if requests is None else positive("requests", requests) * share
+        tokens = None if tokens is None else positive("tokens", tokens) * share
         self._wall_clock = wall_clock
         now = clock()
         self._open(
-            Gcra(requests, per=per, burst=burst, now=now),
-            Gcra(tokens, per=per, burst=burst, now=now),
+            Gcra(requests, per=per if requests is None else per or _MINUTE, burst=burst, now=now),
+            Gcra(tokens, per=per if tokens is None else per or _MINUTE, burst=burst, now=now),
             clock=None if clock is _MONOTONIC else clock,
             learning=requests is None and tokens is None,
+            whole=1 / share,
         )
         self._estimates = CompletionEstimates()
         self._held_at = -math.inf  # a 429
         self._backoff = 1.0
+        self._refusals = Refusals() if requests is None and tokens is None else None
+        self._found = False  # by refusals, and of no header
         self._foreground: OrderedDict[Lease, asyncio.Future[None]] = OrderedDict()
         self._background: OrderedDict[Lease, asyncio.Future[None]] = OrderedDict()
         self._queued_requests = self._queued_tokens = 0.0
@@ -88,13 +100,26 @@ class RateLimit(RateGate):
         return None if self._tokens.limit == math.inf else self._tokens.limit
 
     @property
+    def requests_per(self) -> float:
+        """Seconds of the requests' period, given or learned."""
+        return self._requests.per
+
+    @property
+    def tokens_per(self) -> float:
+        """Seconds of the tokens' period, given or learned."""
+        return self._tokens.per
+
+    @property
     def spent(self) -> float:
         """The share spent of the limit that is nearer to its end, over about the last period."""
         now = self._now()
         return max(self._requests.spent(now), self._tokens.spent(now))
 
     def __repr__(self) -> str:
-        return f"<RateLimit {self.requests} requests, {self.tokens} tokens each {self._per:g} s: {self.spent:.0%} spent, {self._waiters} wait>"
+        limits = (
+            f"{self.requests} requests each {self.requests_per:g} s, {self.tokens} tokens each {self.tokens_per:g} s"
+        )
+        return f"<RateLimit {limits}: {self.spent:.0%} spent, {self._waiters} wait>"
 
     def sync(self, headers: Mapping[str, str], *, status: int = 200) -> None:
         """Take over what a reply tells of the limits where no lease is known that it belongs to."""
@@ -180,7 +205,7 @@ class RateLimit(RateGate):
             if lease is None:
                 return
             future = self._queue(lease)[lease]
-            if lease.tokens > self._tokens.limit:  # the server told of a smaller limit meanwhile
+            if lease.tokens > self._tokens.limit / self._share:  # the server told of a smaller limit meanwhile
                 self._remove(lease)
                 if not future.done():
                     future.set_exception(self._too_large(lease.tokens))
@@ -202,12 +227,13 @@ class RateLimit(RateGate):
 
     def _came_back(self) -> None:
         """A call to a server whose limits are unknown ended: as many again and as many more may go."""
-        self._make_room()
+        if self._now() >= self._held_until:
+            self._make_room()
         self._wake()
 
     def _too_large(self, tokens: float) -> LimitExceeded:
         return LimitExceeded(
-            f"a call of {tokens:g} tokens does not fit in the limit of {self._tokens.limit:g} tokens each {self._per:g} s",
+            f"a call of {tokens:g} tokens does not fit in the limit of {self._tokens.limit / self._share:g} tokens each {self._tokens.per:g} s",
             retry_after=None,
         )
 
@@ -215,23 +241,49 @@ class RateLimit(RateGate):
         now = self._now()
         told = _headers.read(headers, wall=self._wall_clock())
         requests, tokens = self._requests, self._tokens
+        sent = None if lease is None else lease._at
         marks = lease._marks if lease is not None else (requests.passed, tokens.passed)
         for gcra, limit, mark in ((requests, told.requests, marks[0]), (tokens, told.tokens, marks[1])):
             if limit is not None:
-                self._learning = False
-                gcra.told(limit=limit.limit, remaining=limit.remaining, reset=limit.reset, mark=mark, now=now)
+                self._learning, self._refusals, self._found = False, None, False
+                gcra.told(
+                    limit=None if limit.limit is None else limit.limit * self._share,
+                    remaining=None if limit.remaining is None else limit.remaining * self._share,
+                    reset=limit.reset,
+                    rounded=limit.rounded,
+                    mark=mark,
+                    sent=-math.inf if sent is None else sent,
+                    now=now,
+                )
         if status == 429:
-            self._hold(told.retry_after, now, None if lease is None else lease._at)
+            if self._found and sent is not None and sent > self._held_at:
+                requests.lower(_TOO_MUCH)
+            requests.refused(now)
+            tokens.refused(now)
+            self._hold(told.retry_after, now, sent)
         elif status < 400:
             self._backoff = 1.0
+        if self._refusals is not None and sent is not None:
+            self._learn(self._refusals, marks[0], sent, told.retry_after, status)
         self._wake()
+
+    def _learn(self, refusals: Refusals, mark: float, sent: float, retry_after: float | None, status: int) -> None:
+        """Of a server that tells of no limit but by refusing."""
+        if status == 429:
+            refusals.refused(sent, retry_after, self._held_until)
+            if self._learning:
+                self._begin_again(self._held_until)
+        elif status < 400 and (learned := refusals.went(sent)) is not None:
+            self._learning, self._refusals, self._found = False, None, True
+            used = self._requests.passed - mark + 1
+            self._requests.learned(learned.requests, per=learned.per, used=used, now=self._now())
 
     def _hold(self, retry_after: float | None, now: float, sent: float | None) -> None:
         """Everybody waits: until the server said, or for longer with each 429 that says nothing."""
         if retry_after is None:
             if sent is not None and sent <= self._held_at:
                 return  # it went out before the last 429 came back, and is no further news
-            retry_after = min(self._backoff, self._per)
+            retry_after = min(self._backoff, self._requests.per)
             self._backoff *= 2
         self._held_at = now
         self._held_until = max(self._held_until, now + retry_after)

@@ -17,11 +17,15 @@ from typing import TYPE_CHECKING, Literal, Self
 import msgspec
 
 from sparecall.errors import InvalidArgument, Overloaded
+from sparecall.flow import pressure
 from sparecall.flow.arguments import positive, share
+from sparecall.flow.pressure import Pressure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
+
+    from sparecall.flow.pressure import Resizable
 
 Shortage = Literal["cpu", "memory_soft", "memory_hard", "lag", "latency"]
 
@@ -81,15 +85,16 @@ class SystemSignals:
       or the event loop comes later than ``lag_high`` seconds.
     - `defer_background`: work that can wait should, while that is so, or while the 95th percentile of what was told to
       `observe` is above ``latency_high`` seconds.
-    - memory above ``memory_soft`` of its limit: ``shrink`` is called with the share of it that is too much, at each reading until it is
-      below; above ``memory_hard``: `shed`, and `check` raises `Overloaded`.
+    - memory above ``memory_soft`` of its limit: the bounds of ``caches`` come down by the share of it that is too much, to a sixteenth at the
+      least, at each reading until it is below, and then go back up a twentieth at a time; ``shrink`` is called with that
+      share, for what else can be dropped; above ``memory_hard``: `shed`, and `check` raises `Overloaded`.
 
     A shortage is over at nine tenths of its bound. As ``async with`` it reads each ``every`` seconds; else call `update`. ``on_change`` is told
     of each shortage and whether it begins; what it or ``shrink`` raises is logged. Belongs to one event loop.
     """
 
     __slots__ = (
-        "_bounds", "_clock", "_cpu", "_cpu_cut", "_every", "_lag", "_last", "_latencies", "_memory", "_on_change", "_p95", "_read",
+        "_bounds", "_clock", "_cpu", "_cpu_cut", "_every", "_lag", "_last", "_latencies", "_memory", "_on_change", "_p95", "_pressure", "_read",
         "_short", "_shrink", "_task",
     )  # fmt: skip
 
@@ -103,6 +108,7 @@ class SystemSignals:
         lag_high: float = 0.1,
         latency_high: float = 1.5,
         every: float = 1.0,
+        caches: Sequence[Resizable] = (),
         shrink: Callable[[float], None] = lambda excess: None,
         on_change: Callable[[Shortage, bool], None] = lambda what, begins: None,
         read: Callable[[], SystemReading] = read_system,
@@ -120,6 +126,7 @@ class SystemSignals:
         self._cpu_cut = share("cpu_cut", cpu_cut)
         self._every = positive("every", every)
         self._shrink, self._on_change, self._read, self._clock = shrink, on_change, read, clock
+        self._pressure = Pressure(caches)
         self._cpu = self._memory = self._lag = self._p95 = 0.0
         self._last: tuple[float, float] | None = None  # when, and the processor time used by then
         self._latencies: deque[float] = deque(maxlen=_RECENT)
@@ -196,9 +203,12 @@ class SystemSignals:
         self._judge("latency", self._p95)
         self._judge("memory_soft", self._memory)
         self._judge("memory_hard", self._memory)
+        excess = 0.0
         if "memory_soft" in self._short:
-            excess = 1 - _BACK * self._bounds["memory_soft"] / max(self._memory, 1e-9)
-            self._call(lambda: self._shrink(max(excess, 0.0)), "shrink")
+            excess = max(0.0, 1 - _BACK * self._bounds["memory_soft"] / max(self._memory, 1e-9))
+            self._call(lambda: self._shrink(excess), "shrink")
+        self._pressure.told(excess)
+        self._pressure.step()
 
     def _judge(self, what: Shortage, value: float) -> None:
         bound = self._bounds[what]
@@ -236,6 +246,11 @@ class SystemSignals:
                 self.update(lag=late)
             except Exception:  # noqa: BLE001 - a reader of the user's
                 _LOG.exception("reading the system failed")
+            while not self._pressure.step():  # noqa: ASYNC110 - others get their turn in between
+                await asyncio.sleep(0)
+            if self._pressure.freed:
+                self._pressure.freed = False
+                await asyncio.to_thread(pressure.give_back)
             due = loop.time() + self._every
             await asyncio.sleep(self._every)
             late = loop.time() - due

@@ -265,6 +265,7 @@ class Gateway:
         try:
             return await pass_through(
                 http,
+                self.pipeline,
                 provider,
                 request,
                 upload,

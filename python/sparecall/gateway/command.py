@@ -12,7 +12,9 @@ import shutil
 import signal
 import sys
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from sparecall import __version__
 from sparecall import config as configuration
@@ -25,7 +27,9 @@ from sparecall.gateway.workers import Process, Supervisor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sparecall.config import Config
+    from sparecall.config import Config, Upstream
+
+U = TypeVar("U", bound="Upstream")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,9 +127,24 @@ def _option(name: str, value: object) -> str:
 
 
 def of_worker(config: Config, number: int) -> Config:
-    """The configuration of one worker: its snapshot is its own."""
-    path = config.cache.snapshot
-    return config if path is None else config.with_changes("cache", snapshot=f"{path}.{number}")
+    """The configuration of one worker: its snapshot is its own, and so is its share of limits and budgets."""
+    count, path, route = config.server.workers, config.cache.snapshot, config.route
+    if path is not None:
+        config = config.with_changes("cache", snapshot=f"{path}.{number}")
+    if route is not None and route.budget is not None:
+        config = config.with_changes("route", budget=route.budget / count)
+    upstreams = {name: _shared(one, count) for name, one in config.upstreams.items()}
+    anthropic = None if config.anthropic is None else _shared(config.anthropic, count)
+    return msgspec.structs.replace(
+        config, upstream=_shared(config.upstream, count), upstreams=upstreams, anthropic=anthropic
+    )
+
+
+def _shared(one: U, count: int) -> U:
+    """The upstream as one of so many workers has it."""
+    if one.limit is None:
+        return one
+    return msgspec.structs.replace(one, limit=msgspec.structs.replace(one.limit, share=one.limit.share / count))
 
 
 def announce(config: Config, url: str, more: str = "") -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sparecall.gateway.body import Upload
-    from sparecall.pipeline import Request, Upstream
+    from sparecall.pipeline import Pipeline, Request, Upstream
 
 log = logging.getLogger("sparecall.gateway")
 # Ends a stream of a wire that is only passed on; the SDKs raise for it.
@@ -28,6 +28,7 @@ ERROR_EVENT = b"event: error\ndata: %b\n\n"
 
 async def pass_through(
     http: web.Request,
+    pipeline: Pipeline,
     upstream: Upstream,
     request: Request,
     upload: Upload | None,
@@ -45,6 +46,7 @@ async def pass_through(
     query, length = http.rel_url.raw_query_string, None if upload is None else upload.length
     try:
         answer, headers = await pass_on(
+            pipeline,
             upstream,
             request,
             http.method,

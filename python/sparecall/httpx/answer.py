@@ -154,7 +154,7 @@ async def _pass_through(
     if request.cache_control.only_if_cached:
         reply = no_call("wire", wire_of(below).name)
         return Outcome(reply.status, *whole_of(reply))
-    response, headers = await pass_on(upstream, request, method, path, prefix=prefix, query=query)
+    response, headers = await pass_on(pipeline, upstream, request, method, path, prefix=prefix, query=query)
     return Outcome(response.status, headers, Live(_content(response, upstream.url), response.close, patience=patience))
 
 

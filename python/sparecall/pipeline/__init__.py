@@ -14,7 +14,7 @@ import msgspec
 
 from sparecall import config as configuration
 from sparecall.cache import BytesCache
-from sparecall.errors import ConfigError, DeadlineExceeded, InvalidArgument
+from sparecall.errors import ConfigError, InvalidArgument
 from sparecall.pipeline import control
 from sparecall.pipeline.adaptive_limit import AdaptiveLimitStage
 from sparecall.pipeline.answer import Answer, Summary, Trimmed
@@ -28,7 +28,7 @@ from sparecall.pipeline.endpoint import Call, Endpoint
 from sparecall.pipeline.exact import Exact
 from sparecall.pipeline.fallback import FallbackStage, Target
 from sparecall.pipeline.hedge import HedgeStage
-from sparecall.pipeline.outcome import begun
+from sparecall.pipeline.outcome import by
 from sparecall.pipeline.rate_limit import RateLimitStage
 from sparecall.pipeline.reply import Hit, Judged, Origin, Reply
 from sparecall.pipeline.request import CacheControl, Priority, Request, WireName
@@ -124,7 +124,7 @@ class Pipeline:
         if request.deadline is None:
             reply = await self._run(request)
         else:
-            reply = await _by(request.deadline, self._run(request))
+            reply = await by(request.deadline, self._run(request))
         request.trace["reply"] = end = _clock()
         if reply.trace is not request.trace:
             reply = msgspec.structs.replace(reply, trace=request.trace)
@@ -236,7 +236,7 @@ def stages(
         chain.append(context_of(config.context, prices=prices))
     if not config.controlled:
         return [*chain, *control.upstreams(config)]
-    return [*chain, *control.stages(config, prices=prices, shrink=control.emptying(memory), on_call=on_call)]
+    return [*chain, *control.stages(config, prices=prices, memory=memory, on_call=on_call)]
 
 
 def open(  # noqa: A001 - a public name of the design
@@ -256,17 +256,6 @@ def open(  # noqa: A001 - a public name of the design
     config = configuration.load(source)
     prices = Prices(config.prices)
     return Pipeline(stages(config, prices=prices, on_batch=on_batch, on_call=on_call), prices=prices, on_event=on_event)
-
-
-async def _by(deadline: float, call: Awaitable[Reply]) -> Reply:
-    """The reply, of a stream with its first event, before that time of `time.monotonic`."""
-    try:
-        async with asyncio.timeout(max(0.0, deadline - time.monotonic())) as limit:
-            return await begun(call)
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise DeadlineExceeded("the request's deadline has passed; no answer had begun by then") from None
 
 
 async def _nobody(request: Request) -> Reply:

@@ -54,8 +54,8 @@ class Context:
     `share` the smaller counts; the windows are those of `prices`. A model without any is left alone. ``cannot_fit``: what
     becomes of a conversation of which too much must stay: ``"pass"``, as it came, or ``"refuse"``, with `CannotFit`.
     ``max_bytes`` bounds what is remembered, removed texts included, which `handles` keeps by the request's scope. ``summarise``
-    is `ContextOptimizer.optimize_async`'s, ``options`` are its own; the prefix is ``"stable"`` unless they say otherwise. What
-    cannot be read goes as it came: it is the provider's to judge.
+    is `ContextOptimizer.optimize_async`'s, ``options`` are its own; unless they say otherwise the prefix is ``"stable"``, and
+    orphans are kept. What cannot be read goes as it came: it is the provider's to judge.
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class Context:
         self._memory = max_bytes // (_MODELS + 1)
         self.handles = Handles(self._memory)
         # Without a query no vectors are asked for.
-        self._options = {"prefix": "stable", "embedder": None, **options}
+        self._options = {"prefix": "stable", "orphans": "keep", "embedder": None, **options}
         self._optimizers: OrderedDict[tuple[str, Form, int], ContextOptimizer] = OrderedDict()
         for given in (budget, *self._models.values()):
             if given is not None:
@@ -107,33 +107,38 @@ class Context:
             return await next(request)
         since = time.perf_counter()
         try:
-            asked = await _read(request)
-            budget = self.budget(asked.model)
-            if budget is None:
-                return await next(request)
-            optimizer = self._optimizer(asked.model, _FORMS[request.wire], budget)
-            done = await optimizer.optimize_async(
-                asked.messages,
-                asked.tools,
-                system=asked.system,
-                scope=request.scope or "",
-                tool_choice=asked.tool_choice,
-                summarise=self._summarise,
-            )
-            if not asked.is_same(done.messages, done.tools):
-                request = msgspec.structs.replace(request, body=asked.written(done.messages, done.tools))
+            request, trimmed = await self._trimmed(request)
         except _UNREADABLE:
             trimmed = Trimmed(0, 0, why="unreadable")
         except CannotFit:
             if self._cannot_fit == "refuse":
                 raise
             trimmed = Trimmed(0, 0, why="cannot_fit")
-        else:
-            # Anthropic caches the prefix of who asks for it; OpenAI all.
-            is_cached = request.wire != "messages" or b'"cache_control"' in request.body
-            trimmed = self._told(asked.model, done.report, is_cached=is_cached)
+        if trimmed is None:
+            return await next(request)
         trimmed = msgspec.structs.replace(trimmed, seconds=time.perf_counter() - since)
         return msgspec.structs.replace(await next(request), optimized=trimmed)
+
+    async def _trimmed(self, request: Request) -> tuple[Request, Trimmed | None]:
+        """The request to pass on, and what became of its context; None where it has no budget."""
+        asked = await _read(request)
+        budget = self.budget(asked.model)
+        if budget is None:
+            return request, None
+        optimizer = self._optimizer(asked.model, _FORMS[request.wire], budget)
+        done = await optimizer.optimize_async(
+            asked.messages,
+            asked.tools,
+            system=asked.system,
+            scope=request.scope or "",
+            tool_choice=asked.tool_choice,
+            summarise=self._summarise,
+        )
+        # Anthropic caches the prefix of who asks for it; OpenAI all.
+        is_cached = request.wire != "messages" or b'"cache_control"' in request.body
+        if not asked.is_same(done.messages, done.tools):
+            request = msgspec.structs.replace(request, body=asked.written(done.messages, done.tools))
+        return request, self._told(asked.model, done.report, is_cached=is_cached)
 
     def _optimizer(self, model: str, form: Form, budget: int) -> ContextOptimizer:
         # Names are the client's to choose: one that nothing is known of has no optimizer of its own.
@@ -142,7 +147,7 @@ class Context:
         found = self._optimizers.get(key)
         if found is None:
             found = self._optimizers[key] = ContextOptimizer(
-                **{"orphans": "keep", "cache_bytes": self._memory, "rates": self._rates(name), **self._options},
+                **{"cache_bytes": self._memory, "rates": self._rates(name), **self._options},
                 budget=budget,
                 model=name or "unknown",
                 form=form,

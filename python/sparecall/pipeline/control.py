@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from sparecall.prices import Prices
 
 log = logging.getLogger("sparecall.pipeline")
-_EMPTIED_EVERY = 30.0  # seconds
 _FIRST_PLACES = 20  # calls at once that an adaptive limit begins with
 WIRES: dict[str, frozenset[WireName]] = {
     "openai": frozenset({"chat", "responses", "embeddings"}),
@@ -76,11 +74,11 @@ def stages(
     config: Config,
     *,
     prices: Prices,
-    shrink: Callable[[float], None],
+    memory: BytesCache | None = None,
     on_call: Callable[[Call], None] | None = None,
 ) -> list[Stage]:
-    """The stages from the machine's own down to the upstreams. `shrink` is called while memory is short."""
-    signals = None if config.system is None else _signals(config.system, shrink)
+    """The stages from the machine's own down to the upstreams. `memory` gives way while the machine is short of it."""
+    signals = None if config.system is None else _signals(config.system, memory)
     if signals is not None:
         on_call = _watched(signals, on_call)
     several = len(config.providers()) > 1
@@ -105,21 +103,6 @@ def stages(
     return [*found, RouteStage(sorted(endpoints, key=lambda one: one.priority))]
 
 
-def emptying(memory: BytesCache | None) -> Callable[[float], None]:
-    """What is done while memory is short: the cache is emptied, and left alone for half a minute so that it may be of use in between."""
-    emptied = -_EMPTIED_EVERY
-
-    def empty(_excess: float) -> None:
-        nonlocal emptied
-        now = time.monotonic()
-        if memory is not None and now - emptied >= _EMPTIED_EVERY:
-            emptied = now
-            memory.clear()
-            log.warning("memory is short: the cache was emptied")
-
-    return empty
-
-
 def _watched(signals: SystemSignals, on_call: Callable[[Call], None] | None) -> Callable[[Call], None]:
     """Tells the signals how long calls wait for their turn: that is what this machine could do about."""
 
@@ -131,11 +114,12 @@ def _watched(signals: SystemSignals, on_call: Callable[[Call], None] | None) -> 
     return told
 
 
-def _signals(system: SystemConfig, shrink: Callable[[float], None]) -> SystemSignals:
+def _signals(system: SystemConfig, memory: BytesCache | None) -> SystemSignals:
     def changed(what: Shortage, begins: bool) -> None:
         log.warning("%s %s", "short of" if begins else "no longer short of", what)
 
-    return SystemSignals(**msgspec.structs.asdict(system), shrink=shrink, on_change=changed)
+    caches = () if memory is None else (memory,)
+    return SystemSignals(**msgspec.structs.asdict(system), caches=caches, on_change=changed)
 
 
 def _router(route: RouteConfig, prices: Prices) -> RouterStage:
@@ -192,13 +176,16 @@ def _endpoint(
 def _limits(limit: LimitConfig, signals: SystemSignals | None) -> list[Stage]:
     found: list[Stage] = []
     if limit.rate:
-        rate = RateLimit(requests=limit.requests, tokens=limit.tokens, per=limit.per, burst=limit.burst)
+        rate = RateLimit(
+            requests=limit.requests, tokens=limit.tokens, per=limit.per, burst=limit.burst, share=limit.share
+        )
         found.append(RateLimitStage(rate, max_wait=limit.max_wait))
-    places = limit.concurrency
+    places, most = limit.concurrency, max(1, int(limit.most * limit.share))
     if places == "adaptive":
-        adaptive = AdaptiveLimit(initial=min(_FIRST_PLACES, limit.most), most=limit.most, signals=signals)
+        adaptive = AdaptiveLimit(initial=min(_FIRST_PLACES, most), most=most, signals=signals)
         found.append(AdaptiveLimitStage(adaptive, max_wait=limit.max_wait))
     elif places is not None:
+        places = max(1, int(places * limit.share))
         fixed = AdaptiveLimit(initial=places, least=places, most=places, signals=signals)
         found.append(AdaptiveLimitStage(fixed, max_wait=limit.max_wait))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -84,6 +86,17 @@ async def begun(call: Awaitable[Reply]) -> Reply:
             reply.stream.close()
             raise
     return reply
+
+
+async def by(deadline: float, call: Awaitable[Reply]) -> Reply:
+    """The reply, of a stream with its first event, before that time of `time.monotonic`. Raises `DeadlineExceeded`."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())) as limit:
+            return await begun(call)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineExceeded("the request's deadline has passed; no answer had begun by then") from None
 
 
 def at_end(reply: Reply, told: Callable[[Summary | None, BaseException | None], None]) -> None:

@@ -19,6 +19,13 @@ _LOG = logging.getLogger("sparecall.store")
 State = Literal["closed", "open", "half_open"]
 
 
+# Not flow's `Breaker`. That one goes by rates over seconds, since a provider that fails one call in three is still of use, and its probes are callers'
+# calls, of which one that is never heard of failed. A store that fails a few times in a row is gone, all the same to its callers, who do
+# without: it is left for a second, found out about by a ping that no caller waits for (which is why a permit says that it is a
+# probe), and a lost ping says nothing of it. With a rule, a pause, a jitter and an end of leases of its own for each of the two, they
+# would have the word in common and little code.
+
+
 class Permit:
     """The right to make one call. It is to be handed back; one that never is stops counting after a while."""
 

@@ -15,6 +15,11 @@ T = TypeVar("T")
 _log = logging.getLogger("sparecall.store")
 
 
+# Neither flow's `Breaker` nor the one that the stores of ours have inside: this stands before anybody's store and knows only that a call failed. It
+# has no state but a count and a time, counts what a store's own breaker refused without a pause of its own on top, and ends with
+# the first answer whatever came before.
+
+
 class Guard:
     """Every call of an L2 goes through `call`: an answer within `timeout` seconds, or `StoreUnavailable`.
 

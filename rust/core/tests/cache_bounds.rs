@@ -29,6 +29,7 @@ enum Step {
     InvalidateTag(u64),
     InvalidatePrefix(String),
     Restart,
+    Resize { bound: u64, limit: usize },
 }
 
 /// Draws small numbers from one large one.
@@ -69,6 +70,7 @@ fn step(bits: u64, max_weight: u64, keys: u64) -> Step {
         120..123 => Step::InvalidateTag(bits.below(TAGS)),
         123..126 => Step::InvalidatePrefix(path(key)[..path(key).rfind('/').unwrap_or(0)].into()),
         126 if bits.below(32) == 0 => Step::InvalidatePrefix(ROOTS[bits.below(3) as usize].into()),
+        126 => Step::Resize { bound: bits.below(2 * max_weight + 1), limit: bits.below(6) as usize },
         127 if bits.below(64) == 0 => Step::Clear,
         127 if bits.below(16) == 0 => Step::Restart,
         _ => Step::Get(key),
@@ -158,6 +160,13 @@ impl<P: Policy> World<P> {
                 warm.load(&shelf.save());
                 assert!(warm.live_slots().len() == shelf.live_slots().len(), "all that fitted fits again");
                 *shelf = warm;
+            }
+            Step::Resize { bound, limit } => {
+                let before = shelf.cache.len();
+                let reached = shelf.resize(bound, limit);
+                assert!(before - shelf.cache.len() <= limit);
+                assert_eq!(reached, shelf.cache.max_weight() == bound);
+                assert!(reached || (before - shelf.cache.len() == limit && shelf.cache.weight() > bound));
             }
         }
         assert!(self.shelf.cache.len() <= self.keys.len(), "no key is held twice");

@@ -1,10 +1,15 @@
 //! What a limit's arithmetic promises, whatever it is told.
 
 use proptest::prelude::*;
-use sparecall_core::flow::{Capacity, Expected, Gcra, Gradient, Told};
+use sparecall_core::flow::{Capacity, Expected, Gcra, Gradient, Mark, Sent, Told};
 
 fn near(seen: f64, wanted: f64, share: f64) -> bool {
     (seen / wanted - 1.0).abs() <= share
+}
+
+/// Of the newest call.
+fn mark(gcra: &Gcra, now: f64) -> Mark {
+    Mark { passed: gcra.passed, sent: now }
 }
 
 #[test]
@@ -82,7 +87,7 @@ proptest! {
         steps in prop::collection::vec((0_u8..3, 0.0..100.0_f64, 0.0..20.0_f64), 1..300),
     ) {
         let per = 60.0;
-        let mut gcra = Gcra::new(Some(limit), per, burst, 0.0);
+        let mut gcra = Gcra::new(Some(limit), Some(per), burst, 0.0);
         let (mut now, mut passed, mut held) = (0.0, 0.0, 0.0);
         for (what, amount, wait) in steps {
             now += wait;
@@ -93,16 +98,78 @@ proptest! {
                 }
                 1 => {
                     let back = amount.min(held);
-                    gcra.give_back(back, gcra.passed);
+                    gcra.give_back(back, mark(&gcra, now));
                     held -= back;
                 }
-                2 => gcra.told(Told { limit: None, remaining: Some(amount), reset: None }, gcra.passed, now),
+                2 => gcra.told(Told { limit: None, remaining: Some(amount), reset: None, rounded: 0.0 }, mark(&gcra, now), now),
                 _ => {}
             }
             prop_assert!(gcra.passed >= passed);
             passed = gcra.passed;
             let most = (burst * limit).max(1.0) + 100.0 + now * limit / per;
             prop_assert!(held <= most * 1.000_001, "{held} of {most}");
+        }
+    }
+
+    #[test]
+    fn no_period_has_more_than_the_limit_once_a_call_was_refused(
+        per in 0.5..4000.0_f64, limit in 1.0..1e5_f64,
+        steps in prop::collection::vec((0.0..0.3_f64, 0.0..0.08_f64, prop::bool::ANY), 1..300),
+    ) {
+        let mut gcra = Gcra::new(Some(limit), Some(per), 1.0, 0.0);
+        gcra.refused(0.0);
+        let (mut now, mut taken): (f64, Vec<(f64, f64)>) = (0.0, Vec::new());
+        for (share, wait, patient) in steps {
+            now += wait * per;
+            let amount = share * limit;
+            let at = gcra.ready_at(amount, now);
+            prop_assert!(at <= now + 2.2 * per, "{at} is late");
+            if patient {
+                now = now.max(at);
+            }
+            let at = gcra.ready_at(amount, now);
+            prop_assert!(at <= now || !patient);
+            if at <= now {
+                gcra.take(amount, now);
+                taken.push((now, amount));
+                let sum: f64 = taken.iter().filter(|(at, _)| *at > now - per).map(|(_, amount)| amount).sum();
+                prop_assert!(sum <= limit * 1.000_001, "{sum} of {limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_sent_agrees_with_a_list(
+        steps in prop::collection::vec((0_u8..4, 1.0..100.0_f64, 0.0..0.6_f64, 0_usize..50), 1..200),
+    ) {
+        let (per, mut now) = (64.0, 1000.0); // a bucket is a quarter of a second
+        let bucket = |at: f64| (at * 4.0).floor();
+        let (mut sent, mut list) = (Sent::new(per, now), Vec::<(f64, f64)>::new());
+        for (what, amount, wait, which) in steps {
+            now += wait * wait * wait * per;
+            match what {
+                0 if !list.is_empty() => {
+                    let which = which % list.len();
+                    let (at, held) = &mut list[which];
+                    let back = amount.min(*held);
+                    *held -= back;
+                    sent.give_back(back, *at);
+                }
+                1 => {
+                    let (from, most) = (now - per, 150.0);
+                    sent.sum(now);
+                    let wanted: f64 = list.iter().filter(|(at, _)| bucket(*at) >= bucket(from)).map(|each| each.1).sum();
+                    prop_assert!((sent.since(from) - wanted).abs() < 1e-6);
+                    let left = |now: f64| -> f64 { list.iter().filter(|(at, _)| bucket(now) - bucket(*at) < 258.0).map(|each| each.1).sum() };
+                    let at = sent.fits_at(amount, most, now).max(now);
+                    prop_assert!(left(at) + amount <= most + 1e-6);
+                    prop_assert!(at <= now || left(at - 0.2) + amount > most - 1e-6);
+                }
+                _ => {
+                    sent.add(amount, now);
+                    list.push((now, amount));
+                }
+            }
         }
     }
 }

@@ -176,6 +176,12 @@ impl BytesCache {
         self.state.sweep(py, &self.settings, limit)
     }
 
+    /// Sets another bound, as far as `limit` evictions go, and says whether it is reached.
+    #[pyo3(signature = (max_bytes, *, limit=None), text_signature = "($self, max_bytes, *, limit=1000)")]
+    fn resize(&self, py: Python<'_>, max_bytes: &Bound<'_, PyInt>, limit: Option<&Bound<'_, PyInt>>) -> PyResult<bool> {
+        self.state.resize(py, &self.settings, ("max_bytes", max_bytes), limit)
+    }
+
     /// Removes every entry; statistics go on.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
         let mut displaced = Displaced::new();

@@ -166,6 +166,17 @@ impl Cache {
         self.state.sweep(py, &self.settings, limit)
     }
 
+    /// Sets another bound, as far as `limit` evictions go, and says whether it is reached.
+    #[pyo3(signature = (max_weight, *, limit=None), text_signature = "($self, max_weight, *, limit=1000)")]
+    fn resize(
+        &self,
+        py: Python<'_>,
+        max_weight: &Bound<'_, PyInt>,
+        limit: Option<&Bound<'_, PyInt>>,
+    ) -> PyResult<bool> {
+        self.state.resize(py, &self.settings, ("max_weight", max_weight), limit)
+    }
+
     /// Removes every entry; statistics go on.
     fn clear(&self, py: Python<'_>) -> PyResult<()> {
         let mut displaced = Displaced::new();

@@ -53,7 +53,7 @@ impl<K: Path, V> State<K, V> {
     }
 }
 
-/// Steps of a sweep that is given no limit.
+/// Steps of a sweep, and evictions of another bound, that are given no limit.
 const SWEEP: u64 = 1000;
 
 impl<K: Path, V> Guarded<State<K, V>> {
@@ -68,6 +68,21 @@ impl<K: Path, V> Guarded<State<K, V>> {
         let now = settings.clock.read(py)?.nanoseconds();
         let mut displaced = Displaced::new();
         self.with(py, |state| state.cache.sweep(limit, now, &mut displaced))
+    }
+
+    /// Another bound, as far as `limit` evictions go.
+    pub(super) fn resize(
+        &self,
+        py: Python<'_>,
+        settings: &Settings,
+        (name, bound): (&'static str, &Bound<'_, PyInt>),
+        limit: Option<&Bound<'_, PyInt>>,
+    ) -> PyResult<bool> {
+        let bound = whole(name, bound)?;
+        let limit = limit.map_or(Ok(SWEEP), |limit| whole("limit", limit))? as usize;
+        let now = settings.clock.read(py)?.nanoseconds();
+        let mut displaced = Displaced::new();
+        self.with(py, |state| state.cache.resize(bound, limit, now, &mut displaced))
     }
 
     /// The repr of the cache of this class.

@@ -37,6 +37,8 @@ struct Parts {
     tokens: Py<Gcra>,
     /// A callable that returns monotonic seconds; the system's own clock without one.
     clock: Option<Py<PyAny>>,
+    /// Times the limit: the whole of which it is a share. No call may have more tokens.
+    whole: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -155,7 +157,8 @@ impl RateGate {
     /// A lease of so many tokens, not yet let through.
     fn lease<'py>(this: &Bound<'py, Self>, tokens: f64, prompt: f64, wishes: Wishes) -> PyResult<Bound<'py, Lease>> {
         let py = this.py();
-        if tokens > this.get().tokens(py)?.inner.with(py, |gcra| gcra.limit) {
+        let gate = this.get();
+        if tokens > gate.tokens(py)?.inner.with(py, |gcra| gcra.limit) * gate.parts(py)?.whole {
             let error = this.call_method1(intern!(py, "_too_large"), (tokens,))?;
             return Err(PyErr::from_value(error));
         }
@@ -231,7 +234,7 @@ impl RateGate {
     }
 
     /// Give it its parts, once.
-    #[pyo3(signature = (requests, tokens, *, clock, learning))]
+    #[pyo3(signature = (requests, tokens, *, clock, learning, whole))]
     fn _open(
         &self,
         py: Python<'_>,
@@ -239,8 +242,9 @@ impl RateGate {
         tokens: Py<Gcra>,
         clock: Option<Py<PyAny>>,
         learning: bool,
+        whole: f64,
     ) -> PyResult<()> {
-        let parts = Parts { requests, tokens, clock };
+        let parts = Parts { requests, tokens, clock, whole };
         if self.parts.set(parts).is_err() {
             return Err(PyTypeError::new_err("a limit is made once; make another"));
         }
@@ -309,6 +313,14 @@ impl RateGate {
     /// A call to a server whose limits are unknown ended: as many again and as many more may go.
     fn _make_room(&self, py: Python<'_>) -> PyResult<()> {
         self.requests(py)?.inner.with(py, |gcra| gcra.ceiling += FIRST_CALLS);
+        Ok(())
+    }
+
+    /// A server whose limits are unknown refused a call: after `until` two go, and so on.
+    fn _begin_again(&self, py: Python<'_>, until: f64) -> PyResult<()> {
+        self.requests(py)?.inner.with(py, |gcra| {
+            (gcra.ceiling, gcra.ceiling_until) = (gcra.passed + FIRST_CALLS, until + gcra.per);
+        });
         Ok(())
     }
 

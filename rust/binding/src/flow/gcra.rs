@@ -15,7 +15,7 @@ pub(crate) struct Gcra {
 impl Gcra {
     #[new]
     #[pyo3(signature = (limit, *, per, burst, now))]
-    fn new(limit: Option<f64>, per: f64, burst: f64, now: f64) -> Self {
+    fn new(limit: Option<f64>, per: Option<f64>, burst: f64, now: f64) -> Self {
         Self { inner: Held::new(flow::Gcra::new(limit, per, burst, now)) }
     }
 
@@ -29,9 +29,14 @@ impl Gcra {
         self.inner.with(py, |gcra| gcra.take(amount, now));
     }
 
-    /// Give back `amount` of what was taken when `mark` had passed.
-    fn give_back(&self, py: Python<'_>, amount: f64, mark: f64) {
-        self.inner.with(py, |gcra| gcra.give_back(amount, mark));
+    /// Give back `amount` of what was taken at `sent`, when `mark` had passed.
+    fn give_back(&self, py: Python<'_>, amount: f64, mark: f64, sent: f64) {
+        self.inner.with(py, |gcra| gcra.give_back(amount, flow::Mark { passed: mark, sent }));
+    }
+
+    /// No more than the limit goes in any period from now on: the server refused what it should have taken.
+    fn refused(&self, py: Python<'_>, now: f64) {
+        self.inner.with(py, |gcra| gcra.refused(now));
     }
 
     /// One unit at `until`, none before: the server said so.
@@ -40,17 +45,32 @@ impl Gcra {
     }
 
     /// Believe the server's count where it is the newest and stricter than ours.
-    #[pyo3(signature = (*, limit, remaining, reset, mark, now))]
+    #[pyo3(signature = (*, limit, remaining, reset, rounded, mark, sent, now))]
+    #[allow(clippy::too_many_arguments)] // all of them by name
     fn told(
         &self,
         py: Python<'_>,
         limit: Option<f64>,
         remaining: Option<f64>,
         reset: Option<f64>,
+        rounded: f64,
         mark: f64,
+        sent: f64,
         now: f64,
     ) {
-        self.inner.with(py, |gcra| gcra.told(flow::Told { limit, remaining, reset }, mark, now));
+        let mark = flow::Mark { passed: mark, sent };
+        self.inner.with(py, |gcra| gcra.told(flow::Told { limit, remaining, reset, rounded }, mark, now));
+    }
+
+    /// So many each `per` seconds, as was found out, of which the present period had `used`.
+    #[pyo3(signature = (limit, *, per, used, now))]
+    fn learned(&self, py: Python<'_>, limit: f64, per: f64, used: f64, now: f64) {
+        self.inner.with(py, |gcra| gcra.learned(limit, per, used, now));
+    }
+
+    /// Only this share of the limit, which is too high.
+    fn lower(&self, py: Python<'_>, share: f64) {
+        self.inner.with(py, |gcra| gcra.lower(share));
     }
 
     /// The share of the limit spent in about the last period.
@@ -62,6 +82,12 @@ impl Gcra {
     #[getter]
     fn limit(&self, py: Python<'_>) -> f64 {
         self.inner.with(py, |gcra| gcra.limit)
+    }
+
+    /// Seconds of the period, given or learned.
+    #[getter]
+    fn per(&self, py: Python<'_>) -> f64 {
+        self.inner.with(py, |gcra| gcra.per)
     }
 
     /// Seconds a unit.

@@ -6,6 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyString};
 use sparecall_core::error::Error;
+use sparecall_core::flow::Mark;
 
 use super::awaited::{done, install_await, with_itself};
 use super::gate::RateGate;
@@ -48,13 +49,11 @@ impl Lease {
     fn settle_to(&self, py: Python<'_>, used: f64) -> PyResult<bool> {
         let gate = self.limit.get();
         let (at, tokens, mark) = self.reserved(py, |reserved| (reserved.at, reserved.tokens, reserved.mark_tokens));
-        if at.is_none() {
-            return Ok(false);
-        }
+        let Some(sent) = at else { return Ok(false) };
         let now = if used < tokens { 0.0 } else { gate.now(py)? };
         gate.tokens(py)?.inner.with(py, |gcra| {
             if used < tokens {
-                gcra.give_back(tokens - used, mark);
+                gcra.give_back(tokens - used, Mark { passed: mark, sent });
             } else {
                 gcra.take(used - tokens, now);
             }
@@ -147,11 +146,9 @@ impl Lease {
         let (at, tokens, requests_mark, tokens_mark) = self
             .held
             .with(py, |reserved| (reserved.at.take(), reserved.tokens, reserved.mark_requests, reserved.mark_tokens));
-        if at.is_none() {
-            return Ok(());
-        }
-        gate.requests(py)?.inner.with(py, |gcra| gcra.give_back(1.0, requests_mark));
-        gate.tokens(py)?.inner.with(py, |gcra| gcra.give_back(tokens, tokens_mark));
+        let Some(sent) = at else { return Ok(()) };
+        gate.requests(py)?.inner.with(py, |gcra| gcra.give_back(1.0, Mark { passed: requests_mark, sent }));
+        gate.tokens(py)?.inner.with(py, |gcra| gcra.give_back(tokens, Mark { passed: tokens_mark, sent }));
         self.wake(py)
     }
 

@@ -299,6 +299,22 @@ impl<K: Path, V, P: Policy> Cache<K, V, P> {
         before - self.len()
     }
 
+    /// Another bound: at once where what is held fits, else as far as `limit` evictions go. Says whether it is reached; until then
+    /// the bound is what is held.
+    pub fn resize(&mut self, max_weight: u64, limit: usize, now: u64, displaced: &mut Displaced<K, V>) -> bool {
+        for _ in 0..limit {
+            if self.policy.total() <= max_weight {
+                break;
+            }
+            let Some(index) = self.policy.victim(0, NIL) else { break };
+            let reason = self.end(index, || now).unwrap_or(Reason::Size);
+            self.remove(index, reason, displaced);
+        }
+        self.max_weight = max_weight.max(self.policy.total());
+        self.policy.resize(self.max_weight);
+        self.max_weight == max_weight
+    }
+
     /// Removes every entry and frees the memory. Statistics go on. O(entries).
     pub fn clear(&mut self, displaced: &mut Displaced<K, V>) {
         self.stats.evicted.deleted += self.len() as u64;

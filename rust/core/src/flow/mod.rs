@@ -4,12 +4,16 @@ mod capacity;
 mod expected;
 mod gcra;
 mod gradient;
+mod period;
 mod running;
+mod sent;
 mod window;
 
 pub use capacity::Capacity;
 pub use expected::Expected;
-pub use gcra::{Gcra, Told, is_due};
+pub use gcra::{Gcra, Mark, Told, is_due};
 pub use gradient::Gradient;
+pub use period::Period;
 pub use running::{Call, KINDS, Running};
+pub use sent::Sent;
 pub use window::Window;

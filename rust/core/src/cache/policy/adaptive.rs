@@ -122,14 +122,17 @@ impl Adaptive {
         self.lists.touch(segment.into(), index);
     }
 
-    /// Sends protected entries beyond their share back on probation.
+    /// Sends protected entries beyond their share back on probation; some at a time, where another bound made it smaller.
     #[inline]
     fn demote(&mut self) {
         let most = (self.max_weight as f64 - self.window) * (1.0 - ON_PROBATION);
-        while self.totals[PROTECTED as usize] as f64 > most
+        let mut left = AT_ONCE;
+        while left > 0
+            && self.totals[PROTECTED as usize] as f64 > most
             && let Some(oldest) = self.lists.oldest(PROTECTED.into())
         {
             self.put(oldest, PROBATION);
+            left -= 1;
         }
     }
 
@@ -175,6 +178,13 @@ impl Adaptive {
 impl Policy for Adaptive {
     fn fresh(&self) -> Self {
         Self::new(self.max_weight)
+    }
+
+    /// The window keeps its share.
+    fn resize(&mut self, max_weight: u64) {
+        let share = if self.max_weight > 0 { self.window / self.max_weight as f64 } else { BEGIN };
+        self.max_weight = max_weight;
+        self.window = share * max_weight as f64;
     }
 
     fn insert(&mut self, index: u32, load: Load) {

@@ -57,6 +57,10 @@ impl Policy for AnyPolicy {
         }
     }
 
+    fn resize(&mut self, max_weight: u64) {
+        each!(self, policy => policy.resize(max_weight));
+    }
+
     #[inline]
     fn insert(&mut self, index: u32, load: Load) {
         each!(self, policy => policy.insert(index, load));

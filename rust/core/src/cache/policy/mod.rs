@@ -27,13 +27,18 @@ pub struct Load {
 /// A walk over the entries as they stood.
 pub type Order = Box<dyn FnOnce() -> Vec<u32> + Send>;
 
-/// The weights of all entries are at most the bound the policy was made with, at every return.
+/// The weights of all entries are at most the bound the policy was made with, or was given since, at every return.
 pub trait Policy {
     /// An empty policy with the same settings.
     #[must_use]
     fn fresh(&self) -> Self
     where
         Self: Sized;
+
+    /// Another bound; what is held weighs no more.
+    fn resize(&mut self, max_weight: u64) {
+        let _ = max_weight; // who leaves does not depend on it
+    }
 
     /// An entry came into the free slot `index`. Room for it was made before.
     fn insert(&mut self, index: u32, load: Load);
