@@ -14,6 +14,7 @@ import sparecall
 import stub_cases
 import stub_context
 import stub_flow
+import stub_outline
 from sparecall import _core
 from sparecall.flow import AdaptiveLimit
 from stub_cases import (
@@ -106,6 +107,12 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "MetricHistogram",
         "TokenEncoding",
         "Matches",
+        "FormerSymbol",
+        "IndexedSymbol",
+        "Outline",
+        "Skeleton",
+        "Symbol",
+        "SymbolDiff",
         "VectorQuery",
         "SemanticVerdict",
         "SemanticReport",
@@ -120,6 +127,8 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "Cache.load",
         "VectorIndex.save",
         "VectorIndex.load",
+        "SymbolIndex.save",
+        "SymbolIndex.load",
         "tokens_load_encoding",
         "MiniLMEmbedder",
         "MiniLMEmbedder.embed",
@@ -209,9 +218,16 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "FrameReader": _core.FrameReader(),
         "ContextBoard": _core.ContextBoard(),
         "ContextDocument": stub_context.document(),
+        "FormerSymbol": stub_outline.former(),
         "Gcra": stub_flow.gcra(),
+        "IndexedSymbol": stub_outline.symbol(),
         "LimitGate": AdaptiveLimit(),
         "Lease": stub_flow.lease(),
+        "Outline": stub_outline.found(),
+        "Skeleton": stub_outline.found().skeleton(),
+        "Symbol": stub_outline.found().symbols[0],
+        "SymbolDiff": stub_outline.index().remove("a.py"),
+        "SymbolIndex": stub_outline.index(),
         "Window": stub_flow.window(),
         "TokenEncoding": encoding(),
         "Meter": _core.Meter(),

@@ -43,6 +43,7 @@ from sparecall.flow import (
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
+from sparecall.outline import Derived, Outline, Skeleton, Subject, Symbol, SymbolDiff, SymbolIndex, languages, outline
 from sparecall.queue import Port, Queue, QueueTicket, Work, WorkTicket, port, run, submit, workers
 from sparecall.store import DerivedCache, Entry, Making, RedisStore, SqliteStore, Store, TieredCache, TieredStats
 
@@ -350,3 +351,21 @@ async def queued(work: Work[int], future: asyncio.Future[int]) -> None:
     assert_type(port(), Port)
     assert_type(workers(), tuple[int, int, int])
     assert_type(await digest.inspect_async(b"{}", scope=""), digest.Inspection)
+
+
+assert_type(outline(b"", "python", max_seconds=1), Outline)
+assert_type(outline("", path="a.py").symbols, tuple[Symbol, ...])
+assert_type(outline("", path="a.py").skeleton(keep=["f"]), Skeleton)
+assert_type(languages(), dict[str, tuple[str, ...]])
+symbols = SymbolIndex(code_only=True)
+assert_type(symbols.update("a.py", "x = 1"), SymbolDiff)
+
+
+def measured(subject: Subject) -> int:
+    return len(subject.text)
+
+
+assert_type(symbols.derived("size", measured, of="whole"), Derived[int])
+assert_type(symbols.derived("size", measured).get(symbols.symbols("a.py")[0]), int)
+outline(5, "python")  # type: ignore[arg-type]
+symbols.derived("size", measured, of="all")  # type: ignore[arg-type]

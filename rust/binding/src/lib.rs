@@ -12,6 +12,7 @@ mod flow;
 mod frame;
 mod index;
 mod metrics;
+mod outline;
 mod queue;
 mod semantic;
 mod text;
@@ -45,6 +46,11 @@ mod _core {
     use crate::index::{Matches, VectorIndex, VectorQuery};
     #[pymodule_export]
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
+    #[pymodule_export]
+    use crate::outline::{
+        _outline_work, FormerSymbol, IndexedSymbol, Outline, OutlineSymbol, Skeleton, SymbolDiff, SymbolIndex,
+        outline_languages, outline_read,
+    };
     #[pymodule_export]
     use crate::queue::{
         _queue_after_fork, _queue_hold, _queue_let_go, _queue_pause, Inbox, Port, QueueTicket, Work, WorkTicket,
