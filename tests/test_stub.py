@@ -14,6 +14,7 @@ import sparecall
 import stub_cases
 import stub_context
 import stub_flow
+import stub_outline
 from sparecall import _core
 from stub_cases import (
     BAD,
@@ -105,6 +106,8 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "TokenEncoding",
         "Matches",
         "Outline",
+        "MergeConflict",
+        "Merged",
         "Symbol",
         "VectorQuery",
         "SemanticVerdict",
@@ -229,6 +232,7 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "Queue": (waiting := stub_cases.waiting()),
         "QueueTicket": waiting.put(1),
         "Work": stub_cases.work(),
+        **stub_outline.objects(),
     }
     for name in NAMES:
         owner, _, member = name.partition(".")

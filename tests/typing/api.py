@@ -318,3 +318,16 @@ async def queued(work: Work[int], future: asyncio.Future[int]) -> None:
     assert_type(port(), Port)
     assert_type(workers(), tuple[int, int, int])
     assert_type(await digest.inspect_async(b"{}", scope=""), digest.Inspection)
+
+
+async def merged_and_found() -> None:
+    """The merges and the search of outline."""
+    merged = merge("a", "b", "c", path="a.py", max_seconds=1.0)
+    assert_type(merged, Merged)
+    assert_type(merged.text, str | None)
+    assert_type([conflict.our_lines for conflict in merged.conflicts], list[tuple[int, int] | None])
+    assert_type(await merge_async("a", "b", "c", "python"), Merged)
+    search = SymbolSearch(max_symbols=10)
+    assert_type(search.update("a.py", b"x"), SearchUpdate)
+    assert_type(search.search("x", k=1), list[FoundSymbol])
+    assert_type(await search.search_async("x"), list[FoundSymbol])

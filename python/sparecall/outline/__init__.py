@@ -6,10 +6,26 @@
 from __future__ import annotations
 
 from sparecall import queue
-from sparecall._core import Outline, Symbol, _outline_work
+from sparecall._core import MergeConflict, Merged, Outline, Symbol, _outline_merge_work, _outline_work
+from sparecall._core import outline_merge as merge
 from sparecall._core import outline_read as outline
+from sparecall.outline.search import Embedder, FoundSymbol, SearchUpdate, SymbolSearch
 
-__all__ = ["Outline", "Symbol", "languages", "outline", "outline_async"]
+__all__ = [
+    "Embedder",
+    "FoundSymbol",
+    "MergeConflict",
+    "Merged",
+    "Outline",
+    "SearchUpdate",
+    "Symbol",
+    "SymbolSearch",
+    "languages",
+    "merge",
+    "merge_async",
+    "outline",
+    "outline_async",
+]
 
 _INLINE = 4096
 """Bytes that are parsed at once, in about half a millisecond: handing them to a worker costs a tenth as much."""
@@ -33,3 +49,16 @@ async def outline_async(
     if not isinstance(source, str | bytes) or len(source) <= _INLINE:
         return outline(source, language, path=path, max_seconds=max_seconds)
     return await queue.run(_outline_work(source, language, path, max_seconds))
+
+
+async def merge_async(
+    base: str,
+    ours: str,
+    theirs: str,
+    language: str | None = None,
+    *,
+    path: str | None = None,
+    max_seconds: float = 10.0,
+) -> Merged:
+    """`merge`, by a worker of `sparecall.queue`, without the GIL. Raises what `merge` does; a cancelled wait is as with `outline_async`."""
+    return await queue.run(_outline_merge_work(base, ours, theirs, language, path, max_seconds))

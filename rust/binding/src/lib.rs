@@ -47,7 +47,10 @@ mod _core {
     #[pymodule_export]
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
     #[pymodule_export]
-    use crate::outline::{_outline_work, Outline, OutlineSymbol, outline_languages, outline_read};
+    use crate::outline::{
+        _outline_merge_work, _outline_work, MergeConflict, Merged, Outline, OutlineSymbol, SymbolWords,
+        outline_languages, outline_merge, outline_read,
+    };
     #[pymodule_export]
     use crate::queue::{
         _queue_after_fork, _queue_hold, _queue_let_go, _queue_pause, Inbox, Port, QueueTicket, Work, WorkTicket,

@@ -1,7 +1,9 @@
 //! `sparecall.outline`: reads the source, picks the language, lets the interpreter go where the parse is long.
 
+mod merge;
 mod source;
 mod symbol;
+mod words;
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -13,8 +15,10 @@ use sparecall_outline::{Language, Parser};
 use crate::error::{guard, to_python};
 use crate::queue::Work;
 
+pub(crate) use merge::{_outline_merge_work, MergeConflict, Merged, outline_merge};
 pub(crate) use source::Source;
 pub(crate) use symbol::{Outline, OutlineSymbol};
+pub(crate) use words::SymbolWords;
 
 /// Nanoseconds a byte that a parse is predicted to take.
 pub(crate) const PARSE: f64 = 120.0;

@@ -3,6 +3,7 @@
 //! - [`outline`]`(source, language)` gives an [`Outline`]: its [`Symbol`]s in the order they stand, each with kind, name path, byte and line
 //!   range, signature, first docstring line and parent. [`Parser`] does the same for many files, and keeps its memory.
 //! - [`Language::of_path`], [`Language::of_shebang`] and [`Language::from_name`] say what a file is written in; [`decode`] makes text of bytes.
+//! - [`merge::merge`] merges two edits of a source; [`search::WordIndex`] finds symbols by their words.
 //!
 //! Nothing here knows Python, threads or a clock. Nothing recurses: nesting is bounded by memory, work by the length of the source.
 
@@ -10,9 +11,11 @@ mod decode;
 mod doc;
 mod kind;
 mod language;
+pub mod merge;
 mod outline;
 mod parse;
 mod rules;
+pub mod search;
 mod walk;
 
 pub use decode::{Decoded, decode};
