@@ -25,10 +25,19 @@ def _select(*args: Any, **options: Any) -> object:
 
 
 GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
-    ("ContextDocument", _core.ContextDocument, [(("t", "o200k_base"), {}), (("[]", "cl100k_base"), {"compact": True})]),
+    (
+        "ContextDocument",
+        _core.ContextDocument,
+        [(("t", "o200k_base"), {}), (("[]", "cl100k_base"), {"compact": True, "kind": "log", "worth": [1.0]})],
+    ),
     ("ContextRepeats", _core.ContextRepeats, [(("o200k_base",), {})]),
     ("ContextRepeats.push", lambda *a: repeats().push(*a), [(("text",), {})]),
     ("ContextRepeats.copy", lambda *a: repeats().copy(*a), [((), {})]),
+    (
+        "context_reduce",
+        lambda *a, **options: _core.context_reduce(document(), *a, **options),
+        [(("o200k_base",), {"budget": 5}), (("o200k_base",), {"budget": 5, "query": "line", "handle": "h"})],
+    ),
     (
         "context_select",
         _select,
@@ -45,6 +54,8 @@ GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
                     "relevance": 5,
                     "prior": 0.5,
                     "again": 0,
+                    "later": 0.5,
+                    "handles": ["h"],
                 },
             ),
         ],
@@ -57,10 +68,13 @@ BAD: dict[str, list[Arguments]] = {
         (("t",), {}),
         (("t", 5), {}),
         (("t", "o200k_base"), {"compact": "yes"}),
+        (("t", "o200k_base"), {"kind": 5}),
+        (("t", "o200k_base"), {"worth": "no"}),
     ],
     "ContextRepeats": [((5,), {}), ((), {})],
     "ContextRepeats.push": [((5,), {}), ((), {})],
     "ContextRepeats.copy": [((1,), {})],
+    "context_reduce": [((), {"budget": 5}), (("o200k_base",), {}), (("o200k_base",), {"budget": "5"})],
     "context_select": [
         (([4],), {}),
         ((5,), {"budget": 5}),

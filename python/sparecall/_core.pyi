@@ -44,10 +44,21 @@ _Reason: TypeAlias = Literal[
 class ContextDocument:
     """A text in segments (lines, and sentences of long lines), with the tokens, words and values of each. Immutable, thread-safe."""
 
-    def __new__(cls, text: str, encoding: str | TokenEncoding, /, *, compact: bool = False) -> Self:
+    def __new__(
+        cls,
+        text: str,
+        encoding: str | TokenEncoding,
+        /,
+        *,
+        compact: bool = False,
+        kind: str | None = None,
+        worth: Sequence[float] | None = None,
+    ) -> Self:
         """Read ``text``; where it may be ``compact``, JSON becomes its compact form if that has fewer tokens. O(bytes).
 
-        Above 32 KiB without the interpreter's lock. Raises ``TypeError`` and, for another encoding, `sparecall.errors.UnknownName`.
+        ``kind``: what it is, in place of what it looks like. ``worth``: what speaks for each line, 0 or more, in place of what its
+        kind says; not of what is compact. Above 32 KiB without the interpreter's lock. Raises ``TypeError``, for another encoding
+        `sparecall.errors.UnknownName`, and `sparecall.errors.InvalidArgument` for another kind and another number of lines.
         """
     @property
     def text(self) -> str:
@@ -57,7 +68,10 @@ class ContextDocument:
         """Whether ``text`` is the compact form of what came."""
     @property
     def kind(self) -> str:
-        """What the text looks like: ``json``, ``diff``, ``test``, ``log``, ``code``, ``data`` or ``prose``."""
+        """What the text is: ``json``, ``diff``, ``test``, ``log``, ``code``, ``data`` or ``prose``."""
+    @property
+    def without_data(self) -> str | None:
+        """The text with what says what they are in place of encoded bytes of 2,048 letters and more; None without such. O(bytes)."""
     @property
     def tokens(self) -> int:
         """The tokens of ``text``."""
@@ -80,6 +94,21 @@ class ContextRepeats:
     def copy(self) -> Self:
         """Another one that knows the same texts. O(lines)."""
 
+def context_reduce(
+    document: ContextDocument,
+    encoding: str | TokenEncoding,
+    /,
+    *,
+    budget: int,
+    query: str | None = None,
+    handle: str = "",
+) -> tuple[str, list[str]]:
+    """Cut one document to ``budget`` tokens: its text then, with marks for its gaps, and what is not in it, piece by piece.
+
+    ``query``: whose words make a line worth more; ``handle``: what the first mark ends with. The text is empty where not even a
+    mark fits. O(segments log segments + values), without the interpreter's lock above 1,000 segments.
+    """
+
 def context_select(
     items: Sequence[tuple[ContextDocument, int, bool, float]],
     costs: Sequence[int],
@@ -92,6 +121,8 @@ def context_select(
     relevance: float = 0.2,
     prior: float = 0.2,
     again: float = 0.1,
+    later: float = 0.3,
+    handles: Sequence[str] | None = None,
 ) -> tuple[list[str | Literal[True] | None], int]:
     """Choose segments worth most for their tokens, each value counted once, until ``budget`` is spent; return what each item is then, and the tokens.
 
@@ -99,8 +130,8 @@ def context_select(
     ``costs``: of each atom without its other items, in tokens. Of an item is returned ``True`` where all is kept, the text with
     marks for its gaps, or ``None`` where its atom is left out. ``similar``: a similarity to ``query`` for each item.
     ``whole``: documents of no more tokens are kept or left out whole. ``half_life`` in atoms. ``relevance``, ``prior``,
-    ``again``: the worth of a token of the most relevant text, of a line that its kind speaks for, and of further places of a
-    value, where a word's is 0.5 and an identifier's 3.
+    ``later``: the worth of a token of the most relevant text, of a line that its kind speaks for, and of one with an identifier
+    that comes again later; ``again``: of further places of a value, where a word's is 0.5 and an identifier's 3. ``handles``: of each item what its first mark ends with.
 
     Greedy by worth per token, lazily (Minoux 1978). Deterministic. O(segments log segments + values), without the
     interpreter's lock above 1,000 segments. Raises `sparecall.errors.InvalidArgument` where the lists do not fit.

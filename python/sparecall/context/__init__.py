@@ -5,6 +5,7 @@ from __future__ import annotations
 from sparecall.context.grammar import read, validate
 from sparecall.context.handles import Handles
 from sparecall.context.optimizer import ContextOptimizer
+from sparecall.context.reducers import Reduced, Reducer, reduce
 from sparecall.context.report import Optimized, Removed, Report
 from sparecall.context.till import Charge, Rates, Till
 
@@ -14,9 +15,12 @@ __all__ = [
     "Handles",
     "Optimized",
     "Rates",
+    "Reduced",
+    "Reducer",
     "Removed",
     "Report",
     "Till",
     "read",
+    "reduce",
     "validate",
 ]

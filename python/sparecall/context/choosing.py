@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparecall._core import context_select
+from sparecall.context.handles import handle_of
 from sparecall.context.parts import by_message
 
 if TYPE_CHECKING:
@@ -45,14 +46,24 @@ class Choice(NamedTuple):
 
 
 class Board:
-    """A conversation laid out for choosing: rows, and what each atom costs without them. ``sizes``: the tokens of its messages, by ``id``."""
+    """A conversation laid out for choosing: rows, and what each atom costs without them. ``sizes``: the tokens of its messages, by ``id``.
 
-    __slots__ = ("_costs", "_sizes", "bare", "conversation", "fixed_tokens", "pinned", "rows", "scale")
+    ``has_handles``: whether marks say the handles of what they stand in.
+    """
+
+    __slots__ = ("_costs", "_has_handles", "_sizes", "bare", "conversation", "fixed_tokens", "pinned", "rows", "scale")
 
     def __init__(
-        self, conversation: Conversation, costs: Costs, *, sizes: Mapping[int, int], pinned: Collection[int]
+        self,
+        conversation: Conversation,
+        costs: Costs,
+        *,
+        sizes: Mapping[int, int],
+        pinned: Collection[int],
+        has_handles: bool = False,
     ) -> None:
         self.conversation = conversation
+        self._has_handles = has_handles
         self._sizes = sizes
         self.pinned = set(pinned)
         self.rows: list[Row] = []
@@ -112,6 +123,9 @@ class Board:
         rows = [(row.document, row.atom, row.part is None, row.weight) for row in self.rows]
         bare = [math.ceil(max(0.0, one) / self.scale) for one in self.bare]
         asked = self._implied() if query is None else query
+        handles = None
+        if self._has_handles:
+            handles = ["" if row.part is None else handle_of(row.part.text) for row in self.rows]
         kept, _ = context_select(
             rows,
             bare,
@@ -120,6 +134,7 @@ class Board:
             similar=similar,
             whole=0 if query is None else _WHOLE,
             relevance=_UNASKED if query is None else _ASKED,
+            handles=handles,
         )
         edits: dict[tuple[int, Path], str] = {}
         compact: set[tuple[int, Path]] = set()

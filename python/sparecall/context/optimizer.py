@@ -14,6 +14,7 @@ from sparecall.context.cutting import cut
 from sparecall.context.grammar import Conversation, Form, Orphans, read
 from sparecall.context.handles import Handles
 from sparecall.context.parts import by_message
+from sparecall.context.reducers import check_markers
 from sparecall.context.report import Changes, Optimized, Removed, Report
 from sparecall.context.stable import Fold, Folds, links
 from sparecall.context.texts import Texts
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 
     from sparecall.context.parts import Message, Path
+    from sparecall.context.reducers import Markers, Reducers
     from sparecall.semantic.embedding import Embedder
 
     Steps = Generator[Callable[[], object] | None, Any, Optimized]
@@ -63,14 +65,17 @@ class ContextOptimizer:
     ``form``: ``"openai"`` or ``"anthropic"``; None finds out. ``orphans``: what becomes of results without calls and calls
     without results: ``"drop"``, ``"keep"`` or ``"error"``.
     ``embedder``: for the relevance of texts to a query; `StaticEmbedder()` unless another is given, None for words alone.
+    ``markers``: ``"handles"`` puts the handle of a text into its first gap, for an agent that has a tool to fetch it. ``birth``, of
+    a stable prefix: ``"data"`` lets length and digest stand for encoded bytes in results, from 2,048 letters on; ``"lossless"``
+    leaves them. ``reducers``: by kind of text, what says which lines matter.
     ``handles``: where removed texts are kept for `fetch`; None for one of its own. ``cache_bytes`` bounds what is remembered.
 
     Raises `InvalidArgument` for a value outside its range.
     """
 
     __slots__ = (
-        "_budget", "_costs", "_encoding", "_epoch_share", "_folds", "_form", "_keep_first_user", "_keep_last", "_model", "_orphans",
-        "_texts", "handles",
+        "_birth", "_budget", "_costs", "_encoding", "_epoch_share", "_folds", "_form", "_keep_first_user", "_keep_last", "_markers",
+        "_model", "_orphans", "_texts", "handles",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +89,9 @@ class ContextOptimizer:
         keep_first_user: bool = True,
         prefix: Literal["free", "stable"] = "free",
         epoch_share: float = 0.6,
+        birth: Literal["data", "lossless"] = "data",
+        markers: Markers = "plain",
+        reducers: Reducers | None = None,
         form: Form | None = None,
         orphans: Orphans = "drop",
         embedder: Embedder | Literal["static"] | None = "static",
@@ -98,17 +106,20 @@ class ContextOptimizer:
             raise InvalidArgument(f"epoch_share is {epoch_share}; allowed: above 0 to 1")
         if prefix not in {"free", "stable"}:
             raise InvalidArgument(f"prefix is {prefix!r}; allowed: free, stable")
+        if birth not in {"data", "lossless"}:
+            raise InvalidArgument(f"birth is {birth!r}; allowed: data, lossless")
+        check_markers(markers)
         if isinstance(embedder, str):
             if embedder != "static":
                 raise InvalidArgument(f"embedder is {embedder!r}; give one of sparecall.embed, 'static' or None")
             embedder = StaticEmbedder()
         self._budget = budget - reserve_output
         self._keep_last, self._keep_first_user = keep_last, keep_first_user
-        self._epoch_share = epoch_share
+        self._epoch_share, self._birth, self._markers = epoch_share, birth, markers
         self._form, self._model, self._orphans = form, model, orphans
         self._costs = Costs(encoding=encoding, model=model, memo_bytes=cache_bytes // 2)
         self._encoding = (None if model is None else encoding_for_model(model)) or encoding
-        self._texts = Texts(self._encoding, embedder, max_bytes=cache_bytes // 2)
+        self._texts = Texts(self._encoding, embedder, max_bytes=cache_bytes // 2, reducers=reducers or {})
         self._folds = Folds(_FOLDS) if prefix == "stable" else None
         self.handles = Handles() if handles is None else handles
 
@@ -222,6 +233,7 @@ class ContextOptimizer:
             whole=None if costs.is_sum else whole,
             pinned=self._pinned(conversation, request.pins),
             query=query,
+            has_handles=self._markers == "handles",
         )
         changes = _changes(conversation, done.choice.edits, done.choice.compact)
         return self._done(request, done.out, before, done.tokens, changes, done.choice.dropped)
@@ -237,7 +249,7 @@ class ContextOptimizer:
         keys = [[message_key(messages[index]) for index in atom] for atom in atoms]
         yield None
         chain = links((request.beside, still - conversation.fixed, conversation.form), keys)
-        fold = folds.take(chain) or Fold(costs, self._texts, self._encoding)
+        fold = folds.take(chain) or Fold(costs, self._texts, self._encoding, has_data=self._birth == "lossless")
         is_settled = not conversation.open_calls
         while fold.atoms < len(atoms):
             atom = atoms[fold.atoms]
@@ -278,6 +290,7 @@ class ContextOptimizer:
                     whole=None,
                     pinned=pinned,
                     query=None,
+                    has_handles=self._markers == "handles",
                 )
             except CannotFit:
                 if budget == self._budget:

@@ -9,7 +9,7 @@ import msgspec
 
 from sparecall.context.parts import Message, Orphan, Path
 
-Change: TypeAlias = Literal["dropped", "cut", "compact", "repeat", "summary"]
+Change: TypeAlias = Literal["dropped", "cut", "compact", "repeat", "data", "summary"]
 
 
 Changes: TypeAlias = Mapping[tuple[int, Path], tuple[str, str, Change]]
@@ -25,7 +25,8 @@ class Removed(msgspec.Struct, frozen=True, gc=False):
     """The message's, among those that were given."""
     change: Change
     """``dropped``: the message is not there. ``cut``: lines of a text are not. ``compact``: JSON, all of it in fewer tokens.
-    ``repeat``: lines that stand above in other messages. ``summary``: the message is not there, but a summary of it is."""
+    ``repeat``: lines that stand above in other messages. ``data``: encoded bytes, for which their length and digest stand.
+    ``summary``: the message is not there, but a summary of it is."""
     tokens: int
     """So many fewer."""
 

@@ -8,6 +8,7 @@ use std::collections::BinaryHeap;
 use super::document::Document;
 use super::numbers::Numbers;
 use super::relevance::Query;
+use super::terms;
 
 /// From this relevance on the query decides, and what says the same again has to be told apart by its words: otherwise it is
 /// by its values, which count once.
@@ -30,6 +31,8 @@ pub struct Options {
     pub budget: u32,
     /// What a gap leaves behind costs.
     pub marker: u32,
+    /// What the first gap of a text costs beside that.
+    pub handle: u32,
     /// Documents of no more are kept or left out whole.
     pub whole: u32,
     /// After so many atoms a value weighs half.
@@ -40,11 +43,23 @@ pub struct Options {
     pub prior: f32,
     /// What further places of a value add to it.
     pub again: f32,
+    /// The worth of a token of what holds an identifier that comes again later: the row of a table that was chosen from it.
+    pub later: f32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { budget: 0, marker: 6, whole: 0, half_life: 12.0, relevance: 0.2, prior: 0.2, again: 0.1 }
+        Self {
+            budget: 0,
+            marker: 5,
+            handle: 0,
+            whole: 0,
+            half_life: 12.0,
+            relevance: 0.2,
+            prior: 0.2,
+            again: 0.1,
+            later: 0.3,
+        }
     }
 }
 
@@ -76,6 +91,8 @@ struct Unit {
     is_kept: bool,
     /// Worth that does not depend on what else is kept.
     own: f32,
+    /// What its age and its item's weight leave of a worth.
+    decay: f32,
     /// Of its document's segments.
     first: u32,
     last: u32,
@@ -95,6 +112,8 @@ struct Greedy<'a> {
     /// Where the items of each atom start; one more at the end.
     atoms: Vec<u32>,
     open: Vec<bool>,
+    /// How many gaps each item has.
+    gaps: Vec<u32>,
     /// What a value is worth, until it is covered.
     worth: Vec<f32>,
     /// Of the fixed items of an atom.
@@ -118,21 +137,27 @@ struct Places {
     numbers: Numbers,
     /// Of each value its best place, and all of them.
     most: Vec<(f32, f32)>,
+    /// Of each the last item in which it looks like an identifier.
+    latest: Vec<u32>,
 }
 
 impl Places {
     /// Puts the numbers of distinct values at the end of `into`.
-    fn add(&mut self, values: &[(u32, u8)], decay: f32, into: &mut Vec<u32>) {
+    fn add(&mut self, item: usize, values: &[(u32, u8)], decay: f32, into: &mut Vec<u32>) {
         let start = into.len();
         for &(hash, weight) in values {
             let (number, is_new) = self.numbers.number(hash);
             if is_new {
                 self.most.push((0.0, 0.0));
+                self.latest.push(0);
             }
             let place = f32::from(weight) / 10.0 * decay;
             let (best, sum) = &mut self.most[number as usize];
             *best = best.max(place);
             *sum += place;
+            if weight >= terms::IDENTIFIER {
+                self.latest[number as usize] = item as u32;
+            }
             into.push(number);
         }
         into[start..].sort_unstable();
@@ -159,6 +184,7 @@ impl<'a> Greedy<'a> {
             starts: Vec::with_capacity(items.len() + 1),
             atoms: Vec::with_capacity(costs.len() + 1),
             open: vec![false; costs.len()],
+            gaps: vec![1; items.len()],
             worth: Vec::new(),
             fixed: vec![Vec::new(); costs.len()],
             seen: Numbers::with_capacity(1024),
@@ -166,7 +192,7 @@ impl<'a> Greedy<'a> {
             heap: BinaryHeap::new(),
             newest: Vec::new(),
         };
-        let mut places = Places { numbers: Numbers::with_capacity(values / 4), most: Vec::new() };
+        let mut places = Places { numbers: Numbers::with_capacity(values / 4), most: Vec::new(), latest: Vec::new() };
         for (index, item) in items.iter().enumerate() {
             while greedy.atoms.len() <= item.atom as usize {
                 greedy.atoms.push(index as u32);
@@ -176,7 +202,7 @@ impl<'a> Greedy<'a> {
             let decay = item.weight * (-age / options.half_life).exp2();
             if item.is_fixed {
                 let all = item.document.values(0, item.document.len());
-                places.add(all, decay, &mut greedy.fixed[item.atom as usize]);
+                places.add(index, all, decay, &mut greedy.fixed[item.atom as usize]);
             } else {
                 greedy.add_units(index, decay, relevance[index], query, &mut places);
             }
@@ -185,6 +211,7 @@ impl<'a> Greedy<'a> {
         while greedy.atoms.len() <= costs.len() {
             greedy.atoms.push(items.len() as u32);
         }
+        greedy.add_later(&places.latest);
         greedy.worth = places.most.iter().map(|(best, sum)| best + options.again * (sum - best)).collect();
         greedy
     }
@@ -196,7 +223,7 @@ impl<'a> Greedy<'a> {
         let count = document.len();
         for at in 0..if whole { count.min(1) } else { count } {
             let (first, last) = if whole { (0, count) } else { (at, at + 1) };
-            places.add(document.values(first, last), decay, &mut self.values);
+            places.add(index, document.values(first, last), decay, &mut self.values);
             let cost = if whole { document.tokens() } else { document.cost(at) };
             let near = if whole { relevance } else { 0.5 * (relevance + query.share(document.words(first, last))) };
             let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
@@ -205,10 +232,22 @@ impl<'a> Greedy<'a> {
                 cost,
                 is_kept: false,
                 own: (options.relevance * near + options.prior * prior) * cost as f32 + 1e-4 * decay,
+                decay,
                 first: first as u32,
                 last: last as u32,
                 values_end: self.values.len() as u32,
             });
+        }
+    }
+
+    /// Adds to the worth of units what later items speak of.
+    fn add_later(&mut self, latest: &[u32]) {
+        for at in 0..self.units.len() {
+            let item = self.units[at].item;
+            if self.values[self.values_of(at)].iter().any(|&value| latest[value as usize] > item) {
+                let unit = &mut self.units[at];
+                unit.own += self.options.later * unit.cost as f32 * unit.decay;
+            }
         }
     }
 
@@ -236,7 +275,7 @@ impl<'a> Greedy<'a> {
     /// What the atom costs with nothing of its texts but the marks that they are missing.
     fn opening(&self, atom: usize) -> u32 {
         let gaps = self.items_of(atom).filter(|&item| !self.units_of(item).is_empty()).count();
-        self.costs[atom].saturating_add(gaps as u32 * self.options.marker)
+        self.costs[atom].saturating_add(gaps as u32 * (self.options.marker + self.options.handle))
     }
 
     fn uncovered(&self, values: &[u32]) -> f32 {
@@ -263,14 +302,22 @@ impl<'a> Greedy<'a> {
         if count > 2 { pairs.filter(|&pair| self.seen.get(pair).is_some()).count() as f32 / count as f32 } else { 0.0 }
     }
 
+    /// How many gaps there are more where a unit is kept.
+    fn more_gaps(&self, at: usize) -> i32 {
+        let range = self.units_of(self.units[at].item as usize);
+        let left = at > range.start && !self.units[at - 1].is_kept;
+        let right = at + 1 < range.end && !self.units[at + 1].is_kept;
+        i32::from(left) + i32::from(right) - 1
+    }
+
     /// The gain and the price of a unit as things are.
     fn weigh(&self, at: usize) -> (f32, i64) {
         let unit = &self.units[at];
-        let range = self.units_of(unit.item as usize);
-        let left = at > range.start && !self.units[at - 1].is_kept;
-        let right = at + 1 < range.end && !self.units[at + 1].is_kept;
-        let gaps = i64::from(left) + i64::from(right) - 1;
+        let gaps = i64::from(self.more_gaps(at));
         let mut price = i64::from(unit.cost) + gaps * i64::from(self.options.marker);
+        if gaps < 0 && self.gaps[unit.item as usize] == 1 {
+            price -= i64::from(self.options.handle);
+        }
         let repeated = self.repeated(at);
         let mut gain = unit.own * (1.0 - 0.9 * repeated * repeated) + self.uncovered(&self.values[self.values_of(at)]);
         let atom = self.items[unit.item as usize].atom as usize;
@@ -351,6 +398,9 @@ impl<'a> Greedy<'a> {
     }
 
     fn keep(&mut self, at: usize) {
+        let more = self.more_gaps(at);
+        let gaps = &mut self.gaps[self.units[at].item as usize];
+        *gaps = gaps.saturating_add_signed(more);
         self.units[at].is_kept = true;
         for value in self.values_of(at) {
             self.worth[self.values[value] as usize] = 0.0;
