@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sparecall import tokens
+from sparecall.demo.rereads import Rereads, rereads
 from sparecall.demo.workday import SHARES
 from sparecall.prices import Prices
 
@@ -108,6 +109,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     latencies: list[Quantiles]
     pipeline: list[Quantiles]
     vectors: Vectors
+    rereads: Rereads
     checks: list[Check]
 
     @property
@@ -142,6 +144,7 @@ def figures(day: Day, off: Run, on: Run, *, latency: Latency, speed: float) -> F
         ],
         pipeline=[quantiles("exact", [o.micros / 1e3 for o in on.outcomes if o.hit == "exact"])],
         vectors=Vectors(len(on.vectors), off.vector_calls, on.vector_calls, off.vector_seconds, on.vector_seconds),
+        rereads=rereads(day),
         checks=checks(off, on),
     )
 

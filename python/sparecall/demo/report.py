@@ -27,6 +27,7 @@ def report(figures: Figures) -> str:
         _spending(figures),
         _latencies(figures),
         _vectors(figures),
+        _rereads(figures),
         _checks(figures),
         _caveats(figures),
     ]
@@ -105,6 +106,16 @@ def _vectors(figures: Figures) -> str:
         f"Embeddings: the {found.requests} functions that were asked about, a request each, all at once: "
         f"{found.calls_on} calls to the provider instead of {found.calls_off}, "
         f"{found.seconds_on:.2f} s instead of {found.seconds_off:.2f}"
+    )
+
+
+def _rereads(figures: Figures) -> str:
+    found = figures.rereads
+    return _wrap(
+        f"Re-reads: the {found.files} files that were read again after an edit of one line have {found.symbols:,} symbols, of which "
+        f"sparecall.outline finds {found.unchanged:,} unchanged. With the bodies of these left out they take "
+        f"{found.changed_tokens:,} tokens instead of {found.whole_tokens:,}. A computation: the calls above sent them whole, and it is the "
+        "agent's to know what it has read."
     )
 
 

@@ -1,5 +1,7 @@
 //! `sparecall.outline`: reads the source, picks the language, lets the interpreter go where the parse is long.
 
+mod entry;
+mod index;
 mod merge;
 mod source;
 mod symbol;
@@ -15,29 +17,31 @@ use sparecall_outline::{Language, Parser};
 use crate::error::{guard, to_python};
 use crate::queue::Work;
 
+pub(crate) use entry::{FormerSymbol, IndexedSymbol, SymbolDiff};
+pub(crate) use index::SymbolIndex;
 pub(crate) use merge::{_outline_merge_work, MergeConflict, Merged, outline_merge};
-pub(crate) use source::Source;
-pub(crate) use symbol::{Outline, OutlineSymbol};
+use source::Source;
+pub(crate) use symbol::{Outline, OutlineSymbol, Skeleton};
 pub(crate) use words::SymbolWords;
 
 /// Nanoseconds a byte that a parse is predicted to take.
-pub(crate) const PARSE: f64 = 120.0;
+const PARSE: f64 = 120.0;
 /// Nanoseconds of work above which the interpreter is let go.
-pub(crate) const DETACH_ABOVE: f64 = 500_000.0;
+const DETACH_ABOVE: f64 = 500_000.0;
 
 thread_local! {
     static PARSER: RefCell<Parser> = RefCell::default();
 }
 
 /// Says whether so many seconds have passed since this was called.
-pub(crate) fn clock(seconds: f64) -> impl FnMut() -> bool + Send + 'static {
+fn clock(seconds: f64) -> impl FnMut() -> bool + Send + 'static {
     let start = Instant::now();
     let most = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     move || start.elapsed() > most
 }
 
 /// `max_seconds`, if it is a time.
-pub(crate) fn check_seconds(py: Python<'_>, seconds: f64) -> PyResult<f64> {
+fn check_seconds(py: Python<'_>, seconds: f64) -> PyResult<f64> {
     if seconds > 0.0 {
         return Ok(seconds);
     }

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use tree_sitter::Tree;
+
 use crate::kind::Kind;
 use crate::language::Language;
+use crate::skeleton::{self, Skeleton};
 
 /// A symbol. Offsets are bytes of the source; lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +41,13 @@ impl Symbol {
 }
 
 /// The symbols of one source, in the order they start; a parent stands before its children.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Outline {
     pub language: Language,
     pub symbols: Vec<Symbol>,
     /// Whether parts could not be parsed. The symbols around them are there.
     pub has_errors: bool,
+    pub(crate) tree: Tree,
 }
 
 /// The text of a range of `source`.
@@ -64,5 +68,11 @@ impl Outline {
 
     pub fn docstring<'a>(&self, source: &'a str, symbol: &Symbol) -> Option<&'a str> {
         symbol.docstring.as_ref().map(|range| text(source, range))
+    }
+
+    /// The source without what its functions do. `keep`: symbols that stay whole, by name path or the end of one (`method` for
+    /// `Class.method`); with a class, all that is in it. Names that are not there are passed over.
+    pub fn skeleton(&self, source: &str, keep: &[&str]) -> Skeleton {
+        skeleton::skeleton(source, self, keep)
     }
 }

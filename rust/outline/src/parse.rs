@@ -51,7 +51,7 @@ impl Parser {
         expired: &mut dyn FnMut() -> bool,
     ) -> Result<Outline> {
         let tree = self.parse(source, language, None, expired)?;
-        Ok(walk::outline(source, language, &tree))
+        Ok(walk::outline(source, language, tree))
     }
 
     /// `old` is the tree of the text before, edited to fit this one.

@@ -63,6 +63,7 @@ pub(crate) struct Fields {
 #[derive(Debug)]
 pub(crate) struct Table {
     rules: Vec<Rule>,
+    marks: Vec<u8>,
     pub(crate) fields: Fields,
 }
 
@@ -70,6 +71,19 @@ impl Table {
     /// The rule for nodes of the numbered kind. Errors are looked into: what parses is kept.
     pub(crate) fn rule(&self, kind: u16) -> Rule {
         self.rules.get(usize::from(kind)).copied().unwrap_or(Rule::Descend)
+    }
+
+    /// Whether the text of such a node counts as it stands: strings, whose white space is part of them.
+    pub(crate) fn is_verbatim(&self, kind: u16) -> bool {
+        self.marks.get(usize::from(kind)).is_some_and(|marks| marks & VERBATIM != 0)
+    }
+
+    pub(crate) fn is_name(&self, kind: u16) -> bool {
+        self.marks.get(usize::from(kind)).is_some_and(|marks| marks & NAME != 0)
+    }
+
+    pub(crate) fn is_import(&self, kind: u16) -> bool {
+        self.marks.get(usize::from(kind)).is_some_and(|marks| marks & IMPORT != 0)
     }
 
     pub(crate) fn of(language: Language) -> &'static Self {
@@ -89,9 +103,15 @@ impl Table {
             None if is_verbatim(name(kind)) => Rule::Skip,
             None => other,
         };
+        let marks = |kind| {
+            let (name, named) = (name(kind), grammar.node_kind_is_named(kind));
+            let mark = |is: bool, mark: u8| if named && is { mark } else { 0 };
+            mark(is_verbatim(name), VERBATIM) | mark(name.ends_with("identifier"), NAME) | mark(is_import(name), IMPORT)
+        };
         let field = |name: &str| grammar.field_id_for_name(name);
         Self {
-            rules: kinds.map(rule).collect(),
+            rules: kinds.clone().map(rule).collect(),
+            marks: kinds.map(marks).collect(),
             fields: Fields {
                 name: field("name"),
                 body: field("body"),
@@ -106,6 +126,16 @@ impl Table {
             },
         }
     }
+}
+
+const VERBATIM: u8 = 1;
+const NAME: u8 = 2;
+const IMPORT: u8 = 4;
+
+fn is_import(name: &str) -> bool {
+    ["import_statement", "import_from_statement", "future_import_statement", "use_declaration", "import_spec"]
+        .contains(&name)
+        || ["import_declaration", "extern_crate_declaration"].contains(&name)
 }
 
 fn is_verbatim(name: &str) -> bool {

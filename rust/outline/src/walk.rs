@@ -17,7 +17,12 @@ const MAX_NAME: usize = 256;
 /// The inside of a longer literal is left out of skeletons.
 const LONG_LITERAL: usize = 160;
 
-pub(crate) fn outline(source: &str, language: Language, tree: &Tree) -> Outline {
+pub(crate) fn outline(source: &str, language: Language, tree: Tree) -> Outline {
+    let symbols = symbols(source, language, &tree);
+    Outline { language, symbols, has_errors: tree.root_node().has_error(), tree }
+}
+
+fn symbols(source: &str, language: Language, tree: &Tree) -> Vec<Symbol> {
     let root = tree.root_node();
     let mut walk = Walk {
         source,
@@ -30,7 +35,7 @@ pub(crate) fn outline(source: &str, language: Language, tree: &Tree) -> Outline 
         wrap: None,
     };
     walk.run(root.walk());
-    Outline { language, symbols: walk.symbols, has_errors: root.has_error() }
+    walk.symbols
 }
 
 /// Comments and attributes that a definition may follow directly.
@@ -118,7 +123,7 @@ impl<'a> Walk<'a> {
             self.scopes.pop();
         }
         let above = self.above.take().filter(|above| above.end_row + 1 >= node.start_position().row);
-        let wrap = self.wrap.filter(|wrap| wrap.depth + 1 == depth);
+        let wrap = self.wrap.filter(|wrap| wrap.depth + 1 == depth && node.end_byte() <= wrap.end);
         let own = Wrapping {
             depth,
             start: above.map_or(node.start_byte(), |above| above.start),
@@ -309,7 +314,7 @@ impl<'a> Walk<'a> {
             || literal.as_ref().map_or(outside.end, |inside| inside.start as usize),
             |_| parts.before_body,
         );
-        let signature = self.trimmed(start, end);
+        let signature = self.trimmed(start, end.min(outside.end));
         let docstring = match (self.language, parts.body) {
             (Language::Python, Some(body)) => doc::of_body(self.source, &mut self.inner, body),
             (Language::Python, None) => None,

@@ -7,6 +7,8 @@ use pyo3::types::PyTuple;
 use sparecall_outline as core;
 
 use super::source::Read;
+use crate::error::guard;
+use crate::tokens::count_str;
 
 /// A source and what it defines.
 pub(crate) struct Shared {
@@ -69,6 +71,26 @@ impl Outline {
         PyTuple::new(py, all.collect::<PyResult<Vec<_>>>()?)
     }
 
+    /// The source without what its functions do; `keep` stays whole.
+    #[pyo3(signature = (keep=Vec::new()), text_signature = "($self, keep=())")]
+    fn skeleton(&self, py: Python<'_>, keep: Vec<String>) -> PyResult<Skeleton> {
+        let shared = self.shared.clone();
+        let work = move || {
+            let keep: Vec<&str> = keep.iter().map(String::as_str).collect();
+            shared.outline.skeleton(&shared.read.text, &keep)
+        };
+        guard(py, || {
+            let made = if self.shared.read.text.len() > SKELETON_DETACH { py.detach(work) } else { work() };
+            Ok(Skeleton { made })
+        })
+    }
+
+    /// How many tokens the source has.
+    #[pyo3(signature = (encoding="o200k_base"))]
+    fn tokens(&self, py: Python<'_>, encoding: &str) -> PyResult<usize> {
+        count_str(py, &self.shared.read.text, encoding)
+    }
+
     fn __len__(&self) -> usize {
         self.shared.outline.symbols.len()
     }
@@ -81,6 +103,50 @@ impl Outline {
             outline.symbols.len(),
             if outline.has_errors { "True" } else { "False" }
         )
+    }
+}
+
+/// Bytes of a source above which the interpreter is let go while it is cut.
+const SKELETON_DETACH: usize = 32 * 1024;
+
+/// A source without what its functions do. Immutable; `str()` of it is its text.
+#[pyclass(frozen, module = "sparecall.outline")]
+pub(crate) struct Skeleton {
+    made: core::Skeleton,
+}
+
+#[pymethods]
+impl Skeleton {
+    /// The text.
+    #[getter]
+    fn text(&self) -> &str {
+        &self.made.text
+    }
+
+    /// The name paths of the symbols that stayed whole, as was asked.
+    #[getter]
+    fn kept<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.made.kept.iter().map(|name| &**name))
+    }
+
+    /// How many bodies were left out.
+    #[getter]
+    fn elided(&self) -> usize {
+        self.made.elided
+    }
+
+    /// How many tokens the text has.
+    #[pyo3(signature = (encoding="o200k_base"))]
+    fn tokens(&self, py: Python<'_>, encoding: &str) -> PyResult<usize> {
+        count_str(py, &self.made.text, encoding)
+    }
+
+    fn __str__(&self) -> &str {
+        &self.made.text
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Skeleton(bytes={}, kept={}, elided={})", self.made.text.len(), self.made.kept.len(), self.made.elided)
     }
 }
 

@@ -184,7 +184,7 @@ impl Parser {
         expired: &mut dyn FnMut() -> bool,
     ) -> Result<Version<'a>> {
         let tree = self.parse(source, language, None, expired)?;
-        let outline = walk::outline(source, language, &tree);
+        let outline = walk::outline(source, language, tree.clone());
         Ok(Version { source, tree, outline })
     }
 
