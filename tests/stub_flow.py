@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sparecall import _core
-from sparecall.flow import Breaker, RateLimit
+from sparecall.flow import AdaptiveLimit, Breaker, RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,8 @@ def gcra() -> _core.Gcra:
     return _core.Gcra(100, per=60, burst=0.5, now=1000)
 
 
-def gradient() -> _core.Gradient:
-    return _core.Gradient(initial=20, least=1, most=100)
+def place() -> _core.AdaptivePermit:
+    return AdaptiveLimit().acquire()
 
 
 def gate() -> _core.RateGate:
@@ -54,14 +54,21 @@ GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
         [((), {"limit": 5, "remaining": None, "reset": 1.5, "mark": 0, "now": 1000})],
     ),
     ("Gcra.spent", lambda *a: gcra().spent(*a), [((1000,), {})]),
-    ("Gradient", _core.Gradient, [((), {"initial": 20, "least": 1, "most": 100.0})]),
-    ("Gradient.answered", lambda *a: gradient().answered(*a), [((1, 0.5, 10, 1000), {})]),
+    ("LimitGate", _core.LimitGate, [((), {}), ((1,), {"initial": 5})]),
     (
-        "Gradient.ended",
-        lambda *a: gradient().ended(*a),
-        [((1, 0.5, None, 1000, False), {}), ((1, 0.5, 10, 1000, True), {})],
+        "LimitGate.try_acquire",
+        lambda *a, **k: AdaptiveLimit().try_acquire(*a, **k),
+        [((), {}), (("light",), {}), ((), {"kind": "heavy", "prompt_tokens": 5})],
     ),
-    ("Gradient.dropped", lambda *a: gradient().dropped(*a), [((1, 0.5, 1000, True), {})]),
+    (
+        "LimitGate.acquire",
+        lambda *a, **k: AdaptiveLimit().acquire(*a, **k),
+        [((), {}), (("light",), {}), ((), {"kind": "heavy", "max_wait": 1, "prompt_tokens": 5})],
+    ),
+    ("AdaptivePermit.release", lambda *a: place().release(*a), [((), {}), ((OSError(),), {}), ((None,), {})]),
+    ("AdaptivePermit.answered", lambda *a: place().answered(*a), [((), {})]),
+    ("AdaptivePermit.settle", lambda *a, **k: place().settle(*a, **k), [((5,), {}), ((), {"tokens": 0})]),
+    ("AdaptivePermit.report", lambda *a: place().report(*a), [((503,), {}), (("failure",), {})]),
     ("RateGate", _core.RateGate, [((), {}), ((1,), {"tokens": 5})]),
     ("RateGate.try_acquire", lambda *a, **k: gate().try_acquire(*a, **k), [((), {}), ((5,), {}), ((), {"tokens": 5, "background": True})]),
     (
@@ -91,10 +98,13 @@ BAD: dict[str, list[Arguments]] = {
     "Gcra.hold": [((), {}), (("1",), {})],
     "Gcra.told": [((), {}), ((), {"limit": "5", "remaining": None, "reset": None, "mark": 0, "now": 0})],
     "Gcra.spent": [((), {}), (("1",), {})],
-    "Gradient": [((20, 1, 100), {}), ((), {"initial": "20", "least": 1, "most": 100})],
-    "Gradient.answered": [((1, 0.5), {}), ((1, "0.5", 10, 1000), {})],
-    "Gradient.ended": [((1, 0.5, None, 1000), {}), ((1, 0.5, "10", 1000, True), {}), ((1, 0.5, 10, 1000, 1), {})],
-    "Gradient.dropped": [((1, 0.5, 1000), {}), ((1, 0.5, 1000, 1), {})],
+    "LimitGate": [],  # as its
+    "LimitGate.try_acquire": [(("light", 5), {}), ((), {"prompt_tokens": 1.5}), ((), {"max_wait": 1})],
+    "LimitGate.acquire": [(("light", 1), {}), ((), {"prompt_tokens": True}), ((), {"max_wait": "1"})],
+    "AdaptivePermit.release": [((None, None), {})],
+    "AdaptivePermit.answered": [((1,), {})],
+    "AdaptivePermit.settle": [((), {}), ((1.5,), {}), ((True,), {}), ((1, 2), {})],
+    "AdaptivePermit.report": [((), {})],
     "RateGate": [],  # its arguments are its Python part's
     "RateGate.try_acquire": [
         ((1.5,), {}),

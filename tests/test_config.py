@@ -200,6 +200,15 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     *[("semantic.seed", value) for value in (-1, 2**63)],
     *[("semantic.promote_after", value) for value in (0, 65)],
     ("semantic.write_quota", -1),
+    *[("context.budget", value) for value in (0, 2**54)],
+    *[("context.share", value) for value in (0.0, 1.1)],
+    ("context.models", {"": 5}),
+    ("context.models", {"m": 0}),
+    ("context.keep_last", -1),
+    ("context.epoch_share", 0.0),
+    ("context.expected_turns", 0.5),
+    ("context.max_bytes", 5),
+    ('prices."m".window', 0),
     ("semantic.folder", "/models/minilm"),
 ]
 
@@ -371,6 +380,7 @@ def test_a_config_error_is_caught_with_the_base_of_all() -> None:
 
 TABLES = {
     "server", "upstream", "upstreams", "anthropic", "cache", "store", "semantic", "embeddings", "retry", "fallback", "hedge", "route", "system", "prices",
+    "context",
 }  # fmt: skip
 
 
@@ -404,11 +414,12 @@ def documented_rows(heading: str) -> dict[str, list[str]]:
         ("`[cache]`", config.Cache, set()),
         ("`[store]`", config.Store, set()),
         ("`[semantic]`", config.Semantic, {"categories"}),
+        ("`[context]`", config.Context, set()),
         ("`[embeddings]`", config.Embeddings, set()),
         ("`[semantic.categories.NAME]`", config.SemanticCategory, set()),
         ('`[prices."model"]`', Price, set()),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else getattr(value, "__name__", "less"),
 )
 def test_the_page_names_every_key_with_its_default_and_no_other(
     heading: str, struct: type[msgspec.Struct], left_out: set[str]

@@ -120,7 +120,6 @@ def test_long_answers_are_not_slow_ones() -> None:
     dice = random.Random(4)
     for tokens, seconds in ((100, 1.0), (1_000, 10.0)):
         limit, clock = made(initial=20, most=20)
-        slow: list[float] = []
         for step in range(60):
             many = tokens if step > 30 else 100
             permits = [permit_of(limit) for _ in range(limit.limit)]
@@ -128,7 +127,6 @@ def test_long_answers_are_not_slow_ones() -> None:
             for permit in permits:
                 permit.settle(many + dice.randint(-5, 5))
                 permit.release()
-            slow.append(limit._estimate.load)
         assert limit.limit == 20, (tokens, seconds)
 
 
@@ -307,14 +305,21 @@ def test_cancelled_at_any_step_it_loses_nothing(step: int) -> None:
     virtual_time.run(main())
 
 
-def test_no_permit_is_lost_to_random_cancels() -> None:
+def cancels(calls: int) -> None:
+    """Calls that wait, are turned away, cancelled, fail, are lost and end at any step."""
     dice = random.Random(5)
     kinds: tuple[Kind, ...] = ("light", "standard", "heavy")
 
     async def main() -> None:
-        limit = AdaptiveLimit(initial=20, max_waiting=50, clock=virtual_time.clock)
+        limit = AdaptiveLimit(initial=20, max_waiting=50, lease_for=5.0, clock=virtual_time.clock)
 
         async def call() -> None:
+            if dice.random() < 0.05:
+                permit = limit.try_acquire(dice.choice(kinds))
+                if permit is not None and dice.random() < 0.9:  # else it is lost
+                    permit.report(dice.choice((200, 400, 429, 503)))
+                    permit.release()
+                return
             async with limit.acquire(dice.choice(kinds), max_wait=dice.choice((None, 0.5))) as permit:
                 if dice.random() < 0.3:
                     permit.answered()
@@ -324,16 +329,42 @@ def test_no_permit_is_lost_to_random_cancels() -> None:
                     raise dice.choice((TimeoutError, ValueError, ConnectionError))
 
         tasks: list[asyncio.Task[None]] = []
-        for _ in range(10_000):
+        for number in range(calls):
             tasks.append(asyncio.create_task(call()))
             if dice.random() < 0.5:
                 dice.choice(tasks[-100:]).cancel()
             await asyncio.sleep(dice.choice((0, 0, 0.002)))
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert (limit.waiting, limit.in_flight, limit._timer) == (0, 0, None)
-        assert set(limit._kinds.values()) == {0}
+            assert limit.in_flight == sum(limit._kinds)
+            if number % 1000 == 999:
+                await asyncio.gather(*tasks, return_exceptions=True)
+                tasks.clear()
+                await asyncio.sleep(5.0)  # those that were lost are
+                limit._reclaim(virtual_time.clock())
+                assert (limit.waiting, limit.in_flight, limit._timer) == (0, 0, None)
+                assert not any(limit._waiting.values())
 
     virtual_time.run(main())
+
+
+def test_no_permit_is_lost_to_random_cancels() -> None:
+    cancels(20_000)
+
+
+@pytest.mark.soak
+def test_no_permit_is_lost_to_a_million_random_cancels() -> None:
+    cancels(1_000_000)
+
+
+def test_a_clock_that_fails_loses_no_permit() -> None:
+    limit, clock = made(initial=1, most=1)
+    permit = enter(limit.acquire())
+    clock.now = "not a time"  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        leave(permit)
+    assert limit.in_flight == 0
+    with pytest.raises(TypeError):
+        enter(limit.acquire())
+    assert limit.in_flight == 0
 
 
 def test_code_that_raises_in_classify_or_on_event_loses_nothing() -> None:

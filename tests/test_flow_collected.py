@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
 
 from flow_calls import Clock, enter
-from sparecall.flow import Breaker, RateLimit
+from sparecall.flow import AdaptiveLimit, Breaker, RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_a_breaker_and_its_lost_permits_are_collected() -> None:
@@ -26,10 +33,11 @@ def test_a_breaker_and_its_lost_permits_are_collected() -> None:
     assert gone() is None
 
 
-def test_a_limit_whose_loop_is_gone_is_collected() -> None:
+@pytest.mark.parametrize("make", [partial(RateLimit, requests=1, burst=1.0), partial(AdaptiveLimit, initial=1)])
+def test_a_limit_whose_loop_is_gone_is_collected(make: Callable[..., RateLimit | AdaptiveLimit]) -> None:
     clock = Clock()
     gone = weakref.ref(clock)
-    limit = RateLimit(requests=1, burst=1.0, clock=clock)
+    limit = make(clock=clock)
     assert limit.try_acquire() is not None
     loop = asyncio.new_event_loop()
     waiting = limit.acquire().__aenter__()

@@ -16,6 +16,7 @@ import stub_context
 import stub_flow
 import stub_outline
 from sparecall import _core
+from sparecall.flow import AdaptiveLimit
 from stub_cases import (
     BAD,
     BODY,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # What these keep to themselves is for their Python parts, whose tests go through it.
-_PARTS = {"BreakerGate", "Lease", "Permit", "RateGate"}
+_PARTS = {"AdaptivePermit", "BreakerGate", "Lease", "LimitGate", "Permit", "RateGate"}
 STUB = ast.parse((Path(sparecall.__file__).parent / "_core.pyi").read_text("utf-8"))
 
 
@@ -100,6 +101,7 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "Lease",
         "MetricFamily",
         "Permit",
+        "AdaptivePermit",
         "MetricCounter",
         "MetricGauge",
         "MetricHistogram",
@@ -219,8 +221,8 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "ContextDocument": stub_context.document(),
         "FormerSymbol": stub_outline.former(),
         "Gcra": stub_flow.gcra(),
-        "Gradient": stub_flow.gradient(),
         "IndexedSymbol": stub_outline.symbol(),
+        "LimitGate": AdaptiveLimit(),
         "Lease": stub_flow.lease(),
         "Outline": stub_outline.found(),
         "Skeleton": stub_outline.found().skeleton(),

@@ -1091,38 +1091,104 @@ class Gcra:
     def ceiling_until(self) -> float:
         """When the ceiling ends."""
 
-@final
-class Gradient:
-    """How many calls an endpoint takes at once, by what its calls tell: the adaptive limit's arithmetic.
+@disjoint_base
+class LimitGate:
+    """The part of an `AdaptiveLimit` that every call goes through. Without a clock it reads the system's monotonic one.
 
     Calls that wait inside the endpoint are, by Little's law, the excess of the mean time over what it should be, times the calls that
     come back a second. What it should be is a line through the tokens, by weighted recursive least squares with forgetting; what the
-    capacity is, and how slow the endpoint by itself, is weighed on a grid of probabilities (a histogram filter). Tell it how calls
-    end: `in_flight` counts those under way when the call began, itself among them; times are in seconds. O(1) a call, amortised: a
-    few in a round trip cost 30 us. Belongs to one event loop.
+    capacity is, and how slow the endpoint by itself, is weighed on a grid of probabilities (a histogram filter). O(log n) of calls in
+    flight a call; a few in a round trip cost 30 us.
     """
 
-    def __new__(cls, *, initial: float, least: float, most: float) -> Self: ...
-    def answered(self, in_flight: float, seconds: float, prompt: float, now: float) -> None:
-        """The first token of a stream came after so long; ``prompt`` in tokens."""
+    _waiters: int
+    def __new__(cls, *arguments: object, **options: object) -> Self: ...
+    def try_acquire(
+        self, kind: Literal["light", "standard", "heavy"] = "standard", *, prompt_tokens: int = 0
+    ) -> AdaptivePermit | None:
+        """A permit if the call may go now, else None. Never before one that waits. Use it as ``async with``, or `release` it."""
 
-    def ended(self, in_flight: float, seconds: float, tokens: float | None, now: float, streamed: bool) -> float:
-        """A call ended well; the limit from here on. Of one that was streamed the length says something only where its tokens are known."""
+    def acquire(
+        self,
+        kind: Literal["light", "standard", "heavy"] = "standard",
+        *,
+        max_wait: float | None = None,
+        prompt_tokens: int = 0,
+    ) -> AdaptivePermit:
+        """A permit; ``async with`` waits until the call may go.
 
-    def dropped(self, in_flight: float, seconds: float, now: float, refused: bool) -> None:
-        """A call was refused for want of room, or timed out."""
+        Entering raises `LimitExceeded` where the queue is full, and where the call would wait, or has waited, for longer than
+        ``max_wait`` seconds. ``prompt_tokens`` tell a long prompt from a slow endpoint.
+        """
 
     @property
-    def limit(self) -> float:
-        """Calls that fit at once."""
+    def limit(self) -> int:
+        """Calls that may be in flight at once now."""
 
     @property
-    def load(self) -> float:
-        """How many of the calls in flight waited in the endpoint at the last reading, as a share."""
+    def in_flight(self) -> int:
+        """Calls under way."""
 
     @property
-    def duration(self) -> float:
-        """Mean seconds of a call, lately; 0 before the first."""
+    def waiting(self) -> int:
+        """How many calls wait."""
+
+    def _open_gate(
+        self,
+        *,
+        initial: float,
+        least: float,
+        most: float,
+        lease_for: float,
+        clock: Callable[[], float] | None,
+        signals: object,
+    ) -> None: ...
+    def _grant(self, permit: AdaptivePermit, now: float) -> None: ...
+    def _reclaim(self, now: float) -> bool: ...
+    def _ended(self, permit: AdaptivePermit, how: str) -> None: ...
+    def _now(self) -> float: ...
+    def _lost_at(self) -> float | None: ...
+    @property
+    def _kinds(self) -> list[int]: ...
+    @property
+    def _duration(self) -> float: ...
+    @property
+    def _lately(self) -> float: ...
+
+@final
+class AdaptivePermit:
+    """The right to make one call under an `AdaptiveLimit`, for the length of an ``async with``, or until `release`.
+
+    How it ends is what the limit learns from: `report` says so where no exception does, `answered` when a stream's first
+    token came, and `settle` how many tokens the answer had. One that is lost is taken back after the limit's ``lease_for``
+    seconds; ending it later changes nothing. What ``__aenter__`` gives is done already where the call may go at once.
+    """
+
+    # No coroutines where nothing waits, but to whom it is an asynchronous context manager they are as good.
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, kind: object, error: object, traceback: object, /) -> None: ...
+    def __await__(self) -> Generator[None, None, Self]: ...
+    def __next__(self) -> Self: ...
+    def release(self, error: BaseException | None = None) -> None:
+        """End it: the call is over, well or with `error`. For permits of `AdaptiveLimit.try_acquire`; again is nothing."""
+
+    def answered(self) -> None:
+        """Say that a stream's first token came."""
+
+    def settle(self, tokens: int) -> None:
+        """Say how many tokens the answer had: a long answer is not a slow one. Before the permit ends; the last counts."""
+
+    def report(self, outcome: Literal["success", "failure", "limited", "ignored"] | int) -> None:
+        """Say how the call went where no exception tells: a word, or the HTTP status of the reply. The last report counts."""
+
+    @property
+    def _running(self) -> bool: ...
+    @property
+    def _kind(self) -> Literal["light", "standard", "heavy"]: ...
+    @property
+    def _max_wait(self) -> float | None: ...
+    @property
+    def _outcome(self) -> Literal["success", "failure", "limited", "ignored"] | int | None: ...
 
 @final
 class Window:

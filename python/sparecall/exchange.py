@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sparecall import __version__
 from sparecall.errors import (
     BreakerOpen,
+    CannotFit,
     ConfigError,
     DeadlineExceeded,
     InvalidArgument,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from sparecall.pipeline import Judged, Origin, Pipeline, Priority, Reply
+    from sparecall.pipeline import Judged, Origin, Pipeline, Priority, Reply, Trimmed
     from sparecall.pipeline.request import WireName
 
 LONGEST_DEADLINE = 86400
@@ -95,6 +96,9 @@ def refusal_of(error: SparecallError) -> Refusal:
             return Refusal(404, f"{str(error)[:1].upper()}{str(error)[1:]}.", code="not_found")
         case InvalidArgument():
             return Refusal(400, str(error), code="invalid_argument")
+        case CannotFit():
+            # The code that OpenAI has for it, so that clients know what to do.
+            return Refusal(400, f"Sparecall: {error}.", code="context_length_exceeded")
         case UpstreamError():
             status = 504 if error.code == "timeout" else 502
             return Refusal(status, f"Upstream: {error}.", code=f"upstream_{error.code}", kind="upstream_error")
@@ -192,7 +196,21 @@ def headers_of(reply: Reply, content_type: str) -> dict[str, str]:
         headers |= _judged(reply.semantic)
     if reply.origin is not None:
         headers |= _made_by(reply.origin)
+    if reply.optimized is not None:
+        headers |= _trimmed(reply.optimized)
     return headers
+
+
+def _trimmed(done: Trimmed) -> dict[str, str]:
+    """What of the context went out; nothing where it went as it came, unless that was for want of a way."""
+    if done.why:
+        return {"x-sparecall-optimized": done.why}
+    if done.before == done.after:
+        return {}
+    said = f"before={done.before}, after={done.after}"
+    if done.lossless:
+        return {"x-sparecall-optimized": said}
+    return {"x-sparecall-optimized": f"{said}, lossy", "x-sparecall-removed": ", ".join(done.handles)}
 
 
 def _made_by(origin: Origin) -> dict[str, str]:

@@ -23,6 +23,8 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: float
     output: float
     cached_input: float | None = None
+    window: int | None = None
+    """Tokens that the model reads at most; None where not known."""
 
 
 class _PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

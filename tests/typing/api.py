@@ -11,6 +11,7 @@ from sparecall import digest, pipeline, tokens
 from sparecall.batch import Batcher, BatcherStats, BatchEvent, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
+from sparecall.context import ContextOptimizer, Optimized, Prefix
 from sparecall.context.costs import Costs
 from sparecall.context.grammar import Conversation, Fault, Part, faults, read, validate, write
 from sparecall.context.handles import Handles
@@ -302,6 +303,24 @@ read([], "responses")  # type: ignore[arg-type]
 assert_type(Costs(model="gpt-4o").request(conversation.messages, None, system="s"), int)
 assert_type(Handles(max_bytes=1).put("text", scope="team"), str)
 assert_type(Handles().get("handle"), str)
+
+
+async def summarise(messages: list[dict[str, Any]]) -> str:
+    return f"{len(messages)} messages"
+
+
+async def optimized(store: TieredCache) -> None:
+    optimizer = ContextOptimizer(budget=1, keep_tools=["a"], expected_turns="as_before", summaries=store)
+    done = await optimizer.optimize_async([], scope="team", summarise=summarise)
+    assert_type(done, Optimized)
+    assert_type(done.report.prefix, Prefix | None)
+    assert_type(optimizer.optimize([], tool_choice="auto").messages, list[dict[str, Any]])
+    ContextOptimizer(budget=1, prefix="kept")  # type: ignore[arg-type]
+
+
+context = pipeline.Context(budget=1, share=0.5, models={"m*": 5}, summarise=summarise, keep_last=2)
+assert_type(context.budget("m"), int | None)
+assert_type(context.handles, Handles)
 
 
 async def queued(work: Work[int], future: asyncio.Future[int]) -> None:

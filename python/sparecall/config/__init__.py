@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from sparecall.config.context import Context
 from sparecall.config.control import Hedge, Retry, Route, Substitute, System
 from sparecall.config.rules import checked
 from sparecall.config.sections import MIB, Cache, Embeddings, Semantic, SemanticCategory, Server, Store
@@ -17,7 +18,7 @@ from sparecall.config.upstream import Anthropic, Breaker, Limit, Timeout, Upstre
 from sparecall.errors import ConfigError
 from sparecall.prices import Price
 
-__all__ = ["MIB", "Anthropic", "Breaker", "Cache", "Config", "Embeddings", "Hedge", "Limit", "Retry", "Route", "Semantic", "SemanticCategory", "Server", "Store",
+__all__ = ["MIB", "Anthropic", "Breaker", "Cache", "Config", "Context", "Embeddings", "Hedge", "Limit", "Retry", "Route", "Semantic", "SemanticCategory", "Server", "Store",
            "Substitute", "System", "Timeout", "Upstream", "checked", "load"]  # fmt: skip
 
 
@@ -37,6 +38,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache: Cache = Cache()
     store: Store = Store()
     semantic: Semantic = Semantic()
+    context: Context = Context()
     embeddings: Embeddings = Embeddings()
     retry: Retry | None = None
     """None: one with its defaults where there are several upstreams, else none."""

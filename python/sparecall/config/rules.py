@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sparecall.config.checks import A_LIFE, A_TIMEOUT, Rules, at_least, check_text, is_amount, is_life, plain
+from sparecall.config.context import rules_of_context
 from sparecall.config.control import (
     check_names,
     rules_of_hedge,
@@ -55,8 +56,10 @@ def checked(config: Config) -> Config:
     for model, price in config.prices.items():
         for name in price.__struct_fields__:
             rate = getattr(price, name)
-            rules.append((rate is None or at_least(rate, 0), f'prices."{model}".{name}', rate, "0 or more dollars"))
+            allowed = "1 or more tokens" if name == "window" else "0 or more dollars"
+            rules.append((rate is None or at_least(rate, name == "window"), f'prices."{model}".{name}', rate, allowed))
     rules += _rules_of_semantic(config) + _rules_of_store(config) + _rules_of_embeddings(config.embeddings)
+    rules += rules_of_context(config.context)
     for section, provider in config.sections().items():
         rules += rules_of_upstream(section, provider)
     if config.upstreams:

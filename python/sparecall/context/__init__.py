@@ -6,7 +6,8 @@ from sparecall.context.grammar import read, validate
 from sparecall.context.handles import Handles
 from sparecall.context.optimizer import ContextOptimizer
 from sparecall.context.reducers import Reduced, Reducer, reduce
-from sparecall.context.report import Optimized, Removed, Report
+from sparecall.context.report import Optimized, Prefix, Removed, Report
+from sparecall.context.summaries import Summarise, SummaryStore
 from sparecall.context.till import Charge, Rates, Till
 
 __all__ = [
@@ -14,11 +15,14 @@ __all__ = [
     "ContextOptimizer",
     "Handles",
     "Optimized",
+    "Prefix",
     "Rates",
     "Reduced",
     "Reducer",
     "Removed",
     "Report",
+    "Summarise",
+    "SummaryStore",
     "Till",
     "read",
     "reduce",

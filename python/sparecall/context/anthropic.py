@@ -171,7 +171,7 @@ def _needs(messages: Sequence[Message], found: Scan) -> Needs:
     ends_with_user = bool(spoken) and messages[atoms[spoken[-1]][-1]]["role"] == "user"
     # The model's last turn, with all its calls: with thinking on, it is refused where it does not begin with its thinking.
     turn = range(users[-1] + 1 if users else 0, len(atoms))
-    heads = [n for n in turn if begins[n] == "assistant" and _thinks_first(messages[atoms[n][0]])]
+    heads = [n for n in turn if begins[n] == "assistant" and thinks_first(messages[atoms[n][0]])]
 
     def needs(kept: set[int]) -> int | None:
         mine = [n for n in spoken if n in kept]
@@ -194,7 +194,8 @@ def _needs(messages: Sequence[Message], found: Scan) -> Needs:
     return needs
 
 
-def _thinks_first(message: Message) -> bool:
+def thinks_first(message: Message) -> bool:
+    """Whether the model began this message by thinking."""
     blocks = blocks_of(message)
     return bool(blocks) and kind_of(blocks[0]) in THINKING
 

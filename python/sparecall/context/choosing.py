@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sparecall._core import context_select
 from sparecall.context.handles import handle_of
 from sparecall.context.parts import by_message
+from sparecall.context.steps import stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from sparecall._core import ContextDocument
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
     from sparecall.context.parts import Message, Part, Path
+    from sparecall.context.steps import Steps
     from sparecall.context.texts import Texts
 
 # What stands there weighs so much: what the user says is what it is about.
@@ -72,7 +74,7 @@ class Board:
         self.scale = 1.0
         self._costs = costs
 
-    def lay(self, texts: Texts) -> Generator[Callable[[], object] | None, Any, None]:
+    def lay(self, texts: Texts) -> Steps[None]:
         """Lay the conversation out, in steps: a call to make elsewhere, or None where others may run."""
         conversation, costs = self.conversation, self._costs
         messages = conversation.messages
@@ -107,13 +109,10 @@ class Board:
 
     def _read(
         self, texts: Texts, text: str, atom: int, part: Part | None, weight: float, *, compact: bool
-    ) -> Generator[Callable[[], object] | None, Any, ContextDocument]:
+    ) -> Steps[ContextDocument]:
         document = texts.known(text, compact=compact)
         if document is None:
-            if len(text) > _INLINE:
-                yield lambda: texts.document(text, compact=compact)
-            document = texts.document(text, compact=compact)
-            yield None
+            document = yield from stepped(lambda: texts.document(text, compact=compact), len(text))
         self.rows.append(Row(document, atom, part, weight))
         return document
 
@@ -154,16 +153,17 @@ class Board:
 
     def _implied(self) -> str:
         """What it seems to be about, where nobody says: the last that the user wrote."""
-        messages = self.conversation.messages
-        last = next(
-            (part for part in reversed(self.conversation.parts) if messages[part.message]["role"] == "user"), None
-        )
-        return "" if last is None else last.text[:_ABOUT]
+        return last_words(self.conversation)[:_ABOUT]
 
 
-# Reading so many characters takes a third of a millisecond.
-_INLINE = 8_192
 _ABOUT = 2_000
+
+
+def last_words(conversation: Conversation) -> str:
+    """The last text that the user wrote; empty where there is none."""
+    messages = conversation.messages
+    last = next((part for part in reversed(conversation.parts) if messages[part.message]["role"] == "user"), None)
+    return "" if last is None else last.text
 
 
 def _unwritten(message: Message) -> Iterator[str]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sparecall.context.choosing import Board
 from sparecall.context.writing import write
 from sparecall.errors import CannotFit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from sparecall.context.choosing import Choice
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
     from sparecall.context.parts import Message
+    from sparecall.context.steps import Steps
     from sparecall.context.texts import Texts
 
 # Choices until a request fits that counts otherwise than its parts; each is smaller by what was too much.
@@ -42,7 +43,7 @@ def cut(
     pinned: Collection[int],
     query: str | None,
     has_handles: bool = False,
-) -> Generator[Callable[[], object] | None, Any, Cut]:
+) -> Steps[Cut]:
     """Choose and write, in steps: a call to make in a thread or at once, or None where others may run.
 
     ``sizes``: the tokens of the messages, by ``id``; ``beside``: those of the request beside its messages; ``whole``: counts it

@@ -72,6 +72,24 @@ def text_in(block: dict[str, Any], name: str) -> str | None:
     return one if type(one) is str else None
 
 
+def size_of(message: Message) -> int:
+    """About how many characters a message has: what reading it takes. O(blocks)."""
+    content = message.get("content")
+    total = len(content) if type(content) is str else 0
+    if type(content) is list:
+        for block in content:
+            inner = block.get("text", block.get("content"))
+            if type(inner) is str:
+                total += len(inner)
+            elif type(inner) is list:
+                total += sum(len(one.get("text") or "") for one in inner if isinstance(one, dict))
+    for call in message.get("tool_calls") or ():
+        inner = call.get("function") if isinstance(call, dict) else None
+        arguments = inner.get("arguments") if isinstance(inner, dict) else None
+        total += len(arguments) if type(arguments) is str else 0
+    return total
+
+
 def is_blank(text: str) -> bool:
     """Whether it says nothing."""
     return not text or text.isspace()

@@ -9,8 +9,9 @@ import msgspec
 
 from sparecall.context.parts import Message, Orphan, Path
 
-Change: TypeAlias = Literal["dropped", "cut", "compact", "repeat", "data", "summary"]
-
+Change: TypeAlias = Literal["dropped", "cut", "compact", "repeat", "data", "summary", "tool"]
+LOSSLESS = frozenset({"compact", "repeat"})
+"""The changes after which all is still said."""
 
 Changes: TypeAlias = Mapping[tuple[int, Path], tuple[str, str, Change]]
 """By message and path: a text as it was, as it is, and what was done to it."""
@@ -22,13 +23,35 @@ class Removed(msgspec.Struct, frozen=True, gc=False):
     handle: str
     """For `ContextOptimizer.fetch`: of the text as it was, or of a dropped message as JSON."""
     index: int
-    """The message's, among those that were given."""
+    """The message's, or the tool's, among those that were given."""
     change: Change
     """``dropped``: the message is not there. ``cut``: lines of a text are not. ``compact``: JSON, all of it in fewer tokens.
     ``repeat``: lines that stand above in other messages. ``data``: encoded bytes, for which their length and digest stand.
-    ``summary``: the message is not there, but a summary of it is."""
+    ``summary``: the message is not there, but a summary of it is. ``tool``: the definition of a tool is not there."""
     tokens: int
     """So many fewer."""
+
+
+class Prefix(msgspec.Struct, frozen=True, gc=False):
+    """What of a request a provider's prefix cache can know, given what the optimizer remembers of the conversation.
+
+    Tokens of the whole request, tools included; ``raw``: had all requests gone as they came.
+    """
+
+    why: Literal["first", "extended", "epoch", "changed", "shortened"]
+    """``first``: nothing of it is remembered. ``extended``: all that was sent before, and more. ``epoch``: it was cut anew.
+    ``changed``: whoever asks has another message where one was sent; two conversations that begin alike are that, too.
+    ``shortened``: messages at its end are gone."""
+    broken: int | None
+    """The number, among the messages to send, of the first that is not where it was; None where none is."""
+    read: int
+    written: int
+    raw_read: int
+    raw_written: int
+
+    def saved(self, write: float, read: float) -> float:
+        """What the optimizer spares by this request, in tokens at the plain price; less than 0 where an epoch costs more at first."""
+        return write * (self.raw_written - self.written) + read * (self.raw_read - self.read)
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -43,6 +66,8 @@ class Report(msgspec.Struct, frozen=True):
     """Calls without results and results without calls that were found, and left out where the optimizer drops them."""
     epochs: int = 0
     """With a stable prefix: how often it was cut anew."""
+    prefix: Prefix | None = None
+    """With a stable prefix: what became of what was sent before."""
 
     @property
     def saved(self) -> int:
@@ -52,7 +77,7 @@ class Report(msgspec.Struct, frozen=True):
     @property
     def lossless(self) -> bool:
         """Whether everything that was said is still said, if in other words."""
-        return all(one.change in {"compact", "repeat"} for one in self.removed)
+        return all(one.change in LOSSLESS for one in self.removed)
 
 
 class Optimized(msgspec.Struct, frozen=True):

@@ -8,78 +8,141 @@ worker or without memory, comes to the same bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sparecall._core import ContextRepeats
-from sparecall.context.parts import by_message
+from sparecall.context.parts import by_message, size_of
+from sparecall.context.report import Prefix
+from sparecall.context.steps import stepped
 from sparecall.context.writing import write
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sparecall.context.costs import Costs
+    from sparecall.context.electing import Ledger
     from sparecall.context.grammar import Conversation
     from sparecall.context.parts import Message, Part, Path
     from sparecall.context.report import Change, Changes
+    from sparecall.context.steps import Steps
     from sparecall.context.texts import Texts
     from sparecall.tokens import Encoding
+
+
+# A new text is laid out, counted and compared with those above it.
+_PASSES = 3
+
+
+class Mark(NamedTuple):
+    """Where a fold stood when it was last sent, in the words of `Fold`."""
+
+    why: Literal["first", "extended", "changed", "shortened"]
+    out: list[Message]
+    spent: int
+    raw: int
+    epochs: int
+    tools: frozenset[str]
 
 
 class Fold:
     """A conversation up to some atom, as it is sent. ``has_data``: with encoded bytes as they are."""
 
     __slots__ = (
-        "_costs",
-        "_encoding",
-        "_has_data",
-        "_repeats",
-        "_texts",
-        "atoms",
-        "changes",
-        "dropped",
-        "epochs",
-        "out",
-        "spent",
-    )
+        "_costs", "_encoding", "_has_data", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs", "ledger", "origin", "out",
+        "raw", "spent", "tools",
+    )  # fmt: skip
 
-    def __init__(self, costs: Costs, texts: Texts, encoding: str | Encoding, *, has_data: bool = True) -> None:
+    def __init__(self, costs: Costs, texts: Texts, encoding: str | Encoding, ledger: Ledger, *, has_data: bool) -> None:
         self._has_data = has_data
         self._costs, self._texts, self._encoding = costs, texts, encoding
         self._repeats = ContextRepeats(encoding)
+        self.ledger = ledger
         self.atoms = 0
         """How many atoms are in it."""
         self.out: list[Message] = []
+        self.origin: list[int] = []
+        """By the messages of `out`: the number of the one that came and is sent as it is; -1 for what is written here."""
         self.spent = 0
         """Tokens of `out`."""
+        self.raw = 0
+        """Tokens of what came."""
         self.epochs = 0
-        self.dropped: frozenset[int] = frozenset()
+        self.tools: frozenset[str] = frozenset()
+        """The names of tools that the last epoch left out."""
+        self.dropped: dict[int, int | None] = {}
+        """By the messages that went: None, or what of their summary's tokens is for them."""
         self.changes: dict[tuple[int, Path], tuple[str, str, Change]] = {}
         """By message and path of what came: the text as it was, as it is, and what was done."""
 
-    def add(self, conversation: Conversation, parts: Mapping[int, Sequence[Part]], *, still: Collection[int]) -> None:
+    def add(
+        self, conversation: Conversation, parts: Mapping[int, Sequence[Part]], *, still: Collection[int]
+    ) -> Steps[None]:
         """Take in the next atom; ``still`` are the messages that are not rewritten."""
-        self._send(conversation, self.atoms, parts, still, range(len(conversation.messages)), {})
-        self.atoms += 1
+        rows = [conversation.messages[index] for index in conversation.atoms[self.atoms]]
+
+        def take() -> None:
+            self._send(conversation, self.atoms, parts, still, range(len(conversation.messages)), {})
+            self.raw += self.tokens(rows)
+            self.atoms += 1
+
+        yield from stepped(take, _PASSES * sum(map(size_of, rows)))
 
     def cut(
         self,
         conversation: Conversation,
         before: Changes,
-        dropped: Collection[int],
+        dropped: Mapping[int, int | None],
         *,
         still: Collection[int],
         origin: Sequence[int],
-    ) -> None:
+    ) -> Steps[None]:
         """Begin a new epoch with what a cut has left: it comes to be sent as if it were new.
 
         ``before``: what the cut did to texts; ``origin``: the messages' numbers before it, by which changes are named.
         """
-        self.out, self.spent, self.changes, self.dropped = [], 0, dict(before), frozenset(dropped)
+        self.out, self.origin, self.spent, self.changes, self.dropped = [], [], 0, dict(before), dict(dropped)
         self.epochs += 1
         self._repeats = ContextRepeats(self._encoding)
         parts = by_message(conversation.parts)
-        for number in range(len(conversation.atoms)):
-            self._send(conversation, number, parts, still, origin, before)
+        for number, atom in enumerate(conversation.atoms):
+            send = functools.partial(self._send, conversation, number, parts, still, origin, before)
+            yield from stepped(send, _PASSES * sum(size_of(conversation.messages[index]) for index in atom))
+        edited = {index for index, _ in before}
+        self.origin = [-1 if index in edited else index for index in self.origin]
+
+    def sent(self, messages: Sequence[Message]) -> list[Message]:
+        """What to send, given what came: what is as it came is the same object."""
+        return [made if at < 0 else messages[at] for made, at in zip(self.out, self.origin, strict=True)]
+
+    def mark(self, why: Literal["first", "extended", "changed", "shortened"]) -> Mark:
+        """Where it stands."""
+        return Mark(why, list(self.out), self.spent, self.raw, self.epochs, self.tools)
+
+    def tokens(self, messages: Iterable[Message]) -> int:
+        """What messages cost."""
+        return sum(map(self._costs.message, messages))
+
+    @staticmethod
+    def shared(one: Sequence[Message], other: Sequence[Message]) -> int:
+        """How many messages both begin with."""
+        same = 0
+        while same < min(len(one), len(other)) and one[same] == other[same]:
+            same += 1
+        return same
+
+    def prefix(self, sent: Mark, beside: int) -> Prefix:
+        """What became of what was sent; ``beside``: the tokens beside the messages."""
+        whole, raw = self.spent + beside, self.raw + beside
+        if sent.why == "first":
+            return Prefix("first", None, 0, whole, 0, raw)
+        raw_read = sent.raw + beside
+        if self.epochs == sent.epochs:
+            broken = None if sent.why == "extended" else len(sent.out)
+            return Prefix(sent.why, broken, sent.spent + beside, self.spent - sent.spent, raw_read, raw - raw_read)
+        same = self.shared(sent.out, self.out)
+        read = 0 if self.tools != sent.tools else beside + self.tokens(self.out[:same])
+        return Prefix("epoch", same, read, whole - read, raw_read, raw - raw_read)
 
     def _send(
         self,
@@ -104,6 +167,7 @@ class Fold:
             if edits:
                 message = write([message], edits)[0]
             self.out.append(message)
+            self.origin.append(-1 if edits else origin[index])
             self.spent += self._costs.message(message)
 
     def _born(self, part: Part, role: str, *, may_change: bool) -> tuple[str, Change] | None:
@@ -128,10 +192,11 @@ class Fold:
 class Folds:
     """The folds of the latest conversations, found again by what they were made of. Thread-safe."""
 
-    __slots__ = ("_folds", "_most")
+    __slots__ = ("_chains", "_folds", "_most")
 
     def __init__(self, most: int) -> None:
         self._folds: dict[object, Fold] = {}
+        self._chains: dict[object, list[object]] = {}
         self._most = most
 
     def take(self, chain: Sequence[object]) -> Fold | None:
@@ -142,14 +207,26 @@ class Folds:
                 return fold
         return None
 
-    def put(self, link: object, fold: Fold) -> None:
+    def sent(self, chain: list[object], first: int) -> tuple[int, Literal["first", "extended", "changed", "shortened"]]:
+        """How many atoms of a conversation were sent before, given the number of the one that tells it from others, and how it goes on from there."""
+        before = self._chains.get(chain[first]) if chain else None
+        if before is None:
+            return 0, "first"
+        shared = sum(1 for one, other in zip(before, chain, strict=False) if one == other)
+        if shared == len(before):
+            return shared, "extended"
+        return shared, "shortened" if shared == len(chain) else "changed"
+
+    def put(self, chain: list[object], first: int, fold: Fold) -> None:
         """Keep a fold; the one that was put first leaves for it."""
-        self._folds[link] = fold
-        while len(self._folds) > self._most:
-            try:
-                self._folds.pop(next(iter(self._folds)), None)
-            except (StopIteration, RuntimeError):  # another thread was quicker
-                break
+        self._folds[chain[-1]] = fold
+        self._chains[chain[first]] = chain
+        for table in (self._folds, self._chains):
+            while len(table) > self._most:
+                try:
+                    table.pop(next(iter(table)), None)
+                except (StopIteration, RuntimeError):  # another thread was quicker
+                    break
 
 
 def links(seed: object, keys: Sequence[Sequence[object]]) -> list[object]:

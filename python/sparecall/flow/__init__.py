@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sparecall._core import Lease, Permit
-from sparecall.flow.adaptive_limit import AdaptiveLimit, LimitEvent
-from sparecall.flow.adaptive_permit import AdaptivePermit, Kind
+from sparecall._core import AdaptivePermit, Lease, Permit
+from sparecall.flow.adaptive_limit import AdaptiveLimit, Kind, LimitEvent
 from sparecall.flow.breaker import Breaker, State
 from sparecall.flow.fallback import Fallback, Passed, Served, StreamFallback
 from sparecall.flow.gates import Concurrency, Gate, Quota, calm, room

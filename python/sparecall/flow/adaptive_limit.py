@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import sys
 import time
 from collections import OrderedDict
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
 
 import msgspec
 
-from sparecall._core import Gradient
+from sparecall._core import AdaptivePermit, LimitGate
 from sparecall.errors import BreakerOpen, InvalidArgument, LimitExceeded, UpstreamError
-from sparecall.flow.adaptive_permit import KINDS, AdaptivePermit, Kind
 from sparecall.flow.arguments import count, positive
 from sparecall.flow.outcome import OUTCOMES, Outcome, outcome_of, outcome_of_status, status_of
 
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Kind = Literal["light", "standard", "heavy"]
 
+_KINDS: tuple[Kind, ...] = get_args(Kind)  # the first is shed last
+_MONOTONIC = time.monotonic if sys.platform == "linux" else None  # what the compiled core reads itself
 _LOG = logging.getLogger("sparecall.flow")
 _AT_A_TIME = 256  # waiters let through before the loop gets its turn
 _REFUSALS = frozenset({429, 503, 529})  # statuses of an endpoint that has no room
@@ -49,7 +52,7 @@ class LimitEvent(msgspec.Struct, frozen=True):
     """Of the call, where there is one."""
 
 
-class AdaptiveLimit:
+class AdaptiveLimit(LimitGate):
     """As many calls at once as an endpoint takes without making them wait, between ``least`` and ``most``, beginning with ``initial``.
 
     The limit follows how much longer calls take than they should, for their tokens; refusals (429, 503) and timeouts make
@@ -62,24 +65,7 @@ class AdaptiveLimit:
     amortised: once in a few calls the limit is set anew, in about 0.2 ms. Belongs to one event loop.
     """
 
-    __slots__ = (
-        "_classify",
-        "_clock",
-        "_estimate",
-        "_fits",
-        "_kinds",
-        "_lately",
-        "_lease_for",
-        "_least",
-        "_max_waiting",
-        "_on_event",
-        "_running",
-        "_signals",
-        "_timer",
-        "_waiters",
-        "_waiting",
-        "_weights",
-    )  # fmt: skip
+    __slots__ = ("_classify", "_max_waiting", "_on_event", "_timer", "_waiting", "_weights")
 
     def __init__(
         self,
@@ -98,45 +84,28 @@ class AdaptiveLimit:
         count("least", least)
         count("initial", initial, least=least)
         count("most", most, least=initial)
-        if len(weights) != len(KINDS):
-            raise InvalidArgument(f"weights are {weights}; give one for each of {', '.join(KINDS)}")
-        self._weights = {kind: positive("a weight", weight) for kind, weight in zip(KINDS, weights, strict=True)}
+        if len(weights) != len(_KINDS):
+            raise InvalidArgument(f"weights are {weights}; give one for each of {', '.join(_KINDS)}")
+        self._weights = {kind: positive("a weight", weight) for kind, weight in zip(_KINDS, weights, strict=True)}
         self._max_waiting = count("max_waiting", max_waiting, least=0)
-        self._lease_for = positive("lease_for", lease_for)
-        self._signals, self._classify, self._on_event, self._clock = signals, classify, on_event, clock
-        self._estimate = Gradient(initial=initial, least=least, most=most)
-        self._fits = initial
-        self._least = least
-        self._lately = float(initial)
-        self._running: dict[AdaptivePermit, None] = {}  # oldest first
-        self._kinds = dict.fromkeys(KINDS, 0)  # of those
+        self._classify, self._on_event = classify, on_event
+        self._open_gate(
+            initial=initial,
+            least=least,
+            most=most,
+            lease_for=positive("lease_for", lease_for),
+            clock=None if clock is _MONOTONIC else clock,
+            signals=signals,
+        )
         self._waiting: dict[Kind, OrderedDict[AdaptivePermit, asyncio.Future[None]]] = {
-            kind: OrderedDict() for kind in KINDS
+            kind: OrderedDict() for kind in _KINDS
         }
-        self._waiters = 0
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def limit(self) -> int:
-        """Calls that may be in flight at once now."""
-        if self._signals is None:
-            return self._fits
-        return int(max(self._fits * self._signals.share, self._least))
-
-    @property
-    def in_flight(self) -> int:
-        """Calls under way."""
-        return len(self._running)
-
-    @property
-    def waiting(self) -> int:
-        """How many calls wait."""
-        return self._waiters
 
     @property
     def load(self) -> float:
         """Calls under way and waiting, as a share of the limit: above 1 they wait."""
-        return (len(self._running) + self._waiters) / self.limit
+        return (self.in_flight + self._waiters) / self.limit
 
     @property
     def shrinking(self) -> bool:
@@ -145,27 +114,6 @@ class AdaptiveLimit:
 
     def __repr__(self) -> str:
         return f"<AdaptiveLimit of {self.limit}: {self.in_flight} in flight, {self._waiters} wait>"
-
-    def try_acquire(self, kind: Kind = "standard", *, prompt_tokens: int = 0) -> AdaptivePermit | None:
-        """A permit if the call may go now, else None. Never before one that waits. Use it as ``async with``, or `release` it."""
-        permit = self.acquire(kind, prompt_tokens=prompt_tokens)
-        return permit if self._go(permit, self._clock()) else None
-
-    def acquire(
-        self, kind: Kind = "standard", *, max_wait: float | None = None, prompt_tokens: int = 0
-    ) -> AdaptivePermit:
-        """A permit; ``async with`` waits until the call may go.
-
-        Entering raises `LimitExceeded` where the queue is full, and where the call would wait, or has waited, for longer than
-        ``max_wait`` seconds. ``prompt_tokens`` tell a long prompt from a slow endpoint, where `AdaptivePermit.answered` is said.
-        """
-        if kind not in self._kinds:
-            raise InvalidArgument(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
-        if type(prompt_tokens) is not int or prompt_tokens < 0:
-            count("prompt_tokens", prompt_tokens, least=0)
-        return AdaptivePermit(
-            self, kind, prompt_tokens, None if max_wait is None else positive("max_wait", max_wait, zero=True)
-        )
 
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
         """As a decorator of a coroutine function: each of its calls takes a permit of a standard call."""
@@ -180,32 +128,6 @@ class AdaptiveLimit:
                 return await function(*args, **kwargs)
 
         return limited
-
-    def _go(self, permit: AdaptivePermit, now: float) -> bool:
-        """Lets the call through where there is room and nobody waits before it."""
-        limit = self._fits if self._signals is None else self.limit
-        if self._waiters or (len(self._running) >= limit and not self._reclaim(now)):
-            return False
-        self._grant(permit, now)
-        return True
-
-    def _grant(self, permit: AdaptivePermit, now: float) -> None:
-        self._running[permit] = None
-        self._kinds[permit._kind] += 1
-        permit._began, permit._in_flight = now, len(self._running)
-
-    def _reclaim(self, now: float) -> bool:
-        """Takes back permits that were not heard of for too long; whether there is room then."""
-        while self._running:
-            permit = next(iter(self._running))
-            assert permit._began is not None  # noqa: S101 - for mypy: who runs has begun
-            if now - permit._began < self._lease_for:
-                break
-            del self._running[permit]
-            self._kinds[permit._kind] -= 1
-            self._estimate.dropped(permit._in_flight, self._lease_for, now, False)
-            self._tell("lost", permit._kind)
-        return len(self._running) < self.limit
 
     async def _wait_for(self, permit: AdaptivePermit) -> AdaptivePermit:
         """What entering a permit is that cannot go at once."""
@@ -226,11 +148,11 @@ class AdaptiveLimit:
             self._wake()
             await future
         except BaseException:
-            if permit in self._running:
-                self._forget(permit)  # let through and cancelled in the same moment
+            if permit._running:
+                self._ended(permit, "ignored")  # let through and cancelled in the same moment
             else:
                 self._remove(permit)
-            self._wake()
+                self._wake()
             raise
         finally:
             if late is not None:
@@ -242,7 +164,7 @@ class AdaptiveLimit:
 
     def _drop_lower(self, kind: Kind) -> bool:
         """Turns the newest of the lowest class away that waits, where that is lower than `kind`."""
-        for lower in reversed(KINDS[KINDS.index(kind) + 1 :]):
+        for lower in reversed(_KINDS[_KINDS.index(kind) + 1 :]):
             if self._waiting[lower]:
                 permit = next(reversed(self._waiting[lower]))
                 return self._turn_away(
@@ -274,25 +196,25 @@ class AdaptiveLimit:
         waiting = sum(self._weights[other] for other, queue in self._waiting.items() if queue or other == kind)
         share = self._weights[kind] / waiting
         turns = (len(self._waiting[kind]) + 1) / (self.limit * share)
-        return turns * (self._estimate.duration or _UNKNOWN)
+        return turns * (self._duration or _UNKNOWN)
 
     def _refusal(
         self, kind: Kind, why: str, ahead: float, what: Literal["refused", "dropped"] = "refused"
     ) -> LimitExceeded:
         self._tell(what, kind)
-        return LimitExceeded(f"{why}; {len(self._running)} of {self.limit} are in flight", retry_after=ahead)
+        return LimitExceeded(f"{why}; {self.in_flight} of {self.limit} are in flight", retry_after=ahead)
 
     def _wake(self) -> None:
         """Lets through as many as there is room for: of each class by its share, in the order they came."""
         if not self._waiters:
             return
-        now = self._clock()
+        now = self._now()
         left = _AT_A_TIME
-        while self._waiters and left and (len(self._running) < self.limit or self._reclaim(now)):
+        while self._waiters and left and (self.in_flight < self.limit or self._reclaim(now)):
             left -= 1
-            kinds, weights = self._kinds, self._weights
+            running, weights = dict(zip(_KINDS, self._kinds, strict=True)), self._weights
             kind = min(
-                (kind for kind in KINDS if self._waiting[kind]), key=lambda kind: (kinds[kind] + 1) / weights[kind]
+                (kind for kind in _KINDS if self._waiting[kind]), key=lambda kind: (running[kind] + 1) / weights[kind]
             )
             permit = next(iter(self._waiting[kind]))
             future = self._remove(permit)
@@ -304,76 +226,56 @@ class AdaptiveLimit:
             self._timer = None
         if self._waiters:
             delay = 0.0
-            if left and self._running:
-                oldest = next(iter(self._running))._began or 0.0
-                delay = max(oldest + self._lease_for - now, 0.0)
+            if left and (lost_at := self._lost_at()) is not None:
+                delay = max(lost_at - now, 0.0)
             self._timer = asyncio.get_running_loop().call_later(delay, self._timer_fired)
 
     def _timer_fired(self) -> None:
         self._timer = None
         self._wake()
 
-    def _answered(self, permit: AdaptivePermit) -> None:
-        if permit in self._running and permit._began is not None:
-            now = self._clock()
-            self._estimate.answered(permit._in_flight, max(now - permit._began, 0.0), permit._prompt, now)
-
-    def _forget(self, permit: AdaptivePermit) -> None:
-        del self._running[permit]
-        self._kinds[permit._kind] -= 1
-
     def _end(self, permit: AdaptivePermit, error: BaseException | None) -> None:
-        if permit not in self._running:
-            return  # taken back, or ended before
+        """Ends a call that failed, or of which something was reported."""
+        how = "ignored"
         try:
-            if error is None and permit._outcome is None:
-                self._succeeded(permit)  # the common case, without the steps that have nothing to do in it
-            else:
-                self._observe(permit, error)
+            how = self._judged(permit, error)
         finally:
             # Whatever happens in code that is not ours, the permit comes back.
-            self._forget(permit)
-            if self._waiters:
-                self._wake()
+            self._ended(permit, how)
 
-    def _succeeded(self, permit: AdaptivePermit) -> None:
-        now = self._clock()
-        took = now - (permit._began or 0.0)
-        fits = self._estimate.ended(permit._in_flight, took if took > 0 else 0.0, permit._tokens, now, permit._answered)
-        self._lately += (fits - self._lately) / 64
-        if int(fits) != self._fits:
-            self._move(fits)
+    def _judged(self, permit: AdaptivePermit, error: BaseException | None) -> str:
+        """``success``, or ``refused`` or ``timeout`` for want of room, or ``ignored``."""
+        outcome = permit._outcome
+        status = outcome if isinstance(outcome, int) else None
+        if status is not None:
+            outcome = outcome_of_status(status)
+        elif outcome is None:
+            outcome = self._classify(error)
+            if outcome not in OUTCOMES:
+                raise InvalidArgument(f"classify gave {outcome!r}; it must give one of {sorted(OUTCOMES)}")
+            status = None if error is None else status_of(error)
+        if outcome in ("success", "ignored"):
+            return outcome
+        if isinstance(error, BreakerOpen | LimitExceeded):
+            return "ignored"
+        if outcome == "limited" or status in _REFUSALS:
+            return "refused"
+        return "timeout" if status in _TIMEOUTS or _is_timeout(error) else "ignored"
 
-    def _move(self, fits: float) -> None:
-        self._fits = int(fits)
+    @staticmethod
+    def _check(outcome: Outcome | int) -> None:
+        """Raises where that cannot be reported of a call."""
+        if outcome not in OUTCOMES and (isinstance(outcome, bool) or not isinstance(outcome, int)):
+            raise InvalidArgument(f"outcome is {outcome!r}; it must be an HTTP status or one of {sorted(OUTCOMES)}")
+
+    def _moved(self) -> None:
         self._tell("limit", None)
-
-    def _observe(self, permit: AdaptivePermit, error: BaseException | None) -> None:
-        reported = permit._outcome
-        status = reported if isinstance(reported, int) else None
-        outcome = self._classify(error) if reported is None else reported
-        if isinstance(outcome, int):
-            outcome = outcome_of_status(outcome)
-        elif outcome not in OUTCOMES:
-            raise InvalidArgument(f"classify gave {outcome!r}; it must give one of {sorted(OUTCOMES)}")
-        if outcome == "success":
-            self._succeeded(permit)
-        elif outcome != "ignored" and not isinstance(error, BreakerOpen | LimitExceeded):
-            if reported is None and error is not None:
-                status = status_of(error)
-            refused = outcome == "limited" or status in _REFUSALS
-            if refused or status in _TIMEOUTS or _is_timeout(error):
-                now = self._clock()
-                seconds = max(now - (permit._began or 0.0), 0.0)
-                self._estimate.dropped(permit._in_flight, seconds, now, refused)
-                if int(self._estimate.limit) != self._fits:
-                    self._move(self._estimate.limit)
 
     def _tell(self, what: Literal["limit", "refused", "dropped", "lost"], kind: Kind | None) -> None:
         if self._on_event is None:
             return
         try:
-            self._on_event(LimitEvent(what, self.limit, len(self._running), self._waiters, kind))
+            self._on_event(LimitEvent(what, self.limit, self.in_flight, self._waiters, kind))
         except Exception:  # noqa: BLE001 - the user's code, of any kind
             # It runs between a caller and its permit, and neither may suffer for it.
             _LOG.exception("on_event of an adaptive limit failed")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 import msgspec
 
@@ -15,7 +14,6 @@ from sparecall.flow.stream import Stream, begun
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-    from contextlib import AbstractAsyncContextManager
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +45,7 @@ class Fallback(Generic[P, R]):
     each endpoint that is passed over. Give each endpoint its own breaker and retries. Safe to cancel anywhere.
     """
 
-    __slots__ = ("_classify", "_endpoints", "_on_passed", "_timeout")
+    __slots__ = ("_classify", "_endpoints", "_on_passed")
 
     def __init__(
         self,
@@ -57,26 +55,37 @@ class Fallback(Generic[P, R]):
         classify: Callable[[BaseException | None], Outcome] = outcome_of,
         on_passed: Callable[[Passed], None] = lambda passed: None,
     ) -> None:
-        self._endpoints = _checked(endpoints)
-        self._timeout = None if timeout is None else positive("timeout", timeout)
+        seconds = None if timeout is None else positive("timeout", timeout)
+        *first, last = _checked(endpoints).items()
+        self._endpoints = (*((name, call, seconds) for name, call in first), (*last, None))
         self._classify, self._on_passed = classify, on_passed
 
     def __repr__(self) -> str:
-        return f"<Fallback over {', '.join(self._endpoints)}>"
+        return f"<Fallback over {', '.join(name for name, _, _ in self._endpoints)}>"
 
     async def run(self, *args: P.args, **kwargs: P.kwargs) -> Served[R]:
         """What the first endpoint that answers returned."""
-        asked = _Asked(self)
-        for name, call in self._endpoints.items():
+        failed: dict[str, Exception] = {}
+        passed: tuple[Passed, ...] = ()
+        for name, call, seconds in self._endpoints:
             try:
-                async with asked.timed():
+                if seconds is None:  # an empty context would cost more than all this
                     value = await call(*args, **kwargs)
+                else:
+                    async with asyncio.timeout(seconds):
+                        value = await call(*args, **kwargs)
             except Exception as error:
-                if not asked.passes(name, error):
+                outcome = self._classify(error)
+                if outcome not in ("failure", "limited"):
                     raise
+                failed[name] = error
+                passed += (Passed(name, outcome, type(error).__name__),)
+                self._on_passed(passed[-1])
             else:
-                return Served(value, name, tuple(asked.passed))
-        raise asked.failure() from asked.last
+                return Served(value, name, passed)
+        reasons = ", ".join(f"{each.endpoint}: {each.reason}" for each in passed)
+        message = f"all {len(passed)} endpoints failed ({reasons})"
+        raise EndpointsFailed(message, failed) from failed[passed[-1].endpoint]
 
 
 class StreamFallback(Generic[P, R]):
@@ -99,44 +108,11 @@ class StreamFallback(Generic[P, R]):
         self._fallback = Fallback(beginning, timeout=timeout, classify=classify, on_passed=on_passed)
 
     def __repr__(self) -> str:
-        return f"<StreamFallback over {', '.join(self._fallback._endpoints)}>"
+        return f"<StreamFallback over {', '.join(name for name, _, _ in self._fallback._endpoints)}>"
 
     async def run(self, *args: P.args, **kwargs: P.kwargs) -> Served[Stream[R]]:
         """The stream of the first endpoint that gave an item. Exhaust it, or ``await served.value.aclose()``."""
         return await self._fallback.run(*args, **kwargs)
-
-
-class _Asked:
-    """Who was asked for one call."""
-
-    __slots__ = ("_errors", "_fallback", "_left", "last", "passed")
-
-    def __init__(self, fallback: Fallback[Any, Any]) -> None:
-        self._fallback = fallback
-        self._left = len(fallback._endpoints)
-        self._errors: dict[str, Exception] = {}
-        self.passed: list[Passed] = []
-        self.last: Exception | None = None
-
-    def timed(self) -> AbstractAsyncContextManager[object]:
-        self._left -= 1
-        timeout = self._fallback._timeout
-        return nullcontext() if timeout is None or not self._left else asyncio.timeout(timeout)
-
-    def passes(self, name: str, error: Exception) -> bool:
-        """Whether the next may be asked after this error."""
-        outcome = self._fallback._classify(error)
-        if outcome not in ("failure", "limited"):
-            return False
-        passed = Passed(name, outcome, type(error).__name__)
-        self.passed.append(passed)
-        self._errors[name] = self.last = error
-        self._fallback._on_passed(passed)
-        return True
-
-    def failure(self) -> EndpointsFailed:
-        reasons = ", ".join(f"{passed.endpoint}: {passed.reason}" for passed in self.passed)
-        return EndpointsFailed(f"all {len(self.passed)} endpoints failed ({reasons})", self._errors)
 
 
 def _checked(endpoints: Mapping[str, R]) -> dict[str, R]:

@@ -15,7 +15,7 @@ from aiohttp.web_urldispatcher import _default_expect_handler
 from sparecall import __version__, pipeline
 from sparecall.errors import ConfigError, SparecallError
 from sparecall.exchange import PRIVATE, Refusal, key_of, provider_of, refusal_of, request_of, wire_of
-from sparecall.gateway import feedback
+from sparecall.gateway import context, feedback
 from sparecall.gateway.body import Upload, read_whole
 from sparecall.gateway.errors import response_of
 from sparecall.gateway.lag import watched
@@ -117,6 +117,7 @@ class Gateway:
         for path, handler in {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._scrape}.items():
             app.router.add_get(path, handler, expect_handler=self._expecting(CHAT))
         add("POST", feedback.PATH, self._guarded(self._feedback))
+        add("GET", context.PATH + "{handle}", self._guarded(self._fetch))
         add("*", "/{path:.*}", self._guarded(self._nowhere))
         return app
 
@@ -278,8 +279,13 @@ class Gateway:
         feedback.take(self.pipeline, self._request(http, key, await self._read(http)))
         return web.Response(status=204, headers=PRIVATE)
 
+    async def _fetch(self, http: web.Request) -> web.StreamResponse:
+        request = self._request(http, self._client_key(http), b"")
+        found = context.fetched(self.pipeline, request, http.match_info["handle"])
+        return web.Response(body=found, content_type="application/json", headers=PRIVATE)
+
     async def _nowhere(self, http: web.Request) -> web.StreamResponse:
-        if http.path in {"/healthz", "/readyz", "/metrics"}:
+        if http.path in {"/healthz", "/readyz", "/metrics"} or http.path.startswith(context.PATH):
             raise Refusal(405, "This path is only read: use GET.", code="method_not_allowed")
         if http.path == feedback.PATH:
             raise Refusal(405, "Feedback is given by POST.", code="method_not_allowed")

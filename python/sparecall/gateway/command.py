@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="the share of wrong answers among those that --semantic may not exceed (default: 0.02)",
     )
+    parser.add_argument(
+        "--context-budget",
+        type=int,
+        metavar="TOKENS",
+        help="trim conversations to so many tokens before they go out (docs/context-gateway.md; default: they go as they are)",
+    )
     # How the supervisor tells a worker which one it is.
     parser.add_argument("--worker", nargs=2, metavar=("NUMBER", "FOLDER"), help=argparse.SUPPRESS)
 
@@ -76,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = config.with_changes("cache", snapshot=arguments.snapshot)
     config = config.with_changes("store", url=arguments.l2)
     config = config.with_changes("semantic", enabled=arguments.semantic, max_error=arguments.max_error)
+    config = config.with_changes("context", budget=arguments.context_budget)
     name = "%(name)s" if arguments.worker is None else f"%(name)s worker {arguments.worker[0]}"
     logging.basicConfig(format=f"%(asctime)s {name} %(levelname)s %(message)s", level=logging.INFO)
     if arguments.worker is None and config.server.workers > 1:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sparecall.gateway.calls import Calls
+from sparecall.gateway.context import Contexts
 from sparecall.metrics import Registry
 from sparecall.pipeline import Coalesce, Embeddings, Exact, Semantic
 
@@ -63,6 +64,7 @@ class Metrics:
         "_alone",
         "_answered",
         "_batches",
+        "_contexts",
         "_cost",
         "_counted",
         "_entries",
@@ -119,6 +121,7 @@ class Metrics:
         self._in_flight = registry.gauge("sparecall_calls_in_flight", "Calls that newcomers can join.")
         self._semantic = {name: registry.gauge(f"sparecall_semantic_{name}", text) for name, text in _SEMANTIC.items()}
         self.calls = Calls(registry)
+        self._contexts = Contexts(registry)
         self._batches = registry.counter(
             "sparecall_batches_total", "Batches of embeddings that ended, by why they closed.", ("reason",)
         )
@@ -170,6 +173,8 @@ class Metrics:
         seconds.observe(event.seconds)
         if reply.origin is not None:
             self.calls.answered(reply)
+        if reply.optimized is not None:
+            self._contexts.observe(reply)
         if summary is None:
             return
         # A bypass reached the provider like a miss; every other hit spared a call.

@@ -17,9 +17,11 @@ from sparecall.cache import BytesCache
 from sparecall.errors import ConfigError, DeadlineExceeded, InvalidArgument
 from sparecall.pipeline import control
 from sparecall.pipeline.adaptive_limit import AdaptiveLimitStage
-from sparecall.pipeline.answer import Answer, Summary
+from sparecall.pipeline.answer import Answer, Summary, Trimmed
 from sparecall.pipeline.breaker import BreakerStage
 from sparecall.pipeline.coalesce import Coalesce
+from sparecall.pipeline.context import Context
+from sparecall.pipeline.context import of_config as context_of
 from sparecall.pipeline.digest import Digest
 from sparecall.pipeline.embeddings import Embeddings
 from sparecall.pipeline.endpoint import Call, Endpoint
@@ -51,9 +53,9 @@ if TYPE_CHECKING:
     from sparecall.batch import BatchEvent
     from sparecall.config import Config
 
-__all__ = ["AdaptiveLimitStage", "Answer", "BreakerStage", "CacheControl", "Call", "Coalesce", "Digest", "Embeddings", "Endpoint", "Event", "Exact",
+__all__ = ["AdaptiveLimitStage", "Answer", "BreakerStage", "CacheControl", "Call", "Coalesce", "Context", "Digest", "Embeddings", "Endpoint", "Event", "Exact",
            "FallbackStage", "HedgeStage", "Hit", "Judged", "Next", "Origin", "Pipeline", "Priority", "RateLimitStage", "Reply", "Request", "RetryStage",
-           "RouteStage", "RouterStage", "Scope", "Semantic", "Shared", "Stage", "SystemStage", "Target", "TimeoutStage", "Upstream", "open", "stages"]  # fmt: skip
+           "RouteStage", "RouterStage", "Scope", "Semantic", "Shared", "Stage", "SystemStage", "Target", "TimeoutStage", "Trimmed", "Upstream", "open", "stages"]  # fmt: skip
 
 _clock = time.perf_counter_ns
 
@@ -178,13 +180,16 @@ def stages(
     except InvalidArgument as error:
         raise ConfigError(str(error)) from None
     settings = control.settings(config)
+    windows = {name: price.window for name, price in config.prices.items() if price.window is not None}
+    shaping = (*settings, *config.context.settings(windows))
+    store_optimized = config.context.store_optimized
     chain: list[Stage] = [
         scope,
         Digest(
             version=config.version,
             max_temperature=config.cache.max_temperature,
             max_n=config.cache.max_n,
-            settings=settings,
+            settings=shaping,
         ),
     ]
     memory = None
@@ -200,7 +205,14 @@ def stages(
         store = shared_store(config.store)
         shared = None if store is None else Shared(store, memory, ttl=config.cache.ttl)
         chain += [
-            Exact(memory, max_reply_bytes=limit, prices=prices, shared=shared, other_models=config.cache.other_models),
+            Exact(
+                memory,
+                max_reply_bytes=limit,
+                prices=prices,
+                shared=shared,
+                other_models=config.cache.other_models,
+                store_optimized=store_optimized,
+            ),
             Coalesce(),
         ]
         if config.semantic.enabled:
@@ -209,16 +221,19 @@ def stages(
                     config.semantic,
                     together=config.scope is not None,
                     version=config.version,
-                    settings=settings,
+                    settings=shaping,
                     max_reply_bytes=limit,
                     prices=prices,
                     store=store,
+                    store_optimized=store_optimized,
                 )
             ]
         batch = config.embeddings if config.embeddings.batch else None
         chain += [
             Embeddings(memory, version=config.version, settings=settings, prices=prices, batch=batch, on_batch=on_batch)
         ]
+    if config.context.enabled:
+        chain.append(context_of(config.context, prices=prices))
     if not config.controlled:
         return [*chain, *control.upstreams(config)]
     return [*chain, *control.stages(config, prices=prices, shrink=control.emptying(memory), on_call=on_call)]

@@ -33,6 +33,28 @@ class Summary(msgspec.Struct, frozen=True, array_like=True):
         return prices.cost(self.model, self.prompt_tokens, self.completion_tokens, cached_tokens=self.cached_tokens)
 
 
+class Trimmed(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a context on its way to the model, in tokens of the whole request."""
+
+    before: int
+    after: int
+    lossless: bool = True
+    """Whether the model read all that was said, if in other words."""
+    why: str = ""
+    """Why the request went as it came: ``cannot_fit`` or ``unreadable``; empty where it is within its budget."""
+    saved: dict[str, int] = {}
+    """Tokens by `sparecall.context.Removed.change`."""
+    prefix: str = ""
+    """`sparecall.context.Prefix.why`, where the prefix is kept."""
+    dollars: float | None = None
+    """What that saved under the provider's prefix cache, less than 0 where an epoch costs more than it saves at first; None where
+    it is not known: no price of the model, or each request cut for itself before a provider that has such a cache."""
+    seconds: float = 0.0
+    """What it took."""
+    handles: tuple[str, ...] = ()
+    """Of what is not there any more, so that it can be fetched: those of the most tokens, at most 32."""
+
+
 class Answer(msgspec.Struct, frozen=True, array_like=True):
     """A complete answer, as stored. `digest` and `scope` stand inside and are checked on every read."""
 
@@ -44,6 +66,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     summary: Summary
     body: bytes
     """The whole answer as the JSON of its wire."""
+    optimized: Trimmed | None = None
+    """Of an answer to a context that lost something."""
 
 
 class Ending(msgspec.Struct, frozen=True):

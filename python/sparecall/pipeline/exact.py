@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sparecall.cache import BytesCache
-    from sparecall.pipeline.answer import Summary
+    from sparecall.pipeline.answer import Summary, Trimmed
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.shared import Shared
@@ -32,10 +32,10 @@ class Exact:
     `clock` gives seconds since the epoch; it dates answers, so that their age survives a restart. An answer is stored with
     what it cost: dollars by `prices` (the shipped ones by default), and seconds. What `cache` does not have `shared` is asked
     for; such a reply's reason is `shared`. An answer that another model gave in place of the one asked for is stored with
-    `other_models` only.
+    `other_models` only, one to a context that lost something with `store_optimized` only.
     """
 
-    __slots__ = ("_clock", "_max_reply_bytes", "_other_models", "_prices", "_shared", "cache")
+    __slots__ = ("_clock", "_max_reply_bytes", "_other_models", "_prices", "_shared", "_store_optimized", "cache")
 
     def __init__(
         self,
@@ -45,11 +45,13 @@ class Exact:
         prices: Prices | None = None,
         shared: Shared | None = None,
         other_models: bool = False,
+        store_optimized: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.cache = cache
         self._shared = shared
         self._other_models = other_models
+        self._store_optimized = store_optimized
         self._prices = Prices() if prices is None else prices
         self._max_reply_bytes = max_reply_bytes
         self._clock = clock
@@ -114,13 +116,19 @@ class Exact:
 
     def _keep(self, request: Request, reply: Reply, asked_at: float) -> None:
         """Stores a complete reply now, or a stream's answer when it ends."""
-        if reply.origin is not None and reply.origin.substitute and not self._other_models:
+        if (reply.substitute and not self._other_models) or (reply.lossy and not self._store_optimized):
             return
-        served_by = reply.served_by
-        when_whole(reply, lambda body, summary: self._store(request, body, summary, served_by, asked_at))
+        served_by, optimized = reply.served_by, reply.optimized if reply.lossy else None
+        when_whole(reply, lambda body, summary: self._store(request, body, summary, served_by, optimized, asked_at))
 
     def _store(
-        self, request: Request, body: bytes | None, summary: Summary | None, served_by: str, asked_at: float
+        self,
+        request: Request,
+        body: bytes | None,
+        summary: Summary | None,
+        served_by: str,
+        optimized: Trimmed | None,
+        asked_at: float,
     ) -> None:
         if body is None or summary is None or not summary.storable or len(body) > self._max_reply_bytes:
             return
@@ -128,7 +136,7 @@ class Exact:
         assert request.scope is not None  # noqa: S101
         digest = request.inspection.digest
         now = self._clock()
-        answer = Answer(digest, request.scope, now, served_by, summary, body)
+        answer = Answer(digest, request.scope, now, served_by, summary, body, optimized)
         cost = (summary.cost(self._prices) or 0.0, max(0.0, now - asked_at))
         value = _encode_answer(answer)
         self.cache.set(digest, value, cost=cost)

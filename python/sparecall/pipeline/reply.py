@@ -12,7 +12,7 @@ from sparecall.digest import Inspection
 from sparecall.errors import UpstreamError
 from sparecall.flow import Passed
 from sparecall.pipeline import chat
-from sparecall.pipeline.answer import Ending, Summary
+from sparecall.pipeline.answer import Ending, Summary, Trimmed
 from sparecall.pipeline.log import Reader
 from sparecall.pipeline.request import WireName
 from sparecall.pipeline.wire import WIRES
@@ -84,6 +84,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What the digest stage read in the request: the model, and whether it asked for a stream and for usage."""
     semantic: Judged | None = None
     """Only where the semantic cache was asked."""
+    optimized: Trimmed | None = None
+    """What became of the context, where there is a budget for it; of one from memory, only where it lost something."""
     trace: Mapping[str, int] = {}
     """When each stage was entered: `Request.trace`."""
 
@@ -94,6 +96,16 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def complete(self) -> bool:
         """Whether this is a whole, finished chat completion, fit to be stored."""
         return self.summary is not None and self.summary.storable
+
+    @property
+    def substitute(self) -> bool:
+        """Whether another model answered than the one that was asked for."""
+        return self.origin is not None and self.origin.substitute
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the model read less than the client sent."""
+        return self.optimized is not None and not self.optimized.lossless
 
     @property
     def micros(self) -> dict[str, int]:
@@ -163,6 +175,7 @@ def from_memory(
         served_by=answer.served_by,
         inspection=request.inspection,
         semantic=semantic,
+        optimized=answer.optimized,
         trace=request.trace,
     )
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sparecall.config import Semantic as SemanticConfig
     from sparecall.config import SemanticCategory
-    from sparecall.pipeline.answer import Summary
+    from sparecall.pipeline.answer import Summary, Trimmed
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
@@ -55,12 +55,12 @@ class Semantic:
 
     `settings` and `version` are those of `Digest`. `category` names the category of a question for `SemanticCache`'s rules.
     Answers are stored that `Exact` would store, that are text and that came from the model that was asked for
-    (`other_models=True`: from any). What is learnt from an answer takes place beside the request: `settled` waits for it.
+    (`other_models=True`: from any); one to a context that lost something with `store_optimized` only. What is learnt from an answer takes place beside the request: `settled` waits for it.
     `relay` passes what is stored on to other gateways, and theirs to this one.
     """
 
-    __slots__ = ("_category", "_clock", "_hearing", "_learning", "_max_reply_bytes", "_other_models", "_prices", "_relay", "_suffix",
-                 "_version", "cache", "instance")  # fmt: skip
+    __slots__ = ("_category", "_clock", "_hearing", "_learning", "_max_reply_bytes", "_other_models", "_prices", "_relay", "_store_optimized",
+                 "_suffix", "_version", "cache", "instance")  # fmt: skip
 
     wires: frozenset[WireName] = frozenset({"chat", "responses", "messages"})
 
@@ -72,6 +72,7 @@ class Semantic:
         settings: tuple[str, ...] = (),
         category: Callable[[str, Request], str] | None = None,
         other_models: bool = False,
+        store_optimized: bool = False,
         max_reply_bytes: int = _MAX_REPLY_BYTES,
         prices: Prices | None = None,
         relay: Relay | None = None,
@@ -86,6 +87,7 @@ class Semantic:
         self._suffix = suffix_of(settings)
         self._category = category
         self._other_models = other_models
+        self._store_optimized = store_optimized
         self._max_reply_bytes = min(max_reply_bytes, _MAX_REPLY_BYTES)
         self._prices = Prices() if prices is None else prices
         self._clock = clock
@@ -182,10 +184,12 @@ class Semantic:
 
     def _keep(self, question: _Question, lookup: Lookup, reply: Reply, asked_at: float) -> None:
         """Takes in a complete reply now, or a stream's answer when it ends."""
-        if reply.origin is not None and reply.origin.substitute and not self._other_models:
+        if (reply.substitute and not self._other_models) or (reply.lossy and not self._store_optimized):
             return
-        served_by = reply.served_by
-        when_whole(reply, lambda body, summary: self._take(question, lookup, body, summary, served_by, asked_at))
+        served_by, optimized = reply.served_by, reply.optimized if reply.lossy else None
+        when_whole(
+            reply, lambda body, summary: self._take(question, lookup, body, summary, served_by, optimized, asked_at)
+        )
 
     def _take(
         self,
@@ -194,12 +198,13 @@ class Semantic:
         body: bytes | None,
         summary: Summary | None,
         served_by: str,
+        optimized: Trimmed | None,
         asked_at: float,
     ) -> None:
         if body is None or summary is None or not summary.storable or len(body) > self._max_reply_bytes:
             return
         now = self._clock()
-        answer = Answer(question.turn.context, question.scope, now, served_by, summary, body)
+        answer = Answer(question.turn.context, question.scope, now, served_by, summary, body, optimized)
         # Beside the request: nobody waits for it, and nobody who leaves undoes it.
         task = asyncio.get_running_loop().create_task(self._learn(question, lookup, answer, max(0.0, now - asked_at)))
         self._learning.add(task)
@@ -313,7 +318,7 @@ class Categories:
         return ""
 
 
-def of_config(config: SemanticConfig, *, together: bool, version: int, settings: tuple[str, ...], max_reply_bytes: int, prices: Prices, store: Store | None = None) -> Semantic:  # fmt: skip
+def of_config(config: SemanticConfig, *, together: bool, version: int, settings: tuple[str, ...], max_reply_bytes: int, prices: Prices, store: Store | None = None, store_optimized: bool = False) -> Semantic:  # fmt: skip
     """The stage of a configuration; `together`: all scopes are one tenant's. Raises `ConfigError` for a model that cannot be loaded."""
     try:
         minilm = None if config.folder is None else MiniLMEmbedder(config.folder)
@@ -348,6 +353,7 @@ def of_config(config: SemanticConfig, *, together: bool, version: int, settings:
         settings=(*settings, config.embedder, config.folder or ""),  # vectors of another model mean nothing
         category=Categories(config.categories, max_characters=config.max_characters) if config.categories else None,
         other_models=config.other_models,
+        store_optimized=store_optimized,
         max_reply_bytes=max_reply_bytes,
         prices=prices,
     )

@@ -40,22 +40,26 @@ fn a_capacity_is_told_from_a_level_once_the_calls_in_flight_change() {
 proptest! {
     #[test]
     fn a_limit_stays_in_its_bounds(
-        calls in prop::collection::vec((0_u8..6, 1_u16..2000, 0.0..1e4_f64, 0.0..1e7_f64, 0.0..10.0_f64), 1..2000),
+        calls in prop::collection::vec((0_u8..9, 0_u16..2000, 0.0..1e4_f64, 0.0..1e7_f64, 0.0..10.0_f64), 1..2000),
         least in 1_u8..20,
     ) {
         let (least, most) = (f64::from(least), 500.0);
         let mut gradient = Gradient::new(20.0, least, most);
         let mut now = 1000.0;
-        for (what, in_flight, seconds, tokens, passed) in calls {
+        let mut begun = 0_u64;
+        for (what, which, back, tokens, passed) in calls {
             now += passed;
-            let in_flight = f64::from(in_flight);
+            let number = begun.saturating_sub(u64::from(which) % 8);
             match what {
-                0 => gradient.answered(in_flight, seconds, tokens, now),
-                1 => gradient.dropped(in_flight, seconds, now, true),
-                2 => gradient.dropped(in_flight, seconds, now, false),
-                3 => gradient.ended(in_flight, 0.0, None, now, false),
-                _ => gradient.ended(in_flight, seconds, Some(tokens), now, what == 4),
+                0 | 6.. => begun = gradient.began(usize::from(which) % 3, tokens, now),
+                1 => gradient.answered(number, now),
+                2 => drop(gradient.dropped(number, now, which % 2 == 0)),
+                3 => drop(gradient.ended(number, None, now)),
+                4 => drop(gradient.left(number)),
+                _ => drop(gradient.ended(number, Some(tokens), now - back)),
             }
+            let running = gradient.running();
+            prop_assert_eq!(running.len(), running.kinds().iter().sum::<usize>());
             prop_assert!(gradient.limit() >= least && gradient.limit() <= most);
             prop_assert!(gradient.duration().is_finite() && (0.0..=1.0).contains(&gradient.load()));
         }

@@ -7,6 +7,7 @@
 
 use super::capacity::Capacity;
 use super::expected::Expected;
+use super::running::Running;
 
 const LEAST_SAMPLES: usize = 4;
 const ENOUGH_SAMPLES: f64 = 12.0;
@@ -79,6 +80,7 @@ pub struct Gradient {
     most: f64,
     load: f64,
     capacity: Capacity,
+    running: Running,
     whole: Vec<Sample>,
     first: Vec<Sample>,
     dropped: Dropped,
@@ -102,6 +104,7 @@ impl Gradient {
             most,
             load: 0.0,
             capacity: Capacity::new(least, most),
+            running: Running::default(),
             whole: Vec::new(),
             first: Vec::new(),
             dropped: Dropped::default(),
@@ -132,30 +135,55 @@ impl Gradient {
         self.duration
     }
 
-    /// The first token of a stream came after so long.
-    pub fn answered(&mut self, in_flight: f64, seconds: f64, prompt: f64, now: f64) {
-        self.first.push(Sample { in_flight, seconds, tokens: prompt });
+    /// Calls that were let through and have not ended.
+    pub fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// A call is let through: its number.
+    pub fn began(&mut self, kind: usize, prompt: f64, now: f64) -> u64 {
+        self.running.begin(kind, prompt, now)
+    }
+
+    /// The first token of a stream came.
+    pub fn answered(&mut self, number: u64, now: f64) {
+        let Some(call) = self.running.get_mut(number).filter(|call| !call.answered) else { return };
+        call.answered = true;
+        let seconds = (now - call.began).max(0.0);
+        self.first.push(Sample { in_flight: call.in_flight, seconds, tokens: call.prompt });
         self.ended_one(seconds, now);
     }
 
-    /// A call ended well. Of one that was streamed the length says something only where its tokens are known.
-    pub fn ended(&mut self, in_flight: f64, seconds: f64, tokens: Option<f64>, now: f64, streamed: bool) {
+    /// A call ended well; false where it was over before. Of one that was streamed the length says something only where its tokens
+    /// are known.
+    pub fn ended(&mut self, number: u64, tokens: Option<f64>, now: f64) -> bool {
+        let Some(call) = self.running.end(number) else { return false };
+        let seconds = (now - call.began).max(0.0);
         self.duration += (seconds - self.duration) * if self.duration > 0.0 { GAIN } else { 1.0 };
-        if tokens.is_some() || !streamed {
-            self.whole.push(Sample { in_flight, seconds, tokens: tokens.unwrap_or(0.0) });
+        if tokens.is_some() || !call.answered {
+            self.whole.push(Sample { in_flight: call.in_flight, seconds, tokens: tokens.unwrap_or(0.0) });
         }
         self.ended_one(seconds, now);
+        true
     }
 
-    /// A call was refused for want of room, or timed out.
-    pub fn dropped(&mut self, in_flight: f64, seconds: f64, now: f64, refused: bool) {
+    /// A call was refused for want of room, or timed out; false where it was over before.
+    pub fn dropped(&mut self, number: u64, now: f64, refused: bool) -> bool {
+        let Some(call) = self.running.end(number) else { return false };
+        let seconds = (now - call.began).max(0.0);
         self.dropped.count += 1;
-        self.dropped.in_flight += in_flight;
+        self.dropped.in_flight += call.in_flight;
         if refused {
             self.dropped.refused += 1;
             self.dropped.refusing += seconds;
         }
         self.ended_one(seconds, now);
+        true
+    }
+
+    /// A call ended in a way that says nothing; false where it was over before.
+    pub fn left(&mut self, number: u64) -> bool {
+        self.running.end(number).is_some()
     }
 
     fn ended_one(&mut self, seconds: f64, now: f64) {

@@ -4,10 +4,12 @@ mod capacity;
 mod expected;
 mod gcra;
 mod gradient;
+mod running;
 mod window;
 
 pub use capacity::Capacity;
 pub use expected::Expected;
 pub use gcra::{Gcra, Told, is_due};
 pub use gradient::Gradient;
+pub use running::{Call, KINDS, Running};
 pub use window::Window;

@@ -1,0 +1,167 @@
+"""Cuts conversations by an optimizer's options: one at a time, each for itself. What goes on turn by turn is `Turns`."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sparecall.context.choosing import last_words
+from sparecall.context.cutting import cut
+from sparecall.context.outcome import Outcome, reported, without
+from sparecall.context.parts import size_of
+from sparecall.context.steps import stepped
+from sparecall.context.summaries import Shortened, spans, summarised
+from sparecall.context.toolset import unneeded
+from sparecall.errors import CannotFit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from sparecall.context.costs import Costs
+    from sparecall.context.grammar import Conversation
+    from sparecall.context.handles import Handles
+    from sparecall.context.outcome import Request
+    from sparecall.context.parts import Message, Path
+    from sparecall.context.report import Changes, Optimized
+    from sparecall.context.steps import Steps
+    from sparecall.context.summaries import Summaries
+    from sparecall.context.texts import Texts
+    from sparecall.context.till import Rates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The options of an optimizer, checked, and what it counts, reads and remembers with."""
+
+    budget: int
+    keep_last: int
+    keep_first_user: bool
+    epoch_share: float
+    elects: bool
+    """Whether an epoch may come before it must."""
+    expected_turns: float | None
+    rates: Rates
+    has_data: bool
+    """Whether encoded bytes stay in what first comes, where the prefix is stable."""
+    has_handles: bool
+    """Whether marks say the handles of what they stand in."""
+    keep_tools: frozenset[str] | None
+    """The names of those that stay in any case; None for all."""
+    min_gain: float
+    summary_share: float
+    encoding: str
+    costs: Costs
+    texts: Texts
+    summaries: Summaries
+    handles: Handles
+
+    def freely(self, request: Request, query: str | None) -> Steps[Optimized]:
+        """Within the budget, whatever was sent before."""
+        conversation, costs = request.conversation, self.costs
+        sizes = {}
+        for row in conversation.messages:
+            sizes[id(row)] = yield from stepped(functools.partial(costs.message, row), size_of(row))
+        before = request.beside + sum(sizes[id(row)] for row in conversation.messages)
+
+        def whole(out: list[Message]) -> int:
+            return costs.request(out, tools, system=request.system)
+
+        tools = request.tools
+        if before > self.budget and not costs.is_sum:
+            before = whole(conversation.messages)
+        if before <= self.budget:
+            return (yield from self.done(request, before, Outcome(conversation.messages, before, {}, {}, frozenset())))
+        gone = self.unneeded(request, conversation, query) - request.chosen
+        tools, spared = without(request.tools, gone), self.spared(request, gone)
+        if before - spared <= self.budget:
+            return (
+                yield from self.done(request, before, Outcome(conversation.messages, before - spared, {}, {}, gone))
+            )
+        done, changes = yield from self.cut(
+            request,
+            conversation,
+            sizes,
+            self.budget,
+            request.beside - spared,
+            query=query,
+            whole=None if costs.is_sum else whole,
+        )
+        return (yield from self.done(request, before, Outcome(done.out, done.tokens, changes, done.dropped, gone)))
+
+    def cut(
+        self,
+        request: Request,
+        conversation: Conversation,
+        sizes: Mapping[int, int],
+        budget: int,
+        beside: int,
+        *,
+        query: str | None = None,
+        whole: Callable[[list[Message]], int] | None = None,
+    ) -> Steps[tuple[Shortened, Changes]]:
+        """Cut to a budget; where messages are left out and somebody summarises, to what is left beside their summaries."""
+        within = functools.partial(
+            cut,
+            conversation,
+            self.costs,
+            self.texts,
+            sizes=sizes,
+            beside=beside,
+            whole=whole,
+            pinned=self.pinned(conversation, request.pins),
+            query=query,
+            has_handles=self.has_handles,
+        )
+        done = yield from within(budget=budget)
+        summarise, room = request.summarise, int(budget * self.summary_share)
+        if summarise is not None and done.choice.dropped:
+            try:
+                less = yield from within(budget=budget - room)
+            except CannotFit:
+                wanted = []
+            else:
+                wanted = spans(conversation, less, sizes, room, self.min_gain)
+            if wanted:
+                ask = functools.partial(self.summaries.of, summarise=summarise, scope=request.scope)
+                shortened = yield from summarised(
+                    conversation, less, wanted, costs=self.costs, texts=self.texts, encoding=self.encoding, ask=ask
+                )
+                return shortened, _changes(conversation, less.choice.edits, less.choice.compact)
+        origin = [index for index in range(len(conversation.messages)) if index not in done.choice.dropped]
+        shortened = Shortened(done.out, done.tokens, origin, dict.fromkeys(done.choice.dropped))
+        return shortened, _changes(conversation, done.choice.edits, done.choice.compact)
+
+    def unneeded(self, request: Request, conversation: Conversation, query: str | None) -> frozenset[str]:
+        """The names of tools that the conversation can do without."""
+        if self.keep_tools is None or not request.tools:
+            return frozenset()
+        text = last_words(conversation) if query is None else query
+        return unneeded(request.tools, conversation.messages, text, self.keep_tools)
+
+    def spared(self, request: Request, gone: frozenset[str]) -> int:
+        """The tokens of the tools that are left out."""
+        return self.costs.tools(request.tools) - self.costs.tools(without(request.tools, gone)) if gone else 0
+
+    def pinned(self, conversation: Conversation, pins: Collection[int]) -> set[int]:
+        """The atoms that stay byte for byte."""
+        rows = conversation.messages
+        still = {*conversation.fixed, *pins, *range(max(0, len(rows) - self.keep_last), len(rows))}
+        if self.keep_first_user:
+            still.add(first_user(conversation))
+        return {number for number, atom in enumerate(conversation.atoms) if not still.isdisjoint(atom)}
+
+    def done(self, request: Request, before: int, done: Outcome) -> Steps[Optimized]:
+        """What is given back."""
+        return reported(request, before, done, budget=self.budget, costs=self.costs, handles=self.handles)
+
+
+def first_user(conversation: Conversation) -> int:
+    """The first message that the user wrote; -1 where there is none."""
+    return next((index for index, row in enumerate(conversation.messages) if row["role"] == "user"), -1)
+
+
+def _changes(conversation: Conversation, edits: Mapping[tuple[int, Path], str], compact: Collection[Any]) -> Changes:
+    """What became of the texts that were edited."""
+    before = {(part.message, part.path): part.text for part in conversation.parts}
+    return {place: (before[place], text, "compact" if place in compact else "cut") for place, text in edits.items()}
