@@ -86,7 +86,8 @@ class SymbolSearch:
 
     Words by BM25, where those of identifiers count one by one, and meaning by the vectors of path, name and signature in a
     `VectorIndex`. What an update finds unchanged, by a digest of its text, is neither read nor embedded again. Safe for any threads. A
-    symbol takes about 2 kB. ``embedder=None`` leaves the meaning out.
+    symbol takes about 2 kB. ``words_only`` leaves the meaning out; without an ``embedder`` it is by
+    `StaticEmbedder`.
     """
 
     __slots__ = (

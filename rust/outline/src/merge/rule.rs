@@ -1,6 +1,6 @@
 //! What a merge must keep: each symbol that a side added or changed, in that side's text; and it parses as well as the two sides do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tree_sitter::Tree;
 
@@ -119,15 +119,18 @@ fn several(base: &[String], ours: &[String], theirs: &[String], merged: &[String
     if merged == expected { Ok(()) } else { Err(Reason::BothChanged) }
 }
 
-/// The texts of `from` without those of `other`, each as often as it stands there.
+/// The texts of `from` without those of `other`, each as often as it stands there. O(texts).
 fn minus(from: &[String], other: &[String]) -> Vec<String> {
-    let mut other = other.to_vec();
-    let kept = from.iter().filter(|text| match other.iter().position(|one| one == *text) {
-        Some(at) => {
-            other.swap_remove(at);
+    let mut left: HashMap<&str, usize> = HashMap::with_capacity(other.len());
+    for text in other {
+        *left.entry(text).or_default() += 1;
+    }
+    let mut is_new = |text: &&String| match left.get_mut(text.as_str()) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
             false
         }
-        None => true,
-    });
-    kept.cloned().collect()
+        _ => true,
+    };
+    from.iter().filter(|text| is_new(text)).cloned().collect()
 }

@@ -71,7 +71,7 @@ impl<'a> Merger<'a> {
                         (!follows(&items[1]) && !follows(&items[2])).then_some("")
                     }
                     // What stood first on its side, and does not now, has no blank lines above it.
-                    Some(_) if is_new && items[1..].iter().any(|side| stood(side) == Some(0)) => {
+                    Some(_) if is_new && items[1..].iter().any(|side| side.first() == Some(item)) => {
                         Some(usual_blank(ours).max(usual_blank(theirs)))
                     }
                     _ => None,
