@@ -52,7 +52,7 @@ impl Merged {
     }
 
     /// The text with the usual markers at each conflict.
-    #[pyo3(signature = (*, ours = "ours", theirs = "theirs", base = None), text_signature = "(*, ours='ours', theirs='theirs', base=None)")]
+    #[pyo3(signature = (*, ours = "ours", theirs = "theirs", base = None), text_signature = "($self, *, ours='ours', theirs='theirs', base=None)")]
     fn marked(&self, ours: &str, theirs: &str, base: Option<&str>) -> String {
         self.inner.marked(ours, base, theirs)
     }
