@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
+_WORDS = _core.SymbolWords()
+
 
 def found() -> _core.Outline:
     return _core.outline_read("def f():\n    return 'a body of some length'\n", "python")
@@ -38,6 +40,21 @@ GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
     ),
     ("_outline_work", _core._outline_work, [(("x = 1", None, "a.py", 1.0), {})]),
     ("outline_languages", _core.outline_languages, [((), {})]),
+    (
+        "outline_merge",
+        _core.outline_merge,
+        [(("a", "b", "c", "python"), {}), (("a", "b", "c"), {"path": "a.py", "language": None, "max_seconds": 1})],
+    ),
+    ("_outline_merge_work", _core._outline_merge_work, [(("", "", "", None, "a.py", 1.0), {})]),
+    (
+        "Merged.marked",
+        _core.outline_merge("a", "b", "c", "python").marked,
+        [((), {}), ((), {"ours": "a", "theirs": "b", "base": "c"}), ((), {"base": None})],
+    ),
+    ("SymbolWords", _core.SymbolWords, [((), {})]),
+    ("SymbolWords.add", _WORDS.add, [((1, "a.b", "def b()", "def b(): pass", "a.py"), {})]),
+    ("SymbolWords.remove", _WORDS.remove, [((1,), {})]),
+    ("SymbolWords.search", _WORDS.search, [(("b", 1), {})]),
     ("Outline.skeleton", lambda *a, **o: found().skeleton(*a, **o), [((), {}), ((["f"],), {}), ((), {"keep": ("f",)})]),
     ("Outline.tokens", lambda *a: found().tokens(*a), [((), {}), (("cl100k_base",), {})]),
     ("Skeleton.tokens", lambda *a: found().skeleton().tokens(*a), [((), {}), (("cl100k_base",), {})]),
@@ -67,6 +84,18 @@ BAD: dict[str, list[Arguments]] = {
     ],
     "_outline_work": [((5, None, None, 1.0), {}), (("",), {})],
     "outline_languages": [((1,), {})],
+    "outline_merge": [
+        (("", ""), {}),
+        (("", "", b"", "python"), {}),
+        (("", "", "", 5), {}),
+        (("", "", "", "python"), {"path": 5}),
+    ],
+    "_outline_merge_work": [(("", "", "", None, "a.py"), {}), (("", "", 5, None, "a.py", 1.0), {})],
+    "Merged.marked": [(("a",), {}), ((), {"ours": None}), ((), {"base": 5})],
+    "SymbolWords": [((1,), {})],
+    "SymbolWords.add": [(("1", "", "", "", ""), {}), ((1, "", "", "", b""), {}), ((1, "", "", ""), {})],
+    "SymbolWords.remove": [(("1",), {})],
+    "SymbolWords.search": [((b"b", 1), {}), (("b",), {}), (("b", "1"), {})],
     "Outline.skeleton": [((5,), {}), (("f",), {}), (([5],), {})],
     "Outline.tokens": [((5,), {})],
     "Skeleton.tokens": [((5,), {})],
@@ -81,3 +110,13 @@ BAD: dict[str, list[Arguments]] = {
     "SymbolIndex._key": [((5, True), {}), ((symbol(), "yes"), {})],
     "SymbolIndex._subject": [((5, True), {})],
 }
+
+
+def objects() -> dict[str, Any]:
+    """One of each class of merges and search."""
+    merged = _core.outline_merge("a", "b", "c", "python")
+    return {
+        "Merged": merged,
+        "MergeConflict": merged.conflicts[0],
+        "SymbolWords": _WORDS,
+    }

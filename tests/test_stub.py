@@ -110,6 +110,8 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "FormerSymbol",
         "IndexedSymbol",
         "Outline",
+        "MergeConflict",
+        "Merged",
         "Skeleton",
         "Symbol",
         "SymbolDiff",
@@ -246,6 +248,7 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "Queue": (waiting := stub_cases.waiting()),
         "QueueTicket": waiting.put(1),
         "Work": stub_cases.work(),
+        **stub_outline.objects(),
     }
     for name in NAMES:
         owner, _, member = name.partition(".")

@@ -1995,6 +1995,94 @@ def _outline_work(source: str | bytes, language: str | None, path: str | None, m
 def outline_languages() -> list[tuple[str, list[str]]]:
     """Return the names of the languages that can be read, each with the endings of its files' names."""
 
+@final
+class MergeConflict:
+    """A place where the two sides of a merge do not agree. Immutable."""
+
+    @property
+    def reason(self) -> str:
+        """One of ``both changed``, ``both added``, ``removed and changed``, ``defined twice``, ``symbol lost``, ``does not parse``.
+
+        The last three are of lines that merge, into what one of the sides has not.
+        """
+    @property
+    def symbol(self) -> str:
+        """The name path of the symbol it is in; empty outside of all."""
+    @property
+    def base(self) -> str:
+        """What the base has there."""
+    @property
+    def ours(self) -> str:
+        """What our side has there."""
+    @property
+    def theirs(self) -> str:
+        """What their side has there."""
+    @property
+    def base_lines(self) -> tuple[int, int] | None:
+        """The first and last line of ``base``, from 1; the last is before the first where it is empty. None: nothing of it was there."""
+    @property
+    def our_lines(self) -> tuple[int, int] | None:
+        """Likewise of ``ours``."""
+    @property
+    def their_lines(self) -> tuple[int, int] | None:
+        """Likewise of ``theirs``."""
+
+@final
+class Merged:
+    """The merge of two edits of a source, or the conflicts that stand in its way. Immutable."""
+
+    @property
+    def text(self) -> str | None:
+        """The merged text; None where there are conflicts."""
+    @property
+    def conflicts(self) -> tuple[MergeConflict, ...]:
+        """The places where the sides do not agree, in order."""
+    @property
+    def combined(self) -> tuple[str, ...]:
+        """The name paths of the symbols that both sides changed, in lines apart, sorted: their text is neither side's."""
+    @property
+    def by(self) -> str | None:
+        """How it was merged: ``side`` (at most one side changed anything), ``lines`` or ``symbols``; None where there are conflicts."""
+    def marked(self, *, ours: str = "ours", theirs: str = "theirs", base: str | None = None) -> str:
+        """Return the text with Git's markers at each conflict, each side by its name; the base's version too, where it is named."""
+
+def outline_merge(
+    base: str,
+    ours: str,
+    theirs: str,
+    language: str | None = None,
+    *,
+    path: str | None = None,
+    max_seconds: float = 10.0,
+) -> Merged:
+    """Return what ``ours`` and ``theirs`` made of ``base``, in one text.
+
+    First by lines (diff3 over histogram differences, as Git); where these conflict, by symbols: edits of different symbols, symbols
+    that both add at one place, imports as sets of names, one side's move of what the other changes. A merge is returned only if it parses
+    as well as the sides, and each symbol that one side added, changed or took out is so in it; else there are conflicts. The same sides
+    give the same text in either order. Line endings, and whether the last line has one, are merged as well.
+
+    Linear but for differences, whose search is cut short; the GIL is released above about 500 us. Raises what `outline` does.
+    """
+
+def _outline_merge_work(
+    base: str, ours: str, theirs: str, language: str | None, path: str | None, max_seconds: float
+) -> Work[Merged]:
+    """`outline_merge` as work for the workers."""
+
+@final
+class SymbolWords:
+    """Symbols by the words they have: BM25, where a word of a name counts six times, of a signature twice. Good for any thread."""
+
+    def __new__(cls) -> Self: ...
+    def add(self, id: int, name_path: str, signature: str, text: str, context: str, /) -> None:  # noqa: A002
+        """Enter a symbol under an id of 64 bits, in place of one that was there. O(characters)."""
+    def remove(self, id: int, /) -> bool:  # noqa: A002
+        """Forget it; whether it was there."""
+    def search(self, question: str, k: int, /) -> list[tuple[int, float]]:
+        """Return the ids of up to ``k`` symbols that have words of ``question``, with their scores, best first. O(symbols)."""
+    def __len__(self) -> int: ...
+
 # --- queue ---------------------------------------------------------------------------------------
 
 _Priority: TypeAlias = Literal["critical", "high", "normal", "low"]

@@ -43,7 +43,23 @@ from sparecall.flow import (
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
-from sparecall.outline import Derived, Outline, Skeleton, Subject, Symbol, SymbolDiff, SymbolIndex, languages, outline
+from sparecall.outline import (
+    Derived,
+    FoundSymbol,
+    Merged,
+    Outline,
+    SearchUpdate,
+    Skeleton,
+    Subject,
+    Symbol,
+    SymbolDiff,
+    SymbolIndex,
+    SymbolSearch,
+    languages,
+    merge,
+    merge_async,
+    outline,
+)
 from sparecall.queue import Port, Queue, QueueTicket, Work, WorkTicket, port, run, submit, workers
 from sparecall.store import DerivedCache, Entry, Making, RedisStore, SqliteStore, Store, TieredCache, TieredStats
 
@@ -369,3 +385,16 @@ assert_type(symbols.derived("size", measured, of="whole"), Derived[int])
 assert_type(symbols.derived("size", measured).get(symbols.symbols("a.py")[0]), int)
 outline(5, "python")  # type: ignore[arg-type]
 symbols.derived("size", measured, of="all")  # type: ignore[arg-type]
+
+
+async def merged_and_found() -> None:
+    """The merges and the search of outline."""
+    merged = merge("a", "b", "c", path="a.py", max_seconds=1.0)
+    assert_type(merged, Merged)
+    assert_type(merged.text, str | None)
+    assert_type([conflict.our_lines for conflict in merged.conflicts], list[tuple[int, int] | None])
+    assert_type(await merge_async("a", "b", "c", "python"), Merged)
+    search = SymbolSearch(max_symbols=10)
+    assert_type(search.update("a.py", b"x"), SearchUpdate)
+    assert_type(search.search("x", k=1), list[FoundSymbol])
+    assert_type(await search.search_async("x"), list[FoundSymbol])

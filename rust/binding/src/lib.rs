@@ -48,8 +48,8 @@ mod _core {
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
     #[pymodule_export]
     use crate::outline::{
-        _outline_work, FormerSymbol, IndexedSymbol, Outline, OutlineSymbol, Skeleton, SymbolDiff, SymbolIndex,
-        outline_languages, outline_read,
+        _outline_merge_work, _outline_work, FormerSymbol, IndexedSymbol, MergeConflict, Merged, Outline, OutlineSymbol,
+        Skeleton, SymbolDiff, SymbolIndex, SymbolWords, outline_languages, outline_merge, outline_read,
     };
     #[pymodule_export]
     use crate::queue::{

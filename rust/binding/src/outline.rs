@@ -2,8 +2,10 @@
 
 mod entry;
 mod index;
+mod merge;
 mod source;
 mod symbol;
+mod words;
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -17,8 +19,10 @@ use crate::queue::Work;
 
 pub(crate) use entry::{FormerSymbol, IndexedSymbol, SymbolDiff};
 pub(crate) use index::SymbolIndex;
+pub(crate) use merge::{_outline_merge_work, MergeConflict, Merged, outline_merge};
 use source::Source;
 pub(crate) use symbol::{Outline, OutlineSymbol, Skeleton};
+pub(crate) use words::SymbolWords;
 
 /// Nanoseconds a byte that a parse is predicted to take.
 const PARSE: f64 = 120.0;

@@ -6,6 +6,7 @@
 //! - [`SymbolIndex`] holds the symbols of many files; [`SymbolIndex::update`] tells what an edit changed as a [`Diff`], and
 //!   [`SymbolIndex::key`] under which key a result derived from a symbol may be kept.
 //! - [`Language::of_path`], [`Language::of_shebang`] and [`Language::from_name`] say what a file is written in; [`decode`] makes text of bytes.
+//! - [`merge::merge`] merges two edits of a source; [`search::WordIndex`] finds symbols by their words.
 //!
 //! Nothing here knows Python, threads or a clock. Nothing recurses: nesting is bounded by memory, work by the length of the source.
 
@@ -17,10 +18,12 @@ mod facts;
 mod index;
 mod kind;
 mod language;
+pub mod merge;
 mod outline;
 mod parse;
 mod rules;
 mod saved;
+pub mod search;
 mod skeleton;
 mod walk;
 

@@ -32,3 +32,16 @@ pub use reduce::{Reduced, reduce};
 pub use render::{HANDLE, MARKER, Marks, render, render_marked};
 pub use repeat::Repeats;
 pub use select::{Choice, Item, Options, select};
+
+/// Tells the hash of each word of a text, stemmed, in the order they stand; those of identifiers too, and the identifier as a whole. Words that
+/// say nothing of what a text is about are left out. O(bytes).
+pub fn words(text: &str, mut each: impl FnMut(u32)) {
+    struct Words<F>(F);
+    impl<F: FnMut(u32)> terms::Sink for Words<F> {
+        fn value(&mut self, _: u32, _: u8) {}
+        fn word(&mut self, hash: u32) {
+            self.0(hash);
+        }
+    }
+    terms::read(text, &mut Words(&mut each));
+}
