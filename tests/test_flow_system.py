@@ -13,6 +13,7 @@ from flow_calls import Clock
 from sparecall.cache import BytesCache, Cache
 from sparecall.errors import InvalidArgument, Overloaded
 from sparecall.flow import SystemReading, SystemSignals, outcome_of, read_system
+from sparecall.flow.pressure import give_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,8 +107,11 @@ def test_caches_give_way_step_by_step_and_come_back() -> None:
     assert (large.stats().max_weight, small.stats().max_weight) == (100_000, 1 << 20)
 
 
-def test_while_they_are_watched_caches_give_way_between_turns_of_the_loop() -> None:
+def test_while_they_are_watched_caches_give_way_between_turns_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
+        given = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr("sparecall.flow.pressure.give_back", lambda: loop.call_soon_threadsafe(given.set))
         cache = Cache[int, int](100_000)
         for number in range(100_000):
             cache.set(number, number)
@@ -117,6 +121,8 @@ def test_while_they_are_watched_caches_give_way_between_turns_of_the_loop() -> N
             for _ in range(60):
                 await asyncio.sleep(0)
                 seen.append(cache.stats().entries)
+            async with asyncio.timeout(10):
+                await given.wait()
         assert max(before - after for before, after in itertools.pairwise(seen)) <= 2 * 500, "a little in each turn"
         assert seen[-1] == 80_000
 
@@ -291,3 +297,7 @@ def test_this_machine_can_be_read() -> None:
     assert reading.memory > 1_000_000
     assert reading.memory_limit > reading.memory
     assert reading.cpus > 0
+
+
+def test_freed_memory_is_given_back() -> None:
+    give_back()  # whatever the allocator

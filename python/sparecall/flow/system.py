@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import msgspec
 
 from sparecall.errors import InvalidArgument, Overloaded
+from sparecall.flow import pressure
 from sparecall.flow.arguments import positive, share
 from sparecall.flow.pressure import Pressure
 
@@ -247,6 +248,9 @@ class SystemSignals:
                 _LOG.exception("reading the system failed")
             while not self._pressure.step():  # noqa: ASYNC110 - others get their turn in between
                 await asyncio.sleep(0)
+            if self._pressure.freed:
+                self._pressure.freed = False
+                await asyncio.to_thread(pressure.give_back)
             due = loop.time() + self._every
             await asyncio.sleep(self._every)
             late = loop.time() - due
