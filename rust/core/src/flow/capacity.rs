@@ -12,7 +12,7 @@ const WIDER: usize = 2;
 const LEVEL_STEP: f64 = STEP / WIDER as f64;
 const LEVELS: usize = 20;
 /// Of the level at first.
-const DOUBT: f64 = 0.12;
+const DOUBT: f64 = 0.25;
 /// Share of readings before which the capacity became another, up to fourfold.
 const JUMPS: f64 = 0.03;
 const FURTHEST: usize = (1.386_294_361_119_890_6 / STEP) as usize;
