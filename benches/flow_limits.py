@@ -408,6 +408,10 @@ def longer(dice: random.Random, now: float) -> int:
     return lengths(dice, now) * (5 if 200 <= now < 500 else 1)
 
 
+def exponential(dice: random.Random, now: float) -> int:
+    return max(1, int(dice.expovariate(1 / 100)))
+
+
 STORIES = (
     Story("capacity 50 -> 20 -> 80", 540, capacity=steps((0, 50), (180, 20), (360, 80))),
     Story("the same, answers short or long", 540, capacity=steps((0, 50), (180, 20), (360, 80)), tokens=bimodal),
@@ -417,6 +421,13 @@ STORIES = (
     Story("restarts", 240, down=((60, 65), (120, 130), (180, 182))),
     Story("refuses above its capacity", 240, capacity=steps((0, 50), (80, 20), (160, 80)), wall=True),
     Story("little demand, then all", 240, demand=steps((0, 10), (120, math.inf))),
+    Story(
+        "capacity 120 -> 30 -> 60, lengths exponential",
+        540,
+        capacity=steps((0, 120), (180, 30), (360, 60)),
+        tokens=exponential,
+    ),
+    Story("capacity 10 -> 5 -> 16, beginning with 20", 540, capacity=steps((0, 10), (180, 5), (360, 16))),
 )
 POLICIES: dict[str, Callable[[], Policy]] = {
     "sparecall": Ours,

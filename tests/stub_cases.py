@@ -10,6 +10,7 @@ import numpy as np
 
 import stub_context
 import stub_flow
+import stub_outline
 from sparecall import _core
 
 if TYPE_CHECKING:
@@ -479,6 +480,6 @@ BAD: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "MetricGauge.set": [((), {}), (("1",), {})],
     "MetricHistogram.observe": [((), {}), (("1",), {})],
 }  # fmt: skip
-GOOD += [*stub_flow.GOOD, *stub_context.GOOD]
-BAD |= stub_flow.BAD | stub_context.BAD
+GOOD += [*stub_flow.GOOD, *stub_context.GOOD, *stub_outline.GOOD]
+BAD |= stub_flow.BAD | stub_context.BAD | stub_outline.BAD
 CALLS = {name: call for name, call, _ in GOOD}

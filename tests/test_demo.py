@@ -161,6 +161,11 @@ def test_the_report_says_that_the_provider_was_simulated_and_adds_up(
     assert found["cache_on"]["calls"] == total["miss"] + total["bypass"]
     assert 0 < found["cache_on"]["dollars"] < found["cache_off"]["dollars"]
     assert found["simulated"] is True
+    again = found["rereads"]
+    assert again["files"] == amounts(CALLS)["re-read"]
+    assert 0 < again["unchanged"] <= again["symbols"]
+    assert 0 < again["changed_tokens"] < again["whole_tokens"]
+    assert f"{again['changed_tokens']:,} tokens instead of {again['whole_tokens']:,}" in " ".join(out.split())
     assert re.search(rf"^all +{CALLS} ", out, re.MULTILINE)
 
 

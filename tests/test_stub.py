@@ -14,6 +14,7 @@ import sparecall
 import stub_cases
 import stub_context
 import stub_flow
+import stub_outline
 from sparecall import _core
 from sparecall.flow import AdaptiveLimit
 from stub_cases import (
@@ -106,6 +107,14 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "MetricHistogram",
         "TokenEncoding",
         "Matches",
+        "FormerSymbol",
+        "IndexedSymbol",
+        "Outline",
+        "MergeConflict",
+        "Merged",
+        "Skeleton",
+        "Symbol",
+        "SymbolDiff",
         "VectorQuery",
         "SemanticVerdict",
         "SemanticReport",
@@ -120,6 +129,8 @@ def test_every_callable_of_the_stub_is_called_here() -> None:
         "Cache.load",
         "VectorIndex.save",
         "VectorIndex.load",
+        "SymbolIndex.save",
+        "SymbolIndex.load",
         "tokens_load_encoding",
         "MiniLMEmbedder",
         "MiniLMEmbedder.embed",
@@ -207,10 +218,18 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "Difference": difference,
         "CacheStats": cache().stats(),
         "FrameReader": _core.FrameReader(),
+        "ContextBoard": _core.ContextBoard(),
         "ContextDocument": stub_context.document(),
+        "FormerSymbol": stub_outline.former(),
         "Gcra": stub_flow.gcra(),
+        "IndexedSymbol": stub_outline.symbol(),
         "LimitGate": AdaptiveLimit(),
         "Lease": stub_flow.lease(),
+        "Outline": stub_outline.found(),
+        "Skeleton": stub_outline.found().skeleton(),
+        "Symbol": stub_outline.found().symbols[0],
+        "SymbolDiff": stub_outline.index().remove("a.py"),
+        "SymbolIndex": stub_outline.index(),
         "Window": stub_flow.window(),
         "TokenEncoding": encoding(),
         "Meter": _core.Meter(),
@@ -229,6 +248,7 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "Queue": (waiting := stub_cases.waiting()),
         "QueueTicket": waiting.put(1),
         "Work": stub_cases.work(),
+        **stub_outline.objects(),
     }
     for name in NAMES:
         owner, _, member = name.partition(".")

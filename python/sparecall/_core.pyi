@@ -45,13 +45,22 @@ class ContextDocument:
     """A text in segments (lines, and sentences of long lines), with the tokens, words and values of each. Immutable, thread-safe."""
 
     def __new__(
-        cls, text: str, encoding: str | TokenEncoding, /, *, compact: bool = False, tokens: int | None = None
+        cls,
+        text: str,
+        encoding: str | TokenEncoding,
+        /,
+        *,
+        compact: bool = False,
+        tokens: int | None = None,
+        kind: str | None = None,
+        worth: Sequence[float] | None = None,
     ) -> Self:
         """Read ``text``; where it may be ``compact``, JSON becomes its compact form if that has fewer tokens. O(bytes).
 
-        ``tokens``: how many it has, for whoever knows.
-
-        Above 32 KiB without the interpreter's lock. Raises ``TypeError`` and, for another encoding, `sparecall.errors.UnknownName`.
+        ``tokens``: how many it has, for whoever knows. ``kind``: what it is, in place of what it looks like. ``worth``: what speaks
+        for each line, 0 or more, in place of what its kind says; not of what is compact. Above 32 KiB without the interpreter's
+        lock. Raises ``TypeError``, for another encoding `sparecall.errors.UnknownName`, and `sparecall.errors.InvalidArgument` for
+        another kind and another number of lines.
         """
     @property
     def text(self) -> str:
@@ -61,7 +70,10 @@ class ContextDocument:
         """Whether ``text`` is the compact form of what came."""
     @property
     def kind(self) -> str:
-        """What the text looks like: ``json``, ``diff``, ``test``, ``log``, ``code``, ``data`` or ``prose``."""
+        """What the text is: ``json``, ``diff``, ``test``, ``log``, ``code``, ``data`` or ``prose``."""
+    @property
+    def without_data(self) -> str | None:
+        """The text with what says what they are in place of encoded bytes of 2,048 letters and more; None without such. O(bytes)."""
     @property
     def tokens(self) -> int:
         """The tokens of ``text``."""
@@ -100,6 +112,21 @@ def context_same(earlier: list[Any], later: list[Any], /) -> int:
     code runs. O(their texts), under the interpreter's lock: a tenth of a microsecond a message and 10 GB/s.
     """
 
+def context_reduce(
+    document: ContextDocument,
+    encoding: str | TokenEncoding,
+    /,
+    *,
+    budget: int,
+    query: str | None = None,
+    handle: str = "",
+) -> tuple[str, list[str]]:
+    """Cut one document to ``budget`` tokens: its text then, with marks for its gaps, and what is not in it, piece by piece.
+
+    ``query``: whose words make a line worth more; ``handle``: what the first mark ends with. The text is empty where not even a
+    mark fits. O(segments log segments + values), without the interpreter's lock above 1,000 segments.
+    """
+
 def context_select(
     items: Sequence[tuple[ContextDocument, int, bool, float]],
     costs: Sequence[int],
@@ -112,6 +139,8 @@ def context_select(
     relevance: float = 0.2,
     prior: float = 0.2,
     again: float = 0.1,
+    later: float = 0.3,
+    handles: Sequence[str] | None = None,
     board: ContextBoard | None = None,
 ) -> tuple[list[str | Literal[True] | None], int]:
     """Choose segments worth most for their tokens, each value counted once, until ``budget`` is spent; return what each item is then, and the tokens.
@@ -120,9 +149,10 @@ def context_select(
     ``costs``: of each atom without its other items, in tokens. Of an item is returned ``True`` where all is kept, the text with
     marks for its gaps, or ``None`` where its atom is left out. ``similar``: a similarity to ``query`` for each item.
     ``whole``: documents of no more tokens are kept or left out whole. ``half_life`` in atoms. ``relevance``, ``prior``,
-    ``again``: the worth of a token of the most relevant text, of a line that its kind speaks for, and of further places of a
-    value, where a word's is 0.5 and an identifier's 3. ``board``: that of an earlier choice, whose first documents need no
-    reading then; the choice is the same without.
+    ``later``: the worth of a token of the most relevant text, of a line that its kind speaks for, and of one with an identifier
+    that comes again later; ``again``: of further places of a value, where a word's is 0.5 and an identifier's 3. ``handles``: of
+    each item what its first mark ends with. ``board``: that of an earlier choice, whose first documents need no reading then; the
+    choice is the same without.
 
     Where there are more than 8,192 segments, neighbours are chosen together, so that there are about as many stretches.
 
@@ -1703,6 +1733,355 @@ class StaticEmbedder:
 
     def _embed_work(self, texts: str | Sequence[str]) -> Work[NDArray[np.float32]]:
         """`embed`, as work for the workers."""
+
+# --- outline -------------------------------------------------------------------------------------
+
+@final
+class Symbol:
+    """What a source defines at one place: a class, a function, a variable at the top of the file. Immutable.
+
+    Lines count from 1. A symbol holds its whole outline.
+    """
+
+    @property
+    def kind(self) -> str:
+        """One of ``class``, ``struct``, ``enum``, ``interface``, ``type``, ``impl``, ``namespace``, ``function``, ``method``, ``variable``, ``macro``."""
+    @property
+    def name(self) -> str:
+        """Its own name."""
+    @property
+    def name_path(self) -> str:
+        """Its names from the outermost in, joined by dots: ``Class.method``. Not unique: an overload shares its name."""
+    @property
+    def signature(self) -> str:
+        """Its text from its first word, decorators left out, to its body."""
+    @property
+    def docstring(self) -> str | None:
+        """The first line of its docstring or doc comment."""
+    @property
+    def text(self) -> str:
+        """All of it, with its decorators and the comments directly above."""
+    @property
+    def parent(self) -> Symbol | None:
+        """The symbol that holds it."""
+    @property
+    def byte_range(self) -> tuple[int, int]:
+        """The first byte of ``text`` in the source's UTF-8, and the one after its last."""
+    @property
+    def first_line(self) -> int:
+        """The line on which ``text`` starts."""
+    @property
+    def last_line(self) -> int:
+        """The line on which ``text`` ends."""
+
+@final
+class Outline:
+    """What a source defines. Immutable, good for any thread. Its length is the number of its symbols."""
+
+    @property
+    def language(self) -> str:
+        """The language's name."""
+    @property
+    def source(self) -> str:
+        """The source as text; what bytes could not be read as, and lone surrogates, stand as U+FFFD."""
+    @property
+    def encoding(self) -> str | None:
+        """By which encoding bytes were read: ``utf-8``, ``utf-8-sig``, ``utf-16-le``, ``utf-16-be`` or ``latin-1``; None where the source was text."""
+    @property
+    def lossy(self) -> bool:
+        """Whether some bytes could not be read."""
+    @property
+    def has_errors(self) -> bool:
+        """Whether parts could not be parsed. The symbols around them are there."""
+    @property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """The symbols, in the order they start; a parent stands before its children."""
+    def skeleton(self, keep: Sequence[str] = ()) -> Skeleton:
+        """Return the source without what its functions do: a body is ``...``, in other languages ``{ /* ... */ }``.
+
+        Signatures, what classes declare, imports and statements at the top stay as they stand; of docstrings and doc comments the first line;
+        other comments go; so does the inside of literals of more than 160 bytes at the top. ``keep`` names symbols that stay whole, by name path
+        or the end of one (``method`` for ``Class.method``), with all that is in them; names that are not there are passed over.
+        Linear. The GIL is released above 32 KiB.
+        """
+    def tokens(self, encoding: str = "o200k_base") -> int:
+        """Return how many tokens the source has, as `tokens.count`."""
+    def __len__(self) -> int: ...
+
+@final
+class Skeleton:
+    """A source without what its functions do. Immutable; ``str()`` of it is its text."""
+
+    @property
+    def text(self) -> str:
+        """The text. It parses as the source did."""
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The name paths of the symbols that stayed whole, as was asked."""
+    @property
+    def elided(self) -> int:
+        """How many bodies were left out."""
+    def tokens(self, encoding: str = "o200k_base") -> int:
+        """Return how many tokens the text has, as `tokens.count`."""
+
+@final
+class IndexedSymbol:
+    """A symbol of an indexed file, as it was when it was asked for; the first of each file is the file itself. Immutable, without its text."""
+
+    @property
+    def path(self) -> str:
+        """The path of its file."""
+    @property
+    def number(self) -> int:
+        """Which of the file's symbols it is, from 0."""
+    @property
+    def language(self) -> str:
+        """The name of its language."""
+    @property
+    def kind(self) -> str:
+        """As `Symbol.kind`; ``module`` for the file itself."""
+    @property
+    def name(self) -> str:
+        """Its own name; of the file the empty one."""
+    @property
+    def name_path(self) -> str:
+        """Its names from the outermost in, joined by dots; of the file the empty one."""
+    @property
+    def signature(self) -> str:
+        """Its text from its first word, decorators left out, to its body."""
+    @property
+    def docstring(self) -> str | None:
+        """The first line of its docstring or doc comment."""
+    @property
+    def parent(self) -> int | None:
+        """The number of the symbol that holds it; None for the file."""
+    @property
+    def byte_range(self) -> tuple[int, int]:
+        """The first byte of its text in the source's UTF-8, and the one after its last."""
+    @property
+    def first_line(self) -> int:
+        """The line on which its text starts, from 1."""
+    @property
+    def last_line(self) -> int:
+        """The line on which its text ends."""
+    @property
+    def hash(self) -> bytes:
+        """The hash of all its text, 16 bytes of BLAKE3; of its code where only that counts."""
+    @property
+    def own_hash(self) -> bytes:
+        """Likewise of its own text: of the symbols inside, kinds, names and order count."""
+
+@final
+class FormerSymbol:
+    """A symbol as it was before an update. Immutable."""
+
+    @property
+    def path(self) -> str:
+        """The path of its file."""
+    @property
+    def kind(self) -> str:
+        """As `IndexedSymbol.kind`."""
+    @property
+    def name_path(self) -> str:
+        """Its names from the outermost in, joined by dots."""
+    @property
+    def first_line(self) -> int:
+        """The line on which its text started, from 1."""
+    @property
+    def last_line(self) -> int:
+        """The line on which its text ended."""
+
+@final
+class SymbolDiff:
+    """What an update changed. Each symbol of the file is in one of its tuples, and each that is gone in ``removed``. Immutable."""
+
+    @property
+    def added(self) -> tuple[IndexedSymbol, ...]:
+        """The symbols that were not there before."""
+    @property
+    def modified(self) -> tuple[tuple[FormerSymbol, IndexedSymbol], ...]:
+        """The symbols whose own text changed, each after what it was."""
+    @property
+    def enclosing(self) -> tuple[IndexedSymbol, ...]:
+        """The symbols whose own text is as before, while that of a symbol inside, or the space around one, is not."""
+    @property
+    def moved(self) -> tuple[tuple[FormerSymbol, IndexedSymbol], ...]:
+        """The symbols with the same text elsewhere, each after what it was: in another symbol, another order, another file."""
+    @property
+    def removed(self) -> tuple[FormerSymbol, ...]:
+        """The symbols that are gone, as they were."""
+    @property
+    def unchanged(self) -> tuple[IndexedSymbol, ...]:
+        """The symbols of which all text is as before, if on other lines."""
+
+@disjoint_base
+class SymbolIndex:
+    """The symbols of many files, updated file by file. Good for any thread; no file is parsed under its lock."""
+
+    def __new__(cls, *, max_bytes: int = 268435456, code_only: bool = False) -> Self:
+        """Make an empty index.
+
+        With ``code_only``, white space and comments do not count as changes. ``max_bytes`` bounds what is kept of syntax trees and sources,
+        which go, trees first, of the files used longest ago; outlines and hashes, some 500 bytes a symbol, are kept beyond it.
+        """
+    def update(
+        self, path: str, source: str | bytes, *, language: str | None = None, max_seconds: float = 60.0
+    ) -> SymbolDiff:
+        """Read ``source`` as what the file at ``path`` holds now, and return what that changed.
+
+        A symbol is unchanged where the hash of its text is; the syntax tree is not asked. Symbols are paired by kind and name path; what leaves
+        a file and comes into another later on has moved. The path is a name alone: no file is opened.
+
+        Where the tree of the text before is kept, only what changed is parsed: about half a millisecond for a line of 2,000. The GIL is released for
+        what is predicted to take over about 500 us. Raises what `outline_read` raises; the index is then as before.
+        """
+    def _update_or_work(
+        self, path: str, source: str | bytes, language: str | None, max_seconds: float
+    ) -> SymbolDiff | Work[SymbolDiff]:
+        """What `update` returns where that is quick, else work for the workers."""
+    def remove(self, path: str) -> SymbolDiff:
+        """Forget the file at ``path`` and return which symbols that were: none where it is not known."""
+    def symbols(self, path: str) -> tuple[IndexedSymbol, ...]:
+        """Return the symbols of the file at ``path``, the file itself first, then in the order they start; none where it is not known."""
+    def text(self, symbol: IndexedSymbol) -> str:
+        """Return all text of ``symbol`` as its file has it now.
+
+        Raises `sparecall.errors.InvalidArgument` where the file or the symbol is no longer there, or its source was given up for want of room.
+        """
+    def paths(self) -> list[str]:
+        """Return the paths of the files, in no order."""
+    def held(self) -> tuple[int, int, int]:
+        """Return about how many bytes are held: in outlines, in sources, in trees."""
+    @property
+    def code_only(self) -> bool:
+        """Whether white space and comments do not count."""
+    def _key(self, symbol: IndexedSymbol, whole: bool) -> bytes:
+        """Return the key of what is derived from ``symbol`` as its file has it now."""
+    def _subject(
+        self, symbol: IndexedSymbol, whole: bool
+    ) -> tuple[bytes, tuple[str, str, str, str, str | None, str, list[tuple[str, str]]]]:
+        """Return that key, and what a result may be derived from."""
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write outlines and hashes to ``path``, in place of a file that was there, whole or not at all.
+
+        Sources and trees are not written; signatures and first docstring lines are. Raises ``OSError``.
+        """
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, max_bytes: int = 268435456) -> Self:
+        """Return the index that was saved to ``path``. Each file is parsed whole at its next update.
+
+        Raises `sparecall.errors.IndexFileError` for a file that is damaged, cut short, of another version or no saved index, and ``OSError``.
+        """
+    def __len__(self) -> int: ...
+    def __contains__(self, path: object, /) -> bool: ...
+
+def outline_read(
+    source: str | bytes, language: str | None = None, *, path: str | None = None, max_seconds: float = 60.0
+) -> Outline:
+    """Return what ``source`` defines: classes, functions, methods, types, and the variables at its top, by tree-sitter.
+
+    The language is the one named, else that of the path's ending, else that of a first line such as ``#!/usr/bin/env python3``.
+    Bytes are read by their byte order mark, else as UTF-8, else as Latin-1; `Outline.encoding` says which.
+    Around syntax errors, what parses is kept.
+
+    Linear, about 10 MB a second; the GIL is released for what takes over about 500 us. Raises `sparecall.errors.UnknownName` for a
+    language that is not known, which lists those that are; `InvalidArgument` above 64 MiB; `InvalidDocument` where the parse
+    takes more than ``max_seconds``, or more steps than code of that length may.
+    """
+
+def _outline_work(source: str | bytes, language: str | None, path: str | None, max_seconds: float) -> Work[Outline]:
+    """`outline_read` as work for the workers."""
+
+def outline_languages() -> list[tuple[str, list[str]]]:
+    """Return the names of the languages that can be read, each with the endings of its files' names."""
+
+@final
+class MergeConflict:
+    """A place where the two sides of a merge do not agree. Immutable."""
+
+    @property
+    def reason(self) -> str:
+        """One of ``both changed``, ``both added``, ``removed and changed``, ``defined twice``, ``symbol lost``, ``does not parse``.
+
+        The last three are of lines that merge, into what one of the sides has not.
+        """
+    @property
+    def symbol(self) -> str:
+        """The name path of the symbol it is in; empty outside of all."""
+    @property
+    def base(self) -> str:
+        """What the base has there."""
+    @property
+    def ours(self) -> str:
+        """What our side has there."""
+    @property
+    def theirs(self) -> str:
+        """What their side has there."""
+    @property
+    def base_lines(self) -> tuple[int, int] | None:
+        """The first and last line of ``base``, from 1; the last is before the first where it is empty. None: nothing of it was there."""
+    @property
+    def our_lines(self) -> tuple[int, int] | None:
+        """Likewise of ``ours``."""
+    @property
+    def their_lines(self) -> tuple[int, int] | None:
+        """Likewise of ``theirs``."""
+
+@final
+class Merged:
+    """The merge of two edits of a source, or the conflicts that stand in its way. Immutable."""
+
+    @property
+    def text(self) -> str | None:
+        """The merged text; None where there are conflicts."""
+    @property
+    def conflicts(self) -> tuple[MergeConflict, ...]:
+        """The places where the sides do not agree, in order."""
+    @property
+    def combined(self) -> tuple[str, ...]:
+        """The name paths of the symbols that both sides changed, in lines apart, sorted: their text is neither side's."""
+    @property
+    def by(self) -> str | None:
+        """How it was merged: ``side`` (at most one side changed anything), ``lines`` or ``symbols``; None where there are conflicts."""
+    def marked(self, *, ours: str = "ours", theirs: str = "theirs", base: str | None = None) -> str:
+        """Return the text with Git's markers at each conflict, each side by its name; the base's version too, where it is named."""
+
+def outline_merge(
+    base: str,
+    ours: str,
+    theirs: str,
+    language: str | None = None,
+    *,
+    path: str | None = None,
+    max_seconds: float = 10.0,
+) -> Merged:
+    """Return what ``ours`` and ``theirs`` made of ``base``, in one text.
+
+    First by lines (diff3 over histogram differences, as Git); where these conflict, by symbols: edits of different symbols, symbols
+    that both add at one place, imports as sets of names, one side's move of what the other changes. A merge is returned only if it parses
+    as well as the sides, and each symbol that one side added, changed or took out is so in it; else there are conflicts. The same sides
+    give the same text in either order. Line endings, and whether the last line has one, are merged as well.
+
+    Linear but for differences, whose search is cut short; the GIL is released above about 500 us. Raises what `outline` does.
+    """
+
+def _outline_merge_work(
+    base: str, ours: str, theirs: str, language: str | None, path: str | None, max_seconds: float
+) -> Work[Merged]:
+    """`outline_merge` as work for the workers."""
+
+@final
+class SymbolWords:
+    """Symbols by the words they have: BM25, where a word of a name counts six times, of a signature twice. Good for any thread."""
+
+    def __new__(cls) -> Self: ...
+    def add(self, id: int, name_path: str, signature: str, text: str, context: str, /) -> None:  # noqa: A002
+        """Enter a symbol under an id of 64 bits, in place of one that was there. O(characters)."""
+    def remove(self, id: int, /) -> bool:  # noqa: A002
+        """Forget it; whether it was there."""
+    def search(self, question: str, k: int, /) -> list[tuple[int, float]]:
+        """Return the ids of up to ``k`` symbols that have words of ``question``, with their scores, best first. O(symbols)."""
+    def __len__(self) -> int: ...
 
 # --- queue ---------------------------------------------------------------------------------------
 

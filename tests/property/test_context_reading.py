@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import msgspec
@@ -131,3 +132,27 @@ def test_whatever_was_seen_the_bytes_are_those_of_a_new_one(
         if not isinstance(answers[0], tuple):
             assert repr(answers[0].messages) == repr(answers[1].messages)
             assert all(mine.fetch(one.handle) for one in answers[0].report.removed)
+
+
+def test_threads_that_share_an_optimizer_get_what_each_would_alone() -> None:
+    messages: Messages = [{"role": "system", "content": "You keep the fleet in the air."}]
+    for turn in range(12):
+        call = {
+            "id": f"c{turn}",
+            "type": "function",
+            "function": {"name": "look", "arguments": f'{{"at": "HAT{turn}"}}'},
+        }
+        result = "\n".join(f"{n}: part_{n * turn % 7} of HAT{turn}" for n in range(12))
+        messages += [
+            {"role": "user", "content": f"And HAT{turn}?"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": f"c{turn}", "content": result},
+        ]
+    histories = [messages[:end] for end in range(4, len(messages) + 1, 3)] * 4
+    for prefix in ("free", "stable"):
+        options: dict[str, Any] = {"budget": 500, "prefix": prefix, "keep_last": 1, "embedder": None}
+        alone = [ContextOptimizer(**options).optimize(history).messages for history in histories]
+        shared = ContextOptimizer(**options)
+        with ThreadPoolExecutor(4) as pool:
+            together = pool.map(lambda history: shared.optimize(copy.deepcopy(history)).messages, histories)  # noqa: B023
+            assert list(together) == alone

@@ -11,7 +11,7 @@ from sparecall import digest, pipeline, tokens
 from sparecall.batch import Batcher, BatcherStats, BatchEvent, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
-from sparecall.context import ContextOptimizer, Optimized, Prefix
+from sparecall.context import ContextOptimizer, Optimized, Prefix, Reduced, Reducer, reduce
 from sparecall.context.costs import Costs
 from sparecall.context.grammar import Conversation, Fault, Part, faults, read, validate, write
 from sparecall.context.handles import Handles
@@ -43,6 +43,23 @@ from sparecall.flow import (
 from sparecall.frame import FrameReader, pack, unpack
 from sparecall.index import Matches, VectorIndex, VectorQuery
 from sparecall.metrics import Counter, Family, Gauge, Histogram, Registry
+from sparecall.outline import (
+    Derived,
+    FoundSymbol,
+    Merged,
+    Outline,
+    SearchUpdate,
+    Skeleton,
+    Subject,
+    Symbol,
+    SymbolDiff,
+    SymbolIndex,
+    SymbolSearch,
+    languages,
+    merge,
+    merge_async,
+    outline,
+)
 from sparecall.queue import Port, Queue, QueueTicket, Work, WorkTicket, port, run, submit, workers
 from sparecall.store import DerivedCache, Entry, Making, RedisStore, SqliteStore, Store, TieredCache, TieredStats
 
@@ -302,6 +319,16 @@ assert_type(write(conversation.messages, {(0, ("content",)): "ho"}, {1}), list[d
 assert_type(list(faults(conversation.messages, form="anthropic")), list[Fault])
 validate(conversation.messages, tools=[])
 read([], "responses")  # type: ignore[arg-type]
+
+
+def every_line(text: str) -> list[float]:
+    return [1.0] * text.count("\n")
+
+
+reducer: Reducer = every_line
+assert_type(reduce("text", budget=4, kind="log", reducer=reducer), Reduced)
+assert_type(reduce("text", budget=4).removed, tuple[str, ...])
+reduce("text", budget=4, kind="poem")  # type: ignore[arg-type]
 assert_type(Costs(model="gpt-4o").request(conversation.messages, None, system="s"), int)
 assert_type(Handles(max_bytes=1).put("text", scope="team"), str)
 assert_type(Handles().get("handle"), str)
@@ -340,3 +367,34 @@ async def queued(work: Work[int], future: asyncio.Future[int]) -> None:
     assert_type(port(), Port)
     assert_type(workers(), tuple[int, int, int])
     assert_type(await digest.inspect_async(b"{}", scope=""), digest.Inspection)
+
+
+assert_type(outline(b"", "python", max_seconds=1), Outline)
+assert_type(outline("", path="a.py").symbols, tuple[Symbol, ...])
+assert_type(outline("", path="a.py").skeleton(keep=["f"]), Skeleton)
+assert_type(languages(), dict[str, tuple[str, ...]])
+symbols = SymbolIndex(code_only=True)
+assert_type(symbols.update("a.py", "x = 1"), SymbolDiff)
+
+
+def measured(subject: Subject) -> int:
+    return len(subject.text)
+
+
+assert_type(symbols.derived("size", measured, of="whole"), Derived[int])
+assert_type(symbols.derived("size", measured).get(symbols.symbols("a.py")[0]), int)
+outline(5, "python")  # type: ignore[arg-type]
+symbols.derived("size", measured, of="all")  # type: ignore[arg-type]
+
+
+async def merged_and_found() -> None:
+    """The merges and the search of outline."""
+    merged = merge("a", "b", "c", path="a.py", max_seconds=1.0)
+    assert_type(merged, Merged)
+    assert_type(merged.text, str | None)
+    assert_type([conflict.our_lines for conflict in merged.conflicts], list[tuple[int, int] | None])
+    assert_type(await merge_async("a", "b", "c", "python"), Merged)
+    search = SymbolSearch(max_symbols=10)
+    assert_type(search.update("a.py", b"x"), SearchUpdate)
+    assert_type(search.search("x", k=1), list[FoundSymbol])
+    assert_type(await search.search_async("x"), list[FoundSymbol])

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparecall._core import ContextBoard, context_select
+from sparecall.context.handles import handle_of
 from sparecall.context.parts import parts_of
 from sparecall.context.steps import stepped
 
@@ -94,10 +95,14 @@ class Choice(NamedTuple):
 
 
 class Board:
-    """A conversation laid out for choosing. ``known``: from earlier ones; ``sizes``: the tokens of its messages, by ``id``."""
+    """A conversation laid out for choosing. ``known``: from earlier ones; ``sizes``: the tokens of its messages, by ``id``.
+
+    ``has_handles``: whether marks say the handles of what they stand in.
+    """
 
     __slots__ = (
         "_costs",
+        "_has_handles",
         "_known",
         "_sizes",
         "bare",
@@ -117,9 +122,11 @@ class Board:
         *,
         sizes: Mapping[int, int],
         pinned: Collection[int],
+        has_handles: bool = False,
     ) -> None:
         self._known = known
         self.conversation = conversation
+        self._has_handles = has_handles
         self._sizes = sizes
         self.pinned = set(pinned)
         self.rows: list[Row] = []
@@ -192,6 +199,9 @@ class Board:
     def choose(self, budget: int, query: str | None, similar: list[float] | None) -> Steps[Choice]:
         """What to keep in `budget` tokens beside what is pinned, in steps. Pure."""
         scale, costs = self.scale, self._costs
+        handles = None
+        if self._has_handles:
+            handles = ["" if row.part is None else handle_of(row.part.text) for row in self.rows]
         kept, _ = yield functools.partial(
             context_select,
             self.items,
@@ -201,6 +211,7 @@ class Board:
             similar=similar,
             whole=0 if query is None else _WHOLE,
             relevance=_UNASKED if query is None else _ASKED,
+            handles=handles,
             board=self._known.board,
         )
         edits: dict[tuple[int, Path], str] = {}

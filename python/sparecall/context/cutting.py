@@ -43,15 +43,18 @@ def cut(
     pinned: Collection[int],
     query: str | None,
     known: Known,
+    has_handles: bool = False,
 ) -> Steps[Cut]:
     """Choose and write, in steps: a call to make in a thread or at once, or None where others may run.
 
     ``sizes``: the tokens of the messages, by ``id``; ``beside``: those of the request beside its messages; ``whole``: counts it
-    as a whole, None where that is the sum of its parts; ``pinned``: atoms that stay as they are; ``known``: from earlier cuts of the same conversation, and for later ones. Raises `CannotFit`.
+    as a whole, None where that is the sum of its parts; ``pinned``: atoms that stay as they are; ``known``: from earlier cuts of
+    the same conversation, and for later ones; ``has_handles``: whether marks say the handles of what they stand in. Raises
+    `CannotFit`.
     """
     still = set(pinned)
     while True:
-        board = Board(conversation, costs, known, sizes=sizes, pinned=still)
+        board = Board(conversation, costs, known, sizes=sizes, pinned=still, has_handles=has_handles)
         yield from board.lay(texts)
         free = budget - beside - board.fixed_tokens
         similar = None

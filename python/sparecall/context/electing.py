@@ -1,7 +1,7 @@
 """Whether a stable prefix is cut anew before it must be: only where that pays for itself, and the bill stays below that of the raw one.
 
-What is to come nobody knows. That a conversation goes on for as long as it has lasted is what Lindy's law says of it, and the
-rule of whoever rents skis (Karlin et al. 1988): who buys once the rent has come to the price never pays more than twice.
+What is to come nobody knows. That a conversation goes on for as long as it has lasted is what Lindy's law says of it; that it ends
+here is what the guard supposes.
 """
 
 from __future__ import annotations

@@ -41,6 +41,10 @@ class Engine:
     """Whether an epoch may come before it must."""
     expected_turns: float | None
     rates: Rates
+    has_data: bool
+    """Whether encoded bytes stay in what first comes, where the prefix is stable."""
+    has_handles: bool
+    """Whether marks say the handles of what they stand in."""
     keep_tools: frozenset[str] | None
     """The names of those that stay in any case; None for all."""
     min_gain: float
@@ -112,6 +116,7 @@ class Engine:
             whole=whole,
             pinned=self.pinned(conversation, request.pins),
             query=query,
+            has_handles=self.has_handles,
             known=known,
         )
         done = yield from within(budget=budget)

@@ -12,6 +12,7 @@ from sparecall.context.engine import Engine
 from sparecall.context.handles import Handles
 from sparecall.context.outcome import Request
 from sparecall.context.reading import Readings
+from sparecall.context.reducers import check_markers
 from sparecall.context.steps import run, run_async
 from sparecall.context.summaries import Summaries, SummaryStore
 from sparecall.context.texts import Texts
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from sparecall.context.grammar import Form, Orphans
     from sparecall.context.reading import Reading
+    from sparecall.context.reducers import Markers, Reducers
     from sparecall.context.report import Optimized
     from sparecall.context.steps import Steps
     from sparecall.context.summaries import Summarise
@@ -51,6 +53,9 @@ class ContextOptimizer:
     words speak of, and that the request does not choose.
     ``min_gain``: a summary that spares a smaller share of what it is of is not made. ``summary_share``: what summaries may
     take of the budget; ``summaries``: where they are kept beside this optimizer's memory, such as a `TieredCache`.
+    ``birth``, of a stable prefix: ``"data"`` lets length and digest stand for encoded bytes in results, from 2,048 letters on;
+    ``"lossless"`` leaves them. ``markers``: ``"handles"`` puts the handle of a text into its first gap, for an agent that has a
+    tool to fetch it. ``reducers``: by kind of text, what says which lines matter.
     ``form``: ``"openai"`` or ``"anthropic"``; None finds out. ``orphans``: what becomes of results without calls and calls
     without results: ``"drop"``, ``"keep"`` or ``"error"``.
     ``embedder``: for the relevance of texts to a query; `StaticEmbedder()` unless another is given, None for words alone.
@@ -78,6 +83,9 @@ class ContextOptimizer:
         min_gain: float = 0.1,
         summary_share: float = 0.1,
         summaries: SummaryStore | None = None,
+        birth: Literal["data", "lossless"] = "data",
+        markers: Markers = "plain",
+        reducers: Reducers | None = None,
         form: Form | None = None,
         orphans: Orphans = "drop",
         embedder: Embedder | Literal["static"] | None = "static",
@@ -103,6 +111,9 @@ class ContextOptimizer:
             raise InvalidArgument(f"keep_tools is {keep_tools!r}; allowed: True, False, or a list of names")
         if prefix not in {"free", "stable"}:
             raise InvalidArgument(f"prefix is {prefix!r}; allowed: free, stable")
+        if birth not in {"data", "lossless"}:
+            raise InvalidArgument(f"birth is {birth!r}; allowed: data, lossless")
+        check_markers(markers)
         if isinstance(embedder, str):
             if embedder != "static":
                 raise InvalidArgument(f"embedder is {embedder!r}; give one of sparecall.embed, 'static' or None")
@@ -118,12 +129,14 @@ class ContextOptimizer:
             elects=expected_turns is not None,
             expected_turns=expected_turns if isinstance(expected_turns, int | float) else None,
             rates=rates,
+            has_data=birth == "lossless",
+            has_handles=markers == "handles",
             keep_tools=None if keep_tools is True else frozenset(keep_tools or ()),
             min_gain=min_gain,
             summary_share=summary_share,
             encoding=encoding,
             costs=Costs(encoding=encoding, model=model, memo_bytes=cache_bytes // 2),
-            texts=Texts(encoding, embedder, max_bytes=cache_bytes // 2),
+            texts=Texts(encoding, embedder, max_bytes=cache_bytes // 2, reducers=reducers or {}),
             summaries=Summaries(cache_bytes // 16, summaries),
             handles=self.handles,
         )

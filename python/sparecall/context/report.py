@@ -9,7 +9,7 @@ import msgspec
 
 from sparecall.context.parts import Message, Orphan, Path
 
-Change: TypeAlias = Literal["dropped", "cut", "compact", "repeat", "summary", "tool"]
+Change: TypeAlias = Literal["dropped", "cut", "compact", "repeat", "data", "summary", "tool"]
 LOSSLESS = frozenset({"compact", "repeat"})
 """The changes after which all is still said."""
 
@@ -26,8 +26,8 @@ class Removed(msgspec.Struct, frozen=True, gc=False):
     """The message's, or the tool's, among those that were given."""
     change: Change
     """``dropped``: the message is not there. ``cut``: lines of a text are not. ``compact``: JSON, all of it in fewer tokens.
-    ``repeat``: lines that stand above in other messages. ``summary``: the message is not there, but a summary of it is.
-    ``tool``: the definition of a tool is not there."""
+    ``repeat``: lines that stand above in other messages. ``data``: encoded bytes, for which their length and digest stand.
+    ``summary``: the message is not there, but a summary of it is. ``tool``: the definition of a tool is not there."""
     tokens: int
     """So many fewer."""
 

@@ -1,7 +1,7 @@
 """The same conversation turn after turn, its beginning left alone: what a provider's prefix cache holds is paid a tenth.
 
 A result is made smaller once, when it first comes: JSON in its compact form, lines that stand above by a pointer. Nothing is
-lost by either. Only where the budget is passed the whole is cut anew, an epoch, down to a share of the budget, so that many
+lost by either; of encoded bytes, which no model reads, length and digest stay. Only where the budget is passed the whole is cut anew, an epoch, down to a share of the budget, so that many
 turns fit before the next. All of it is a fold over the atoms, in which no step looks ahead: whoever begins anew, in another
 worker or without memory, comes to the same bytes.
 """
@@ -46,14 +46,15 @@ class Mark(NamedTuple):
 
 
 class Fold:
-    """A conversation up to some atom, as it is sent."""
+    """A conversation up to some atom, as it is sent. ``has_data``: with encoded bytes as they are."""
 
     __slots__ = (
-        "_costs", "_encoding", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs", "ledger", "origin", "out",
+        "_costs", "_encoding", "_has_data", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs", "ledger", "origin", "out",
         "raw", "spent", "tools",
     )  # fmt: skip
 
-    def __init__(self, costs: Costs, texts: Texts, encoding: str | Encoding, ledger: Ledger) -> None:
+    def __init__(self, costs: Costs, texts: Texts, encoding: str | Encoding, ledger: Ledger, *, has_data: bool) -> None:
+        self._has_data = has_data
         self._costs, self._texts, self._encoding = costs, texts, encoding
         self._repeats = ContextRepeats(encoding)
         self.ledger = ledger
@@ -102,7 +103,7 @@ class Fold:
         ``before``: what the cut did to texts; ``origin``: the messages' numbers before it, by which changes are named; ``tools``:
         the names of those that it leaves out.
         """
-        new = Fold(self._costs, self._texts, self._encoding, self.ledger)
+        new = Fold(self._costs, self._texts, self._encoding, self.ledger, has_data=self._has_data)
         new.atoms, new.raw, new.epochs, new.tools = self.atoms, self.raw, self.epochs + 1, tools
         new.changes, new.dropped = dict(before), dict(dropped)
         parts = by_message(conversation.parts)
@@ -179,9 +180,12 @@ class Fold:
         document = self._texts.document(part.text, compact=True)
         change: Change = "compact"
         text = document.text
+        bare = None if self._has_data or part.kind != "result" else document.without_data
+        if bare is not None:
+            text, change = bare, "data"
         shorter = self._repeats.push(text)
         if shorter is not None:
-            text, change = shorter, "repeat"
+            text, change = shorter, "repeat" if bare is None else "data"
         if text is part.text or self._costs.text(text) >= self._costs.text(part.text):
             return None
         return text, change

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from sparecall.cache import Cache
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sparecall.context.reducers import Reducers
     from sparecall.semantic.embedding import Embedder
     from sparecall.tokens import Encoding
 
@@ -22,11 +24,19 @@ _PIECE, _PIECES = 1_000, 16
 class Texts:
     """Documents and vectors by text, at most about `max_bytes` of them. Thread-safe; equal texts give equal documents."""
 
-    __slots__ = ("_documents", "_embedder", "_encoding", "_vectors")
+    __slots__ = ("_documents", "_embedder", "_encoding", "_reducers", "_vectors")
 
-    def __init__(self, encoding: str | Encoding, embedder: Embedder | None, *, max_bytes: int) -> None:
+    def __init__(
+        self,
+        encoding: str | Encoding,
+        embedder: Embedder | None,
+        *,
+        max_bytes: int,
+        reducers: Reducers = MappingProxyType({}),
+    ) -> None:
         self._encoding = encoding
         self._embedder = embedder
+        self._reducers = reducers
         self._documents: Cache[tuple[str, bool], ContextDocument] = Cache(max_bytes, policy="lru")
         self._vectors: Cache[str, NDArray[np.float32]] = Cache(max_bytes // 4, policy="lru")
 
@@ -43,6 +53,10 @@ class Texts:
         found = self._documents.get(key)
         if found is None:
             found = ContextDocument(text, self._encoding, compact=compact, tokens=tokens)
+            reducer = None if found.is_compact else self._reducers.get(found.kind)  # type: ignore[call-overload]
+            if reducer is not None:
+                worth = reducer(text)
+                found = ContextDocument(text, self._encoding, tokens=found.tokens, kind=found.kind, worth=worth)
             self._documents.set(key, found, weight=found.size + len(text))
         return found
 

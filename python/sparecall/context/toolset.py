@@ -41,7 +41,7 @@ def unneeded(
 
 def _may_go(tool: Mapping[str, Any]) -> bool:
     """Whether the client runs it, and no prefix to be cached ends with it."""
-    return tool.get("type", "custom") in {"function", "custom"} and "cache_control" not in tool
+    return tool.get("type", "custom") in ("function", "custom") and "cache_control" not in tool
 
 
 def chosen(tool_choice: Any) -> frozenset[str]:

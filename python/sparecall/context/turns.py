@@ -14,7 +14,7 @@ from sparecall.context.toolset import name_of
 from sparecall.errors import CannotFit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from sparecall.context.engine import Engine
     from sparecall.context.outcome import Request
@@ -54,7 +54,7 @@ class Turns:
         known, why = folds.sent(chain, first)
         fold = folds.take(chain)
         if fold is None:
-            fold = Fold(costs, engine.texts, engine.encoding, Ledger(engine.rates))
+            fold = Fold(costs, engine.texts, engine.encoding, Ledger(engine.rates), has_data=engine.has_data)
         else:
             known, why = fold.atoms, "extended"
         sent = fold.mark(why)
@@ -95,9 +95,10 @@ class Turns:
         """All up to message `end` cut anew if that pays, else as it is."""
         engine, ledger = self._engine, fold.ledger
         if ledger.is_due():
+            prefix, sizes = yield from _until(request.reading, end)
             budget = request.beside + int(fold.spent * engine.epoch_share)
             try:
-                new = yield from self._anew(request, fold, end, still, budget)
+                new = yield from self._anew(request, fold, prefix, sizes, still, budget)
             except CannotFit:
                 pass
             else:
@@ -113,10 +114,11 @@ class Turns:
     def _epoch(self, request: Request, fold: Fold, end: int, still: Collection[int]) -> Steps[Fold]:
         """All up to message `end` cut anew."""
         engine = self._engine
+        prefix, sizes = yield from _until(request.reading, end)
         budget = int(engine.budget * engine.epoch_share)
         while True:
             try:
-                new = yield from self._anew(request, fold, end, still, budget)
+                new = yield from self._anew(request, fold, prefix, sizes, still, budget)
                 break
             except CannotFit as error:
                 if budget >= engine.budget:
@@ -128,11 +130,17 @@ class Turns:
             fold.ledger.turn(*self._sizes(request, new), self._kept(request, fold, new)[0])
         return new
 
-    def _anew(self, request: Request, fold: Fold, end: int, still: Collection[int], budget: int) -> Steps[Fold]:
-        """An epoch of what is left within a budget of the messages before `end`. Raises `CannotFit`."""
-        engine = self._engine
-        prefix, sizes = yield from _until(request.reading, end)
-        done, changes = yield from engine.cut(request, prefix, sizes, budget, request.beside)
+    def _anew(
+        self,
+        request: Request,
+        fold: Fold,
+        prefix: Conversation,
+        sizes: Mapping[int, int],
+        still: Collection[int],
+        budget: int,
+    ) -> Steps[Fold]:
+        """An epoch of what is left of `prefix` within a budget. Raises `CannotFit`."""
+        done, changes = yield from self._engine.cut(request, prefix, sizes, budget, request.beside)
         left = read(done.out, prefix.form, orphans="keep")
         yield None
         return (
@@ -142,7 +150,7 @@ class Turns:
                 done.dropped,
                 still={at for at, index in enumerate(done.origin) if index in still or index < 0},
                 origin=done.origin,
-                tools=engine.unneeded(request, prefix, None),
+                tools=self._engine.unneeded(request, prefix, None),
             )
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sparecall import tokens
+from sparecall.demo.rereads import Rereads, rereads
 from sparecall.demo.session import Session
 from sparecall.demo.workday import SHARES
 from sparecall.prices import Prices
@@ -154,6 +155,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     latencies: list[Quantiles]
     pipeline: list[Quantiles]
     vectors: Vectors
+    rereads: Rereads
     session: Session
     outage: Outage | None
     """None: that part was left out."""
@@ -193,6 +195,7 @@ def figures(
         ],
         pipeline=[quantiles("exact", [o.micros / 1e3 for o in on.outcomes if o.hit == "exact"])],
         vectors=Vectors(len(on.vectors), off.vector_calls, on.vector_calls, off.vector_seconds, on.vector_seconds),
+        rereads=rereads(day),
         session=session,
         outage=outage,
         checks=[*checks(off, on), *_checks_of_session(session), *_checks_of_outage(outage)],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MODEL = "gpt-4.1-mini"
 BUDGET = 32_000
-_LEAST_STEPS = 6
+_LEAST_STEPS = 3
 _CALLS_PER_STEP = 15  # of the day: how long a session is beside it is a choice
 
 

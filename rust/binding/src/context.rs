@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
-use sparecall_core::context::{self, Board, Document, Item, MARKER, Options, Repeats};
+use sparecall_core::context::{self, Board, Document, HANDLE, Item, Kind, MARKER, Options, Reading, Repeats};
 use sparecall_core::error::Error;
 
 use crate::error::{guard, to_python};
@@ -31,24 +31,36 @@ pub(crate) struct ContextDocument {
 #[allow(clippy::needless_pass_by_value)] // what pyo3 hands over
 impl ContextDocument {
     #[new]
-    #[pyo3(signature = (text, encoding, /, *, compact = false, tokens = None))]
+    #[pyo3(signature = (text, encoding, /, *, compact = false, tokens = None, kind = None, worth = None))]
     fn new(
         py: Python<'_>,
         text: &Bound<'_, PyAny>,
         encoding: Chosen,
         compact: bool,
         tokens: Option<usize>,
+        kind: Option<&str>,
+        worth: Option<Vec<f32>>,
     ) -> PyResult<Self> {
         guard(py, || {
             let text = Text::of(text, "text")?;
             let length = check_length(py, "text", &text)?;
+            let kind = kind.map(|name| kind_of(py, name)).transpose()?;
+            if let Some(worth) = &worth {
+                let lines = text.utf8().split_inclusive('\n').count();
+                if worth.len() != lines || worth.iter().any(|one| !one.is_finite() || *one < 0.0) {
+                    let value = format!("{} numbers", worth.len());
+                    let limit = format!("give one for each of the {lines} lines, 0 or more");
+                    return Err(to_python(py, &Error::InvalidArgument { name: "worth", value, limit }));
+                }
+            }
             let work = || {
                 let text = text.utf8();
+                let reading = Reading { may_be_compact: compact, kind, worth: worth.as_deref() };
                 let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
                 let inner = with_scratch(|scratch| {
                     let scratch = &mut scratch.fast;
                     let tokens = tokens.unwrap_or_else(|| encoding.count_with(&text, scratch));
-                    Document::counted(&text, tokens, compact, &encoding, scratch)
+                    Document::read(&text, tokens, reading, &encoding, scratch)
                 });
                 Self { inner, id }
             };
@@ -66,6 +78,12 @@ impl ContextDocument {
     #[getter]
     fn is_compact(&self) -> bool {
         self.inner.is_compact()
+    }
+
+    /// The text with a few words in place of encoded bytes that are many; None where there are none.
+    #[getter]
+    fn without_data(&self) -> Option<String> {
+        self.inner.without_data()
     }
 
     /// What the text looks like: `json`, `diff`, `test`, `log`, `code`, `data` or `prose`.
@@ -94,6 +112,36 @@ impl ContextDocument {
     fn __repr__(&self) -> String {
         format!("ContextDocument({}, {} tokens in {} segments)", self.kind(), self.tokens(), self.inner.len())
     }
+}
+
+fn kind_of(py: Python<'_>, name: &str) -> PyResult<Kind> {
+    Kind::by_name(name).ok_or_else(|| {
+        let limit = "json, diff, test, log, code, data or prose".to_owned();
+        to_python(py, &Error::InvalidArgument { name: "kind", value: format!("{name:?}"), limit })
+    })
+}
+
+/// Cut a document to `budget` tokens; see `_core.pyi`.
+#[pyfunction]
+#[pyo3(signature = (document, encoding, /, *, budget, query = None, handle = ""))]
+#[allow(clippy::needless_pass_by_value)] // what pyo3 hands over
+pub(crate) fn context_reduce(
+    py: Python<'_>,
+    document: &Bound<'_, ContextDocument>,
+    encoding: Chosen,
+    budget: u32,
+    query: Option<&Bound<'_, PyAny>>,
+    handle: &str,
+) -> PyResult<(String, Vec<String>)> {
+    guard(py, || {
+        let document = &document.get().inner;
+        let query = query.map(|query| Text::of(query, "query")).transpose()?;
+        let query = query.as_ref().map(Text::utf8).unwrap_or_default();
+        let work =
+            || with_scratch(|scratch| context::reduce(document, budget, &query, handle, &encoding, &mut scratch.fast));
+        let reduced = if document.len() > DETACH_ABOVE_SEGMENTS { py.detach(work) } else { work() };
+        Ok((reduced.text, reduced.removed))
+    })
 }
 
 /// The texts so far, by their lines. One call at a time.
@@ -176,7 +224,7 @@ type Row<'py> = (Bound<'py, ContextDocument>, u32, bool, f32);
 
 /// Choose what to keep of a conversation under `budget` tokens; see `_core.pyi`.
 #[pyfunction]
-#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, board = None))]
+#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, later = 0.3, handles = None, board = None))]
 #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // keywords of one Python function
 pub(crate) fn context_select<'py>(
     py: Python<'py>,
@@ -190,6 +238,8 @@ pub(crate) fn context_select<'py>(
     relevance: f32,
     prior: f32,
     again: f32,
+    later: f32,
+    handles: Option<Vec<String>>,
     board: Option<&Bound<'py, ContextBoard>>,
 ) -> PyResult<(Bound<'py, PyList>, u32)> {
     guard(py, || {
@@ -202,6 +252,9 @@ pub(crate) fn context_select<'py>(
         if similar.as_ref().is_some_and(|similar| similar.len() != items.len()) {
             return Err(refuse("similar", "of another length".to_owned(), "give a number for each item"));
         }
+        if handles.as_ref().is_some_and(|handles| handles.len() != items.len()) {
+            return Err(refuse("handles", "of another length".to_owned(), "give one for each item"));
+        }
         let rows: Vec<Item<'_>> = items
             .iter()
             .map(|(document, atom, is_fixed, weight)| Item {
@@ -213,7 +266,8 @@ pub(crate) fn context_select<'py>(
             .collect();
         let query = query.map(|query| Text::of(query, "query")).transpose()?;
         let query = query.as_ref().map(Text::utf8).unwrap_or_default();
-        let options = Options { budget, marker: MARKER, whole, half_life, relevance, prior, again };
+        let handle = if handles.is_some() { HANDLE } else { 0 };
+        let options = Options { budget, marker: MARKER, handle, whole, half_life, relevance, prior, again, later };
         let segments: usize = rows.iter().map(|row| row.document.len()).sum();
         let ids = items.iter().map(|row| row.0.get().id).collect();
         let board = board.map(|board| &board.get().inner);
@@ -224,17 +278,7 @@ pub(crate) fn context_select<'py>(
                 Some(board) => choose(board.lock().unwrap_or_else(PoisonError::into_inner).of(ids)),
                 None => choose(&mut Board::default()),
             };
-            let texts: Vec<Option<Option<String>>> = choice
-                .kept
-                .iter()
-                .zip(&rows)
-                .map(|(kept, row)| {
-                    kept.as_ref().map(|kept| {
-                        let whole = row.document.is_empty() || kept[..] == [(0, row.document.len() as u32)];
-                        (!whole).then(|| context::render(row.document, kept))
-                    })
-                })
-                .collect();
+            let texts = context::write(&rows, &choice, budget, handles.as_deref().unwrap_or_default());
             (texts, choice.tokens)
         };
         let (texts, tokens) = if segments > DETACH_ABOVE_SEGMENTS { py.detach(work) } else { work() };

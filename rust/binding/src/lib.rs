@@ -12,6 +12,7 @@ mod flow;
 mod frame;
 mod index;
 mod metrics;
+mod outline;
 mod queue;
 mod semantic;
 mod text;
@@ -30,7 +31,7 @@ mod _core {
     #[pymodule_export]
     use crate::cache::{BytesCache, Cache, CacheStats};
     #[pymodule_export]
-    use crate::context::{ContextBoard, ContextDocument, ContextRepeats, context_same, context_select};
+    use crate::context::{ContextBoard, ContextDocument, ContextRepeats, context_reduce, context_same, context_select};
     #[pymodule_export]
     use crate::digest::{
         _digest_inspect_work, Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key,
@@ -45,6 +46,11 @@ mod _core {
     use crate::index::{Matches, VectorIndex, VectorQuery};
     #[pymodule_export]
     use crate::metrics::{Counter, Family, Gauge, Histogram, Registry};
+    #[pymodule_export]
+    use crate::outline::{
+        _outline_merge_work, _outline_work, FormerSymbol, IndexedSymbol, MergeConflict, Merged, Outline, OutlineSymbol,
+        Skeleton, SymbolDiff, SymbolIndex, SymbolWords, outline_languages, outline_merge, outline_read,
+    };
     #[pymodule_export]
     use crate::queue::{
         _queue_after_fork, _queue_hold, _queue_let_go, _queue_pause, Inbox, Port, QueueTicket, Work, WorkTicket,

@@ -113,6 +113,15 @@ pub(crate) fn tokens_count_many(py: Python<'_>, texts: &Bound<'_, PyAny>, encodi
     })
 }
 
+/// The tokens of a text that Rust holds.
+pub(crate) fn count_str(py: Python<'_>, text: &str, encoding: &str) -> PyResult<usize> {
+    guard(py, || {
+        let encoding = find(py, encoding)?;
+        let work = || with_scratch(|scratch| encoding.count_with(text, &mut scratch.fast));
+        Ok(if text.len() > DETACH_ABOVE { py.detach(work) } else { work() })
+    })
+}
+
 /// Nanoseconds a byte that counting is predicted to take.
 const COUNT: f64 = 6.0;
 

@@ -12,7 +12,11 @@
 //! A string stands without quotes where it cannot be taken for anything else, every other scalar as it came: numbers
 //! keep each digit. The keys of an object in an object of a row are joined by a dot.
 
+use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
+
 use super::json::{Node, is_number, parse};
+use super::outliers::outliers;
 
 /// A list or an object of so many bytes, compact, stands on the line of its key.
 const INLINE_LIST: usize = 160;
@@ -22,16 +26,52 @@ const LINE: usize = 120;
 /// More columns than that make no table that anyone can read.
 const COLUMNS: usize = 64;
 
+/// What speaks for lines of a table, in tenths: its heads, its first and last row, and rows that are not like the others.
+const TABLE: u8 = 10;
+const EDGE: u8 = 3;
+const OUTLIER: u8 = 8;
+
 /// The JSON document `text` in lines; None where it is no list or object, or nothing that this form can hold.
 pub fn compact(text: &str) -> Option<String> {
+    marked(text).map(|out| out.text)
+}
+
+/// The compact form, and what speaks for its lines.
+pub(super) fn marked(text: &str) -> Option<Compact> {
     let node = parse(text)?;
     if matches!(node, Node::Scalar(_)) {
         return None;
     }
-    let mut out = String::with_capacity(text.len());
+    let mut out = Compact { text: String::with_capacity(text.len()), marks: Vec::new() };
     block(&node, 0, &mut out)?;
     out.pop(); // the last line end
     (!out.is_empty()).then_some(out)
+}
+
+/// A document that is being written, and of some lines where they begin and what speaks for them, in tenths.
+pub(super) struct Compact {
+    pub(super) text: String,
+    pub(super) marks: Vec<(u32, u8)>,
+}
+
+impl Compact {
+    fn mark(&mut self, worth: u8) {
+        self.marks.push((u32::try_from(self.text.len()).unwrap_or(u32::MAX), worth));
+    }
+}
+
+impl Deref for Compact {
+    type Target = String;
+
+    fn deref(&self) -> &String {
+        &self.text
+    }
+}
+
+impl DerefMut for Compact {
+    fn deref_mut(&mut self) -> &mut String {
+        &mut self.text
+    }
 }
 
 fn indent(depth: usize, out: &mut String) {
@@ -39,7 +79,7 @@ fn indent(depth: usize, out: &mut String) {
 }
 
 /// Writes a list or an object that is not empty in lines of their own.
-fn block(node: &Node<'_>, depth: usize, out: &mut String) -> Option<()> {
+fn block(node: &Node<'_>, depth: usize, out: &mut Compact) -> Option<()> {
     match node {
         Node::Object(members) => object(members, depth, out),
         Node::List(items) => match Table::of(items) {
@@ -53,7 +93,7 @@ fn block(node: &Node<'_>, depth: usize, out: &mut String) -> Option<()> {
     }
 }
 
-fn object(members: &[(&str, Node<'_>)], depth: usize, out: &mut String) -> Option<()> {
+fn object(members: &[(&str, Node<'_>)], depth: usize, out: &mut Compact) -> Option<()> {
     let mut open = 0; // bytes of the line that is being written
     for (key, value) in members {
         let key = plain_key(key);
@@ -88,7 +128,7 @@ fn object(members: &[(&str, Node<'_>)], depth: usize, out: &mut String) -> Optio
     Some(())
 }
 
-fn list(items: &[Node<'_>], depth: usize, out: &mut String) -> Option<()> {
+fn list(items: &[Node<'_>], depth: usize, out: &mut Compact) -> Option<()> {
     let mut open = 0;
     for item in items {
         let text = short(item);
@@ -224,10 +264,11 @@ impl<'a> Table<'a> {
         Some(())
     }
 
-    fn write(&self, depth: usize, out: &mut String) {
+    fn write(&self, depth: usize, out: &mut Compact) {
         let first = &self.rows[0];
         let common: Vec<bool> =
             (0..self.columns.len()).map(|at| self.rows.iter().all(|row| row[at] == first[at])).collect();
+        out.mark(TABLE);
         indent(depth, out);
         out.push('[');
         out.push_str(&self.rows.len().to_string());
@@ -250,29 +291,38 @@ impl<'a> Table<'a> {
         out.push_str("]\n");
         let varied: Vec<usize> =
             (0..self.columns.len()).filter(|&at| !common[at] || matches!(first[at], Cell::Number(_))).collect();
-        let line = |cells: &mut dyn Iterator<Item = String>, out: &mut String| {
+        let line = |cells: &mut dyn Iterator<Item = &str>, out: &mut String| {
             indent(depth, out);
             for (at, cell) in cells.enumerate() {
                 if at > 0 {
                     out.push('|');
                 }
-                out.push_str(&cell);
+                out.push_str(cell);
             }
             out.push('\n');
         };
-        line(&mut varied.iter().map(|&at| self.columns[at].clone()), out);
-        for row in &self.rows {
-            line(&mut varied.iter().map(|&at| row[at].text()), out);
+        out.mark(TABLE);
+        line(&mut varied.iter().map(|&at| self.columns[at].as_str()), out);
+        let cells: Vec<Vec<Cow<'_, str>>> =
+            self.rows.iter().map(|row| varied.iter().map(|&at| row[at].text()).collect()).collect();
+        let texts: Vec<Vec<&str>> = cells.iter().map(|row| row.iter().map(AsRef::as_ref).collect()).collect();
+        for (at, (row, is_outlier)) in texts.iter().zip(outliers(&texts)).enumerate() {
+            if is_outlier {
+                out.mark(OUTLIER);
+            } else if at == 0 || at + 1 == texts.len() {
+                out.mark(EDGE);
+            }
+            line(&mut row.iter().copied(), out);
         }
     }
 }
 
-impl Cell<'_> {
-    fn text(&self) -> String {
+impl<'a> Cell<'a> {
+    fn text(&self) -> Cow<'a, str> {
         match self {
-            Self::Number(number) => number.to_string(),
-            Self::Of(Node::Scalar(raw)) => plain_cell(raw).to_owned(),
-            Self::Of(node) => inline(node),
+            Self::Number(number) => number.to_string().into(),
+            Self::Of(Node::Scalar(raw)) => plain_cell(raw).into(),
+            Self::Of(node) => inline(node).into(),
         }
     }
 }

@@ -1,7 +1,12 @@
 //! A text made ready for choosing: cut into segments, each with its tokens, its words and its values.
 
-use super::compact::compact;
-use super::kind::{Kind, Lines, unnumbered};
+use std::ops::Range;
+
+use super::compact;
+use super::data::{Blob, blobs};
+use super::kind::{Kind, unnumbered};
+use super::lines::judge;
+use super::render;
 use super::terms::{self, Sink};
 use crate::tokens::{Encoding, Scratch};
 
@@ -11,6 +16,10 @@ const PIECE: usize = 100;
 const HARD: usize = 400;
 /// So many segments at most; more are joined two by two.
 const MOST: usize = 4096;
+/// Bytes in fewer letters are left where nothing presses: they may be a token, or a picture that a later call takes.
+const NOBODY_READS: usize = 2048;
+/// What speaks for the words that stand for encoded bytes.
+const STAND_IN: f32 = 0.5;
 
 /// One stretch of a document: kept or left out as a whole.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +33,8 @@ pub(super) struct Segment {
     prior: f32,
     /// Of the text without the number and the white space around it.
     same: u32,
+    /// The template of its line, if there are others of it.
+    template: u32,
 }
 
 /// A value of a segment.
@@ -34,6 +45,14 @@ pub(super) struct Value {
     pub(super) most: u8,
     /// That of all its places.
     pub(super) sum: u16,
+}
+
+impl Value {
+    /// Leaves so many tenths of its weight.
+    fn weigh(&mut self, share: u8) {
+        self.most = (u16::from(self.most) * u16::from(share)).div_ceil(10) as u8;
+        self.sum = u16::from(self.most);
+    }
 }
 
 /// A text in segments. O(its bytes) to make.
@@ -49,42 +68,49 @@ pub struct Document {
     words: Vec<u32>,
     /// Distinct words and how often each stands there, sorted.
     bag: Vec<(u32, u32)>,
+    /// What stands for the segments that are encoded bytes, by the number of the segment before, which is empty.
+    stand_ins: Vec<(u32, Box<str>)>,
+    /// Of the first line of a template, by its segment, how many lines that has.
+    alike: Vec<(u32, u32)>,
+}
+
+/// How a text is to be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading<'a> {
+    /// Whether JSON becomes its compact form, where that has fewer tokens.
+    pub may_be_compact: bool,
+    /// What kind of text it is; None: what it looks like.
+    pub kind: Option<Kind>,
+    /// What speaks for each line of the text, in place of what its kind says; not of one that is compact.
+    pub worth: Option<&'a [f32]>,
 }
 
 impl Document {
     /// Reads `text`. Where it `may_be_compact`, JSON becomes its compact form if that has fewer tokens.
     #[must_use]
     pub fn new(text: &str, may_be_compact: bool, encoding: &Encoding, scratch: &mut Scratch) -> Self {
-        Self::counted(text, encoding.count_with(text, scratch), may_be_compact, encoding, scratch)
+        let tokens = encoding.count_with(text, scratch);
+        Self::read(text, tokens, Reading { may_be_compact, ..Reading::default() }, encoding, scratch)
     }
 
-    /// The same of a text whose tokens are known.
+    /// Reads `text`, of so many tokens, as it is said.
     #[must_use]
-    pub fn counted(
-        text: &str,
-        tokens: usize,
-        may_be_compact: bool,
-        encoding: &Encoding,
-        scratch: &mut Scratch,
-    ) -> Self {
-        if let Some(short) = may_be_compact.then(|| compact(text)).flatten() {
+    pub fn read(text: &str, tokens: usize, reading: Reading<'_>, encoding: &Encoding, scratch: &mut Scratch) -> Self {
+        if let Some(short) = reading.may_be_compact.then(|| compact::marked(text)).flatten() {
             let fewer = encoding.count_with(&short, scratch);
             if fewer < tokens {
-                return Self::of(short.into(), Kind::Json, true, fewer, encoding, scratch);
+                let mut document = Self::empty(short.text.into(), Kind::Json, true, fewer);
+                document.cut(encoding, scratch, &Worth::Marks(&short.marks));
+                return document;
             }
         }
-        Self::of(text.into(), Kind::of(text), false, tokens, encoding, scratch)
+        let mut document = Self::empty(text.into(), reading.kind.unwrap_or_else(|| Kind::of(text)), false, tokens);
+        document.cut(encoding, scratch, &reading.worth.map_or(Worth::Kind, Worth::Lines));
+        document
     }
 
-    fn of(
-        text: Box<str>,
-        kind: Kind,
-        is_compact: bool,
-        tokens: usize,
-        encoding: &Encoding,
-        scratch: &mut Scratch,
-    ) -> Self {
-        let mut document = Self {
+    fn empty(text: Box<str>, kind: Kind, is_compact: bool, tokens: usize) -> Self {
+        Self {
             text,
             kind,
             is_compact,
@@ -93,40 +119,68 @@ impl Document {
             values: Vec::new(),
             words: Vec::new(),
             bag: Vec::new(),
-        };
-        document.cut(encoding, scratch);
-        document.bag = bag_of(&document.words);
-        document
+            stand_ins: Vec::new(),
+            alike: Vec::new(),
+        }
     }
 
-    fn cut(&mut self, encoding: &Encoding, scratch: &mut Scratch) {
-        let mut ends = cut(&self.text);
-        while ends.len() > MOST {
-            let joined = ends.chunks(2).map(|pair| pair[pair.len() - 1]).collect();
-            ends = joined;
-        }
-        let mut lines = Lines::new(self.kind, ends.len());
+    fn cut(&mut self, encoding: &Encoding, scratch: &mut Scratch, worth: &Worth<'_>) {
+        let blobs = blobs(&self.text);
+        let ends = cut(&self.text, &blobs);
+        let parts: Vec<&str> =
+            ends.iter().scan(0, |start, &end| Some(&self.text[std::mem::replace(start, end)..end])).collect();
+        let mut judged = judge(self.kind, &parts);
+        worth.add(&parts, &mut judged);
+        let mut blobs = blobs.into_iter().peekable();
+        let mut actions = Actions::default();
         let mut start = 0;
         let mut terms = Terms { values: &mut self.values, words: &mut self.words };
         self.segments.reserve_exact(ends.len());
         terms.values.reserve(self.text.len() / 8);
         terms.words.reserve(self.text.len() / 8);
-        for end in ends {
-            let part = &self.text[start..end];
+        for ((end, part), line) in ends.into_iter().zip(parts).zip(judged) {
+            if let Some(blob) = blobs.next_if(|blob| blob.place.start == start) {
+                self.stand_ins.push((narrow(self.segments.len()), blob.stand_in.as_str().into()));
+                self.segments.push(Segment {
+                    start: narrow(start),
+                    end: narrow(start),
+                    tokens: narrow(encoding.count_with(&blob.stand_in, scratch)),
+                    values_end: narrow(terms.values.len()),
+                    words_end: narrow(terms.words.len()),
+                    prior: STAND_IN,
+                    same: terms::hash_of(&blob.stand_in),
+                    template: 0,
+                });
+            }
             let first = terms.values.len();
+            let is_action = actions.take(part) && self.kind == Kind::Prose;
             terms::read(part, &mut terms);
+            for value in &mut terms.values[first..] {
+                value.weigh(line.share);
+            }
+            if let (true, Some(value)) = (is_action, terms.values.get_mut(first)) {
+                value.most = value.most.max(terms::IDENTIFIER);
+                value.sum = value.sum.max(u16::from(value.most));
+            }
             distinct(terms.values, first);
+            let mut tokens = encoding.count_with(part, scratch);
+            if line.alike > 0 {
+                self.alike.push((narrow(self.segments.len()), line.alike));
+                tokens += encoding.count_with(&render::count_of(line.alike), scratch);
+            }
             self.segments.push(Segment {
                 start: narrow(start),
                 end: narrow(end),
-                tokens: narrow(encoding.count_with(part, scratch)),
+                tokens: narrow(tokens),
                 values_end: narrow(terms.values.len()),
                 words_end: narrow(terms.words.len()),
-                prior: lines.prior(part),
+                prior: line.prior,
                 same: terms::hash_of(unnumbered(part).trim()),
+                template: line.template,
             });
             start = end;
         }
+        self.bag = bag_of(&self.words);
     }
 
     /// The text, compact where it is.
@@ -144,6 +198,22 @@ impl Document {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The text with what says what they are in place of encoded bytes that are many; None where there are none.
+    #[must_use]
+    pub fn without_data(&self) -> Option<String> {
+        let mut out = String::new();
+        let mut at = 0;
+        for (number, stand_in) in &self.stand_ins {
+            let place = self.place(*number as usize + 1);
+            if place.len() >= NOBODY_READS {
+                out.push_str(&self.text[at..place.start]);
+                out.push_str(stand_in);
+                at = place.end;
+            }
+        }
+        (at > 0).then(|| out + &self.text[at..])
     }
 
     /// The tokens of the text.
@@ -173,8 +243,29 @@ impl Document {
     }
 
     pub(super) fn part(&self, at: usize) -> &str {
-        let segment = &self.segments[at];
-        &self.text[segment.start as usize..segment.end as usize]
+        &self.text[self.place(at)]
+    }
+
+    /// Where in the text a segment stands.
+    pub(super) fn place(&self, at: usize) -> Range<usize> {
+        self.segments[at].start as usize..self.segments[at].end as usize
+    }
+
+    /// What stands for the segment after, where this one is for that.
+    pub(super) fn stand_in(&self, at: usize) -> Option<&str> {
+        let found = self.stand_ins.binary_search_by_key(&narrow(at), |one| one.0).ok()?;
+        Some(&self.stand_ins[found].1)
+    }
+
+    /// How many lines are like this segment's, where it is the first of them.
+    pub(super) fn alike(&self, at: usize) -> Option<u32> {
+        let found = self.alike.binary_search_by_key(&narrow(at), |one| one.0).ok()?;
+        Some(self.alike[found].1)
+    }
+
+    /// Equal for segments whose lines are of one template; 0 for all others.
+    pub(super) fn template(&self, at: usize) -> u32 {
+        self.segments[at].template
     }
 
     pub(super) fn cost(&self, at: usize) -> u32 {
@@ -213,6 +304,32 @@ impl Document {
     /// How many words there are.
     pub(super) fn length(&self) -> usize {
         self.words.len()
+    }
+}
+
+/// Whether lines stand in a block of an agent's words that says what to do: a fence, or a tag with lines of its own.
+#[derive(Default)]
+struct Actions {
+    is_open: bool,
+}
+
+impl Actions {
+    /// Whether the next line of the text is one of a block.
+    fn take(&mut self, line: &str) -> bool {
+        let line = line.trim();
+        if line.starts_with("```") || line.starts_with("~~~") {
+            self.is_open ^= !line[3..].ends_with("```");
+            return false;
+        }
+        let tag = line.strip_prefix('<').and_then(|line| line.strip_suffix('>'));
+        if let Some(tag) = tag {
+            let name = tag.strip_prefix('/').unwrap_or(tag);
+            if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                self.is_open = !tag.starts_with('/');
+                return false;
+            }
+        }
+        self.is_open
     }
 }
 
@@ -263,21 +380,82 @@ pub(super) fn bag_of(words: &[u32]) -> Vec<(u32, u32)> {
     bag
 }
 
-/// Where the segments of a text end: lines, and sentences of long lines.
-fn cut(text: &str) -> Vec<usize> {
+/// What speaks for the lines of a text.
+enum Worth<'a> {
+    /// What its kind says.
+    Kind,
+    /// Of a compact form: where lines begin, and tenths.
+    Marks(&'a [(u32, u8)]),
+    /// Of each line.
+    Lines(&'a [f32]),
+}
+
+impl Worth<'_> {
+    fn add(&self, parts: &[&str], judged: &mut [super::lines::Line]) {
+        match self {
+            Self::Kind => {}
+            Self::Marks(marks) => {
+                let mut marks = marks.iter().peekable();
+                let mut start = 0;
+                for (part, line) in parts.iter().zip(judged) {
+                    let end = start + part.len();
+                    while let Some((_, worth)) = marks.next_if(|(at, _)| (*at as usize) < end) {
+                        line.prior = line.prior.max(f32::from(*worth) / 10.0);
+                    }
+                    start = end;
+                }
+            }
+            Self::Lines(worth) => {
+                let mut number = 0;
+                for (part, line) in parts.iter().zip(judged) {
+                    line.prior = worth.get(number).copied().unwrap_or(0.0);
+                    number += part.bytes().filter(|&byte| byte == b'\n').count();
+                }
+            }
+        }
+    }
+}
+
+/// Where the segments of a text end: lines, sentences of long lines, and each blob by itself.
+fn cut(text: &str, blobs: &[Blob]) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut start = 0;
-    for line in text.split_inclusive('\n') {
+    for blob in blobs {
+        cut_text(text, start..blob.place.start, &mut ends);
+        ends.push(blob.place.end);
+        start = blob.place.end;
+    }
+    cut_text(text, start..text.len(), &mut ends);
+    while ends.len() > MOST {
+        // The ends of blobs and of what is before them stay.
+        let stays = |end: usize| {
+            blobs.binary_search_by(|blob| blob.place.end.cmp(&end)).is_ok()
+                || blobs.binary_search_by(|blob| blob.place.start.cmp(&end)).is_ok()
+        };
+        let (mut joined, mut is_open) = (Vec::with_capacity(ends.len() / 2 + 1), false);
+        for (at, &end) in ends.iter().enumerate() {
+            is_open = !is_open && !stays(end) && at + 1 < ends.len();
+            if !is_open {
+                joined.push(end);
+            }
+        }
+        ends = joined;
+    }
+    ends
+}
+
+fn cut_text(text: &str, place: Range<usize>, ends: &mut Vec<usize>) {
+    let mut start = place.start;
+    for line in text[place].split_inclusive('\n') {
         let end = start + line.len();
         if line.len() > LONG {
-            cut_line(line, start, &mut ends);
+            cut_line(line, start, ends);
         }
         if ends.last() != Some(&end) {
             ends.push(end);
         }
         start = end;
     }
-    ends
 }
 
 /// Ends after sentences or clauses once there are `PIECE` bytes, after a word at `LONG`, anywhere at `HARD`.

@@ -1,7 +1,4 @@
-//! What kind of text it is, and which of its lines matter beyond the values they hold. No parser: looks, in one pass.
-
-use aho_corasick::{AhoCorasick, MatchKind};
-use std::sync::OnceLock;
+//! What kind of text it is. No parser: looks, in one pass.
 
 /// So many bytes of a text are looked at.
 const LOOKED_AT: usize = 16 * 1024;
@@ -33,6 +30,14 @@ impl Kind {
             Self::Data => "data",
             Self::Prose => "prose",
         }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        [Self::Json, Self::Diff, Self::Test, Self::Log, Self::Code, Self::Data, Self::Prose]
+            .into_iter()
+            .find(|kind| kind.name() == name)
     }
 
     /// What `text` looks like.
@@ -138,7 +143,7 @@ fn is_code(line: &str, trimmed: &str) -> bool {
 }
 
 /// Whether a line says that something begins: a function, a class, a type.
-fn is_signature(line: &str) -> bool {
+pub(super) fn is_signature(line: &str) -> bool {
     let line = [
         "pub(crate) ",
         "pub(super) ",
@@ -167,73 +172,6 @@ fn is_data(line: &str) -> bool {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_'))
         })
-}
-
-fn alarms() -> &'static AhoCorasick {
-    static ALARMS: OnceLock<AhoCorasick> = OnceLock::new();
-    ALARMS.get_or_init(|| {
-        let words = [
-            "error",
-            "exception",
-            "traceback",
-            "fail",
-            "fatal",
-            "panic",
-            "critical",
-            "denied",
-            "refused",
-            "assert",
-            "timed out",
-            "timeout",
-            "not found",
-            "cannot",
-            "undefined",
-            "unexpected",
-            "invalid",
-        ];
-        let built = AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).build(words);
-        built.unwrap_or_else(|error| unreachable!("a fixed list of words: {error}"))
-    })
-}
-
-/// How much the lines of one text matter, in the order of the text. In units of a token of the commonest word's worth.
-pub(super) struct Lines {
-    kind: Kind,
-    count: usize,
-    at: usize,
-}
-
-impl Lines {
-    pub(super) fn new(kind: Kind, count: usize) -> Self {
-        Self { kind, count, at: 0 }
-    }
-
-    /// What speaks for the next line besides its values, per token.
-    pub(super) fn prior(&mut self, line: &str) -> f32 {
-        let at = self.at;
-        self.at += 1;
-        let edge = at == 0 || at + 1 == self.count;
-        let line = unnumbered(line).trim();
-        if line.is_empty() {
-            return 0.0;
-        }
-        let alarm = || f32::from(u8::from(alarms().is_match(line)));
-        let own = match self.kind {
-            Kind::Test | Kind::Log => 1.5 * alarm(),
-            Kind::Diff => f32::from(u8::from(line.starts_with(['+', '-', '@']))),
-            Kind::Code => f32::from(u8::from(is_signature(line))) + 0.5 * alarm(),
-            Kind::Json => {
-                if line.starts_with('[') {
-                    1.0
-                } else {
-                    0.0
-                }
-            }
-            Kind::Prose => 0.3 * alarm(),
-            Kind::Data => 0.0,
-        };
-        own + if edge && self.kind != Kind::Data { 0.3 } else { 0.0 }
-    }
 }
 
 #[cfg(test)]
@@ -266,13 +204,5 @@ mod tests {
         assert_eq!(numbered("7:def f():"), Some((7, "def f():")));
         assert_eq!(numbered("7 apples"), None);
         assert_eq!(numbered("12:"), Some((12, "")));
-    }
-
-    #[test]
-    fn errors_matter_in_logs() {
-        let mut lines = Lines::new(Kind::Log, 3);
-        lines.prior("first");
-        assert!(lines.prior("2024 ERROR disk is full") > 1.0);
-        assert!(lines.prior("last") < 1.0);
     }
 }

@@ -8,13 +8,17 @@ use std::collections::binary_heap::PeekMut;
 
 use super::board::{Board, Placed};
 use super::document::Document;
+use super::kind::Kind;
 use super::numbers::Numbers;
+use super::places::Places;
 use super::relevance::Query;
 
 /// From this relevance on the query decides, and what says the same again has to be told apart by its words: otherwise it is
 /// by its values, which count once.
 const ASKED: f32 = 1.0;
 
+/// What a row of a table is worth more whose identifier comes again: that counts where it came, but what stands beside it does here.
+const ROW: f32 = 4.0;
 /// So many stretches of documents are weighed against each other at most, about: where there are more segments, a stretch has
 /// several.
 const UNITS: usize = 8192;
@@ -36,6 +40,8 @@ pub struct Options {
     pub budget: u32,
     /// What a gap leaves behind costs.
     pub marker: u32,
+    /// What the first gap of a text costs beside that.
+    pub handle: u32,
     /// Documents of no more are kept or left out whole.
     pub whole: u32,
     /// After so many atoms a value weighs half.
@@ -46,11 +52,23 @@ pub struct Options {
     pub prior: f32,
     /// What further places of a value add to it.
     pub again: f32,
+    /// The worth of a token of what holds an identifier that comes again later: the row of a table that was chosen from it.
+    pub later: f32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { budget: 0, marker: 6, whole: 0, half_life: 12.0, relevance: 0.2, prior: 0.2, again: 0.1 }
+        Self {
+            budget: 0,
+            marker: 5,
+            handle: 0,
+            whole: 0,
+            half_life: 12.0,
+            relevance: 0.2,
+            prior: 0.2,
+            again: 0.1,
+            later: 0.3,
+        }
     }
 }
 
@@ -94,6 +112,8 @@ struct Unit {
     is_kept: bool,
     /// Worth that does not depend on what else is kept.
     own: f32,
+    /// What its age and its item's weight leave of a worth.
+    decay: f32,
     /// Of its document's segments.
     first: u32,
     last: u32,
@@ -113,6 +133,8 @@ struct Greedy<'a> {
     /// Where the items of each atom start; one more at the end.
     atoms: Vec<u32>,
     open: Vec<bool>,
+    /// How many gaps each item has.
+    gaps: Vec<u32>,
     /// What a value is worth, until it is covered.
     worth: Vec<f32>,
     /// Of the fixed items of an atom.
@@ -129,37 +151,6 @@ struct Greedy<'a> {
 /// place, units first and then bare atoms. So ties go to the later one.
 fn entry(density: f32, at: usize) -> u64 {
     u64::from(density.to_bits()) << 32 | at as u64
-}
-
-/// A value, by where it stands: its best place, all of them, and the last stretch that it was seen in.
-#[derive(Clone, Copy, Default)]
-struct Place {
-    best: f32,
-    sum: f32,
-    stretch: u32,
-}
-
-/// What values are worth, by their numbers.
-struct Places {
-    all: Vec<Place>,
-    stretches: u32,
-}
-
-impl Places {
-    /// Puts the numbers of a stretch's values at the end of `into`, each once.
-    fn add(&mut self, values: &[Placed], decay: f32, into: &mut Vec<u32>) {
-        let decay = decay / 10.0;
-        self.stretches += 1;
-        for value in values {
-            let place = &mut self.all[value.number as usize];
-            place.best = place.best.max(f32::from(value.most) * decay);
-            place.sum += f32::from(value.sum) * decay;
-            if place.stretch != self.stretches {
-                place.stretch = self.stretches;
-                into.push(value.number);
-            }
-        }
-    }
 }
 
 impl<'a> Greedy<'a> {
@@ -183,6 +174,7 @@ impl<'a> Greedy<'a> {
             starts: Vec::with_capacity(items.len() + 1),
             atoms: Vec::with_capacity(costs.len() + 1),
             open: vec![false; costs.len()],
+            gaps: vec![1; items.len()],
             worth: Vec::new(),
             fixed: vec![Vec::new(); costs.len()],
             seen: Numbers::with_capacity(1024),
@@ -190,7 +182,7 @@ impl<'a> Greedy<'a> {
             heap: BinaryHeap::new(),
             newest: Vec::new(),
         };
-        let mut places = Places { all: vec![Place::default(); board.numbers()], stretches: 0 };
+        let mut places = Places::new(board.numbers());
         for (index, item) in items.iter().enumerate() {
             while greedy.atoms.len() <= item.atom as usize {
                 greedy.atoms.push(index as u32);
@@ -200,7 +192,7 @@ impl<'a> Greedy<'a> {
             let decay = item.weight * (-age / options.half_life).exp2();
             let placed = board.placed(index);
             if item.is_fixed {
-                places.add(placed, decay, &mut greedy.fixed[item.atom as usize]);
+                places.add(index, placed, decay, &mut greedy.fixed[item.atom as usize]);
             } else {
                 greedy.add_units(index, width, decay, relevance[index], query, placed, &mut places);
             }
@@ -209,6 +201,7 @@ impl<'a> Greedy<'a> {
         while greedy.atoms.len() <= costs.len() {
             greedy.atoms.push(items.len() as u32);
         }
+        greedy.add_later(&places);
         greedy.worth = places.all.iter().map(|place| place.best + options.again * (place.sum - place.best)).collect();
         greedy
     }
@@ -231,7 +224,7 @@ impl<'a> Greedy<'a> {
         for first in (0..count).step_by(if whole { count.max(1) } else { width }) {
             let last = if whole { count } else { count.min(first + width) };
             let stretch = document.values_before(first)..document.values_before(last);
-            places.add(&placed[stretch], decay, &mut self.values);
+            places.add(index, &placed[stretch], decay, &mut self.values);
             let cost = if whole { document.tokens() } else { (first..last).map(|at| document.cost(at)).sum() };
             let near = if whole { relevance } else { 0.5 * (relevance + query.share(document.words(first, last))) };
             let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
@@ -240,10 +233,23 @@ impl<'a> Greedy<'a> {
                 cost,
                 is_kept: false,
                 own: (options.relevance * near + options.prior * prior) * cost as f32 + 1e-4 * decay,
+                decay,
                 first: first as u32,
                 last: last as u32,
                 values_end: self.values.len() as u32,
             });
+        }
+    }
+
+    /// Adds to the worth of units what later items speak of.
+    fn add_later(&mut self, places: &Places) {
+        for at in 0..self.units.len() {
+            let item = self.units[at].item;
+            if self.values[self.values_of(at)].iter().any(|&value| places.all[value as usize].latest > item) {
+                let is_row = self.items[item as usize].document.kind() == Kind::Json;
+                let unit = &mut self.units[at];
+                unit.own += (self.options.later * unit.cost as f32 + if is_row { ROW } else { 0.0 }) * unit.decay;
+            }
         }
     }
 
@@ -271,7 +277,7 @@ impl<'a> Greedy<'a> {
     /// What the atom costs with nothing of its texts but the marks that they are missing.
     fn opening(&self, atom: usize) -> u32 {
         let gaps = self.items_of(atom).filter(|&item| !self.units_of(item).is_empty()).count();
-        self.costs[atom].saturating_add(gaps as u32 * self.options.marker)
+        self.costs[atom].saturating_add(gaps as u32 * (self.options.marker + self.options.handle))
     }
 
     fn uncovered(&self, values: &[u32]) -> f32 {
@@ -299,14 +305,22 @@ impl<'a> Greedy<'a> {
         if count > 2 { pairs.filter(|&pair| self.seen.get(pair).is_some()).count() as f32 / count as f32 } else { 0.0 }
     }
 
+    /// How many gaps there are more where a unit is kept.
+    fn more_gaps(&self, at: usize) -> i32 {
+        let range = self.units_of(self.units[at].item as usize);
+        let left = at > range.start && !self.units[at - 1].is_kept;
+        let right = at + 1 < range.end && !self.units[at + 1].is_kept;
+        i32::from(left) + i32::from(right) - 1
+    }
+
     /// The gain and the price of a unit as things are.
     fn weigh(&self, at: usize) -> (f32, i64) {
         let unit = &self.units[at];
-        let range = self.units_of(unit.item as usize);
-        let left = at > range.start && !self.units[at - 1].is_kept;
-        let right = at + 1 < range.end && !self.units[at + 1].is_kept;
-        let gaps = i64::from(left) + i64::from(right) - 1;
+        let gaps = i64::from(self.more_gaps(at));
         let mut price = i64::from(unit.cost) + gaps * i64::from(self.options.marker);
+        if gaps < 0 && self.gaps[unit.item as usize] == 1 {
+            price -= i64::from(self.options.handle);
+        }
         let repeated = self.repeated(at);
         let mut gain = unit.own * (1.0 - 0.9 * repeated * repeated) + self.uncovered(&self.values[self.values_of(at)]);
         let atom = self.items[unit.item as usize].atom as usize;
@@ -406,6 +420,9 @@ impl<'a> Greedy<'a> {
     }
 
     fn keep(&mut self, at: usize) {
+        let more = self.more_gaps(at);
+        let gaps = &mut self.gaps[self.units[at].item as usize];
+        *gaps = gaps.saturating_add_signed(more);
         self.units[at].is_kept = true;
         for value in self.values_of(at) {
             self.worth[self.values[value] as usize] = 0.0;

@@ -12,7 +12,7 @@ const SHORTEST: usize = 3;
 /// How likely a value is used again, in tenths, by its looks.
 const MIXED: u8 = 30;
 const NUMBER: u8 = 20;
-const IDENTIFIER: u8 = 20;
+pub(super) const IDENTIFIER: u8 = 20;
 const NAME: u8 = 12;
 const WORD: u8 = 5;
 
