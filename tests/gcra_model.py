@@ -216,7 +216,7 @@ class Gcra:
         sent: float,
         now: float,
     ) -> None:
-        limit = limit if limit is not None and limit > 0 else None
+        limit = limit if limit is not None and limit >= 1e-6 else None
         if limit is not None:
             known = limit if self._configured is None else min(limit, self._configured)
             if known != self.limit:

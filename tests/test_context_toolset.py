@@ -70,7 +70,7 @@ def test_what_the_provider_runs_or_caches_by_stays() -> None:
         ({"type": "allowed_tools", "allowed_tools": {"tools": [openai("a"), openai("b"), 5]}}, {"a", "b"}),
         ({"type": "function", "function": "a"}, set()),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_a_choice_names_its_tools(choice: Any, names: set[str]) -> None:
     assert chosen(choice) == names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gcra_model import Gcra as Model
@@ -61,6 +61,7 @@ def do(gcra: Gcra | Model, what: object, numbers: list[float], passed: float, no
         )  # fmt: skip
 
 
+@example(limit=None, per=None, burst=1.0, play=[("told", 2.3e-309, None, None, 0.0, None)])  # no number for an interval
 @given(
     limit=st.none() | st.floats(0.1, 1e9),
     per=st.none() | st.floats(0.1, 1e5),

@@ -83,8 +83,8 @@ class Context:
         self._prices = Prices() if prices is None else prices
         self._memory = max_bytes // (_MODELS + 1)
         self.handles = Handles(self._memory)
-        # Without a query no vectors are asked for.
-        self._options = {"prefix": "stable", "orphans": "keep", "embedder": None, **options}
+        # Without a query no vectors are asked for; who sends a request through a gateway is told of no loss that need not be.
+        self._options = {"prefix": "stable", "birth": "lossless", "orphans": "keep", "embedder": None, **options}
         self._optimizers: OrderedDict[tuple[str, Form, int], ContextOptimizer] = OrderedDict()
         for given in (budget, *self._models.values()):
             if given is not None:
@@ -254,6 +254,7 @@ def of_config(config: ContextConfig, *, prices: Prices) -> Context:
         keep_last=config.keep_last,
         prefix=config.prefix,
         epoch_share=config.epoch_share,
+        birth=config.birth,
         expected_turns=config.expected_turns,
         keep_tools=config.keep_tools,
     )

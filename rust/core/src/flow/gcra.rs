@@ -9,6 +9,8 @@ use super::sent::Sent;
 const FOLDS: f64 = 64.0;
 /// Of the limit is left to calls that went out before the newest count, and came to the server after it.
 const OVERTAKEN: f64 = 0.005;
+/// Units: a limit below it is no limit that anybody has, and its interval no number.
+const LEAST: f64 = 1e-6;
 /// Seconds: a timer may fire that much early.
 const SLACK: f64 = 1e-7;
 
@@ -205,7 +207,7 @@ impl Gcra {
     /// goes no slower than its. Another time that comes means that it counts in windows: no more than `remaining` is taken until the
     /// window ends. Another that never comes, but moves with each call, is of a log.
     pub fn told(&mut self, told: Told, mark: Mark, now: f64) {
-        let limit = told.limit.filter(|&limit| limit > 0.0);
+        let limit = told.limit.filter(|&limit| limit >= LEAST);
         if let Some(limit) = limit {
             let known = self.configured.map_or(limit, |configured| limit.min(configured));
             #[allow(clippy::float_cmp)] // the same number told again
