@@ -38,7 +38,7 @@ soak: check-tools $(STAMP).test  ## The long counts, Loom models, and the core u
 	PROPTEST_CASES=20000 cargo test --release --quiet -p sparecall-core -p sparecall-embed -p sparecall-outline
 	cargo test --release --quiet -p sparecall-core --test cache_bounds --test frame --test index_churn -- --ignored
 	RUSTFLAGS='--cfg loom' cargo test --release --quiet -p sparecall-core --target-dir target/loom --lib models
-	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --quiet -p sparecall-core -p sparecall-embed -p sparecall-outline --target $(HOST) --target-dir target/asan
+	CFLAGS=-fsanitize=address RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --quiet -p sparecall-core -p sparecall-embed -p sparecall-outline --target $(HOST) --target-dir target/asan
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q --timeout=7200 tests/property
 	$(BIN)/pytest -q --timeout=7200 -m soak tests
 

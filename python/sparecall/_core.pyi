@@ -54,13 +54,14 @@ class ContextDocument:
         tokens: int | None = None,
         kind: str | None = None,
         worth: Sequence[float] | None = None,
+        owners: Sequence[str] | None = None,
     ) -> Self:
         """Read ``text``; where it may be ``compact``, JSON becomes its compact form if that has fewer tokens. O(bytes).
 
         ``tokens``: how many it has, for whoever knows. ``kind``: what it is, in place of what it looks like. ``worth``: what speaks
-        for each line, 0 or more, in place of what its kind says; not of what is compact. Above 32 KiB without the interpreter's
-        lock. Raises ``TypeError``, for another encoding `sparecall.errors.UnknownName`, and `sparecall.errors.InvalidArgument` for
-        another kind and another number of lines.
+        for each line, 0 or more, where that is more than its kind says; not of what is compact. ``owners``, beside ``worth``: the dotted path
+        of what each line belongs to, or ``""``. Above 32 KiB without the interpreter's lock. Raises ``TypeError``, for another
+        encoding `sparecall.errors.UnknownName`, and `sparecall.errors.InvalidArgument` for another kind and another number of lines.
         """
     @property
     def text(self) -> str:
@@ -140,6 +141,7 @@ def context_select(
     prior: float = 0.2,
     again: float = 0.1,
     later: float = 0.3,
+    named: float = 0.6,
     handles: Sequence[str] | None = None,
     board: ContextBoard | None = None,
 ) -> tuple[list[str | Literal[True] | None], int]:
@@ -149,8 +151,8 @@ def context_select(
     ``costs``: of each atom without its other items, in tokens. Of an item is returned ``True`` where all is kept, the text with
     marks for its gaps, or ``None`` where its atom is left out. ``similar``: a similarity to ``query`` for each item.
     ``whole``: documents of no more tokens are kept or left out whole. ``half_life`` in atoms. ``relevance``, ``prior``,
-    ``later``: the worth of a token of the most relevant text, of a line that its kind speaks for, and of one with an identifier
-    that comes again later; ``again``: of further places of a value, where a word's is 0.5 and an identifier's 3. ``handles``: of
+    ``later``, ``named``: the worth of a token of the most relevant text, of a line that its kind speaks for, of one with an
+    identifier that comes again later, and of one whose owner the query names, or as an identifier a later text without owners; ``again``: of further places of a value, where a word's is 0.5 and an identifier's 3. ``handles``: of
     each item what its first mark ends with. ``board``: that of an earlier choice, whose first documents need no reading then; the
     choice is the same without.
 

@@ -11,7 +11,7 @@ from sparecall import digest, pipeline, tokens
 from sparecall.batch import Batcher, BatcherStats, BatchEvent, batched
 from sparecall.cache import BytesCache, Cache, CacheStats
 from sparecall.cached import cached
-from sparecall.context import ContextOptimizer, Optimized, Prefix, Reduced, Reducer, reduce
+from sparecall.context import ContextOptimizer, Lines, Optimized, Prefix, Reduced, Reducer, reduce
 from sparecall.context.costs import Costs
 from sparecall.context.grammar import Conversation, Fault, Part, faults, read, validate, write
 from sparecall.context.handles import Handles
@@ -326,6 +326,7 @@ def every_line(text: str) -> list[float]:
 
 
 reducer: Reducer = every_line
+owning: Reducer = lambda text: Lines([0.0] * text.count("\n"), ["f"] * text.count("\n"))  # noqa: E731
 assert_type(reduce("text", budget=4, kind="log", reducer=reducer), Reduced)
 assert_type(reduce("text", budget=4).removed, tuple[str, ...])
 reduce("text", budget=4, kind="poem")  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from sparecall.context.code import CodeReducer
 from sparecall.context.costs import Costs
 from sparecall.context.engine import Engine
 from sparecall.context.handles import Handles
@@ -55,7 +56,7 @@ class ContextOptimizer:
     take of the budget; ``summaries``: where they are kept beside this optimizer's memory, such as a `TieredCache`.
     ``birth``, of a stable prefix: ``"data"`` lets length and digest stand for encoded bytes in results, from 2,048 letters on;
     ``"lossless"`` leaves them. ``markers``: ``"handles"`` puts the handle of a text into its first gap, for an agent that has a
-    tool to fetch it. ``reducers``: by kind of text, what says which lines matter.
+    tool to fetch it. ``reducers``: by kind of text, what says which lines matter; None: `CodeReducer` for ``code``, ``{}``: none.
     ``form``: ``"openai"`` or ``"anthropic"``; None finds out. ``orphans``: what becomes of results without calls and calls
     without results: ``"drop"``, ``"keep"`` or ``"error"``.
     ``embedder``: for the relevance of texts to a query; `StaticEmbedder()` unless another is given, None for words alone.
@@ -136,7 +137,12 @@ class ContextOptimizer:
             summary_share=summary_share,
             encoding=encoding,
             costs=Costs(encoding=encoding, model=model, memo_bytes=cache_bytes // 2),
-            texts=Texts(encoding, embedder, max_bytes=cache_bytes // 2, reducers=reducers or {}),
+            texts=Texts(
+                encoding,
+                embedder,
+                max_bytes=cache_bytes // 2,
+                reducers={"code": CodeReducer()} if reducers is None else reducers,
+            ),
             summaries=Summaries(cache_bytes // 16, summaries),
             handles=self.handles,
         )

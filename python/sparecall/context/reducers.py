@@ -18,13 +18,23 @@ Markers: TypeAlias = Literal["plain", "handles"]
 """What stands for a gap: how much is missing, or by which handle it can be asked for as well."""
 
 
+class Lines(msgspec.Struct, frozen=True, gc=False):
+    """What a `Reducer` says of the lines of a text: of each one item, in order."""
+
+    worth: Sequence[float]
+    """What speaks for a token of it, as `Reducer` says."""
+    owners: Sequence[str] = ()
+    """The path of what it belongs to, such as ``Reader.read``, or ``""``: where that is named later, all its lines are worth more. Or no paths at all."""
+
+
 class Reducer(Protocol):
     """Says which lines of a text matter, such as those of a skeleton: how short it becomes is the budget's to decide."""
 
-    def __call__(self, text: str, /) -> Sequence[float]:
-        """What speaks for a token of each line: 0 or more, where an error in a log has 1.5.
+    def __call__(self, text: str, /) -> Sequence[float] | Lines | None:
+        """What speaks for a token of each line: 0 or more, where an error in a log has 1.5; and what lines belong to, if anything.
 
-        Lines end with a line feed, or with the text. A pure function; whatever it raises is raised.
+        The larger of this and what the kind of the text says holds; None says nothing. Lines end with a line feed, or with the
+        text. A pure function of the text; whatever it raises is raised.
         """
 
 
@@ -67,7 +77,7 @@ def reduce(
     """The text in at most `budget` tokens: as it is where it fits, compact where that is enough, else with gaps.
 
     ``kind``: what it is; None finds out. ``query``: whose words make a line worth more, such as what comes later. ``markers``:
-    ``"handles"`` puts `Reduced.handle` into the first gap. ``reducer``: says which lines matter, in place of what the kind does.
+    ``"handles"`` puts `Reduced.handle` into the first gap. ``reducer``: says which lines matter, beside what the kind does.
     ``handles``: where the text is kept under its handle and `scope`, if it was changed.
 
     Raises `InvalidArgument` for a budget below 1, another kind or markers, and a reducer's wrong number of lines; `TypeError` for
@@ -78,8 +88,15 @@ def reduce(
         raise InvalidArgument(f"budget is {budget}; leave 1 token or more")
     check_markers(markers)
     before = count(text, encoding=encoding)
-    worth = None if reducer is None else reducer(text)
-    document = ContextDocument(text, encoding, compact=kind in {None, "json"}, kind=kind, worth=worth)
+    lines = None if reducer is None else lines_of(reducer(text))
+    document = ContextDocument(
+        text,
+        encoding,
+        compact=kind in {None, "json"},
+        kind=kind,
+        worth=None if lines is None else lines.worth,
+        owners=None if lines is None else lines.owners or None,
+    )
     found: Kind = document.kind  # type: ignore[assignment]  # one of those
     handle = handle_of(text)
     if before <= budget:
@@ -90,6 +107,11 @@ def reduce(
         handles.put(text, scope=scope)
     after = count(short, encoding=encoding)
     return Reduced(short, found, before, after, handle, "cut" if removed else "compact", tuple(removed))
+
+
+def lines_of(said: Sequence[float] | Lines | None) -> Lines | None:
+    """What a reducer said, in one form."""
+    return said if said is None or isinstance(said, Lines) else Lines(said)
 
 
 def check_markers(markers: str) -> None:

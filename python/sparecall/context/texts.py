@@ -9,6 +9,7 @@ import numpy as np
 
 from sparecall._core import ContextDocument
 from sparecall.cache import Cache
+from sparecall.context.reducers import lines_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,9 +55,16 @@ class Texts:
         if found is None:
             found = ContextDocument(text, self._encoding, compact=compact, tokens=tokens)
             reducer = None if found.is_compact else self._reducers.get(found.kind)  # type: ignore[call-overload]
-            if reducer is not None:
-                worth = reducer(text)
-                found = ContextDocument(text, self._encoding, tokens=found.tokens, kind=found.kind, worth=worth)
+            lines = None if reducer is None else lines_of(reducer(text))
+            if lines is not None:
+                found = ContextDocument(
+                    text,
+                    self._encoding,
+                    tokens=found.tokens,
+                    kind=found.kind,
+                    worth=lines.worth,
+                    owners=lines.owners or None,
+                )
             self._documents.set(key, found, weight=found.size + len(text))
         return found
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
-use sparecall_core::context::{self, Board, Document, HANDLE, Item, Kind, MARKER, Options, Reading, Repeats};
+use sparecall_core::context::{self, Board, Document, HANDLE, Item, Kind, Lines, MARKER, Options, Reading, Repeats};
 use sparecall_core::error::Error;
 
 use crate::error::{guard, to_python};
@@ -31,7 +31,8 @@ pub(crate) struct ContextDocument {
 #[allow(clippy::needless_pass_by_value)] // what pyo3 hands over
 impl ContextDocument {
     #[new]
-    #[pyo3(signature = (text, encoding, /, *, compact = false, tokens = None, kind = None, worth = None))]
+    #[pyo3(signature = (text, encoding, /, *, compact = false, tokens = None, kind = None, worth = None, owners = None))]
+    #[allow(clippy::too_many_arguments)] // keywords of one Python function
     fn new(
         py: Python<'_>,
         text: &Bound<'_, PyAny>,
@@ -40,22 +41,31 @@ impl ContextDocument {
         tokens: Option<usize>,
         kind: Option<&str>,
         worth: Option<Vec<f32>>,
+        owners: Option<Vec<String>>,
     ) -> PyResult<Self> {
         guard(py, || {
             let text = Text::of(text, "text")?;
             let length = check_length(py, "text", &text)?;
             let kind = kind.map(|name| kind_of(py, name)).transpose()?;
-            if let Some(worth) = &worth {
+            if worth.is_some() || owners.is_some() {
                 let lines = text.utf8().split_inclusive('\n').count();
+                let refuse = |name, value, limit: &str| {
+                    let limit = format!("give one for each of the {lines} lines{limit}");
+                    Err(to_python(py, &Error::InvalidArgument { name, value, limit }))
+                };
+                let worth = worth.as_deref().unwrap_or_default();
                 if worth.len() != lines || worth.iter().any(|one| !one.is_finite() || *one < 0.0) {
-                    let value = format!("{} numbers", worth.len());
-                    let limit = format!("give one for each of the {lines} lines, 0 or more");
-                    return Err(to_python(py, &Error::InvalidArgument { name: "worth", value, limit }));
+                    return refuse("worth", format!("{} numbers", worth.len()), ", 0 or more");
+                }
+                if let Some(owners) = owners.as_ref().filter(|owners| owners.len() != lines) {
+                    return refuse("owners", format!("{} paths", owners.len()), ", beside worth");
                 }
             }
             let work = || {
                 let text = text.utf8();
-                let reading = Reading { may_be_compact: compact, kind, worth: worth.as_deref() };
+                let lines =
+                    worth.as_deref().map(|worth| Lines { worth, owners: owners.as_deref().unwrap_or_default() });
+                let reading = Reading { may_be_compact: compact, kind, lines };
                 let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
                 let inner = with_scratch(|scratch| {
                     let scratch = &mut scratch.fast;
@@ -224,7 +234,7 @@ type Row<'py> = (Bound<'py, ContextDocument>, u32, bool, f32);
 
 /// Choose what to keep of a conversation under `budget` tokens; see `_core.pyi`.
 #[pyfunction]
-#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, later = 0.3, handles = None, board = None))]
+#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, later = 0.3, named = 0.6, handles = None, board = None))]
 #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // keywords of one Python function
 pub(crate) fn context_select<'py>(
     py: Python<'py>,
@@ -239,6 +249,7 @@ pub(crate) fn context_select<'py>(
     prior: f32,
     again: f32,
     later: f32,
+    named: f32,
     handles: Option<Vec<String>>,
     board: Option<&Bound<'py, ContextBoard>>,
 ) -> PyResult<(Bound<'py, PyList>, u32)> {
@@ -267,7 +278,8 @@ pub(crate) fn context_select<'py>(
         let query = query.map(|query| Text::of(query, "query")).transpose()?;
         let query = query.as_ref().map(Text::utf8).unwrap_or_default();
         let handle = if handles.is_some() { HANDLE } else { 0 };
-        let options = Options { budget, marker: MARKER, handle, whole, half_life, relevance, prior, again, later };
+        let options =
+            Options { budget, marker: MARKER, handle, whole, half_life, relevance, prior, again, later, named };
         let segments: usize = rows.iter().map(|row| row.document.len()).sum();
         let ids = items.iter().map(|row| row.0.get().id).collect();
         let board = board.map(|board| &board.get().inner);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sparecall_core::context::{Board, Document, Item, Kind, Options, Reading, reduce, render, select, write};
+use sparecall_core::context::{Board, Document, Item, Kind, Lines, Options, Reading, reduce, render, select, write};
 use sparecall_core::tokens::{Encoding, Scratch};
 
 fn o200k() -> &'static Encoding {
@@ -15,7 +15,7 @@ fn o200k() -> &'static Encoding {
 }
 
 fn document(text: &str, kind: Option<Kind>) -> Document {
-    let reading = Reading { may_be_compact: kind.is_none(), kind, worth: None };
+    let reading = Reading { may_be_compact: kind.is_none(), kind, lines: None };
     Document::read(text, o200k().count(text), reading, o200k(), &mut Scratch::default())
 }
 
@@ -262,7 +262,7 @@ fn who_says_which_lines_matter_is_heard() {
     let text = (0..40).map(|at| format!("line {at} of a program")).collect::<Vec<_>>().join("\n");
     let mut worth = [0.0_f32; 40];
     worth[17] = 3.0;
-    let reading = Reading { may_be_compact: false, kind: None, worth: Some(&worth) };
+    let reading = Reading { may_be_compact: false, kind: None, lines: Some(Lines { worth: &worth, owners: &[] }) };
     let document = Document::read(&text, o200k().count(&text), reading, o200k(), &mut Scratch::default());
     let left = reduce(&document, 24, "", "", o200k(), &mut Scratch::default()).text;
     assert!(left.contains("line 17 of a program"), "{left}");

@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let encoding = Encoding::by_name("o200k_base").expect("shipped");
     let mut scratch = Scratch::default();
     let kind = Kind::by_name(KINDS[usize::from(first % 8)]);
-    let reading = Reading { may_be_compact: kind.is_none(), kind, worth: None };
+    let reading = Reading { may_be_compact: kind.is_none(), kind, lines: None };
     let document = Document::read(&text, encoding.count(&text), reading, encoding, &mut scratch);
     assert_eq!(render(&document, &[(0, document.len() as u32)]), document.text());
     let budget = document.tokens() * u32::from(first / 8) / 31;

@@ -1,5 +1,6 @@
 //! The parser: tree-sitter's, with a bound on its work.
 
+use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
 use sparecall_core::error::{Error, Result};
@@ -19,6 +20,8 @@ const STEPS_PER_BYTE: usize = 16;
 const LEAST_STEPS: usize = 200_000;
 /// After so many steps tree-sitter asks whether to go on.
 const ASKED_AFTER: usize = 100;
+/// And whenever it reads so many bytes.
+const READ: usize = 64 << 10;
 
 /// Parses one source after another, and keeps its memory between them.
 pub struct Parser {
@@ -75,14 +78,33 @@ impl Parser {
         let mut left = (LEAST_STEPS + source.len() * STEPS_PER_BYTE) / ASKED_AFTER;
         let mut offset = 0;
         let bytes = source.as_bytes();
+        let expired = RefCell::new(expired);
+        let is_over = Cell::new(false);
         let mut step = |state: &tree_sitter::ParseState| {
             offset = state.current_byte_offset();
             left = left.saturating_sub(1);
-            if left == 0 || expired() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if left == 0 || is_over.get() || expired.borrow_mut()() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        // One step may read all that is left: Python's, at each comment of an indented block, the whole run of comments.
+        let mut read = |at: usize, _| {
+            if at > 0 && !is_over.get() {
+                is_over.set(expired.borrow_mut()());
+            }
+            let start = if is_over.get() { bytes.len() } else { at.min(bytes.len()) };
+            // Whole characters: within one, tree-sitter reads on without asking whether there is more.
+            let mut end = bytes.len().min(start + READ);
+            while !source.is_char_boundary(end) {
+                end -= 1;
+            }
+            &bytes[start..end]
         };
         let options = ParseOptions::new().progress_callback(&mut step);
-        let parsed = self.inner.parse_with_options(&mut |at, _| &bytes[at.min(bytes.len())..], old, Some(options));
-        parsed.ok_or_else(|| {
+        let parsed = self.inner.parse_with_options(&mut read, old, Some(options));
+        parsed.filter(|_| !is_over.get()).ok_or_else(|| {
             self.inner.reset();
             Error::InvalidDocument {
                 what: "the source takes too long to parse for its length: that was given up",

@@ -439,3 +439,28 @@ proptest! {
         }
     }
 }
+
+/// Python's grammar reads the rest of a run of comments in a block at each of them: that takes the square of its length, and can be given up.
+#[test]
+fn a_long_run_of_comments_can_be_given_up() {
+    let comments = format!("    # {}\n", "é".repeat(500)).repeat(150);
+    let source = format!("def f():\n    pass\n{comments}    return 1\n\n\ndef g(): pass\n");
+    let mut asked = 0;
+    let mut parser = Parser::new();
+    let found = parser.outline_until(&source, Language::Python, &mut || {
+        asked += 1;
+        false
+    });
+    let found = found.expect("nobody gave up");
+    assert_eq!(found.symbols.len(), 2);
+    assert!(asked > 150, "{asked}");
+    for last in [1, 2, 40] {
+        let mut left = last;
+        let given_up = parser.outline_until(&source, Language::Python, &mut || {
+            left -= 1;
+            left == 0
+        });
+        assert!(given_up.is_err());
+    }
+    assert_eq!(parser.outline(&source, Language::Python).expect("it begins anew").symbols.len(), 2);
+}

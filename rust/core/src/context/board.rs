@@ -68,6 +68,11 @@ impl Board {
         &self.placed[start as usize..self.ends[at] as usize]
     }
 
+    /// The number of a value that some document has, or had.
+    pub(super) fn number(&self, hash: u32) -> Option<u32> {
+        self.numbers.get(hash)
+    }
+
     /// One more than the highest number.
     pub(super) fn numbers(&self) -> usize {
         self.numbers.len()

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::compact;
 use super::data::{Blob, blobs};
 use super::kind::{Kind, unnumbered};
-use super::lines::judge;
+use super::lines::{Worth, judge};
+use super::owners::{Lines, Owners};
 use super::render;
 use super::terms::{self, Sink};
 use crate::tokens::{Encoding, Scratch};
@@ -72,6 +73,7 @@ pub struct Document {
     stand_ins: Vec<(u32, Box<str>)>,
     /// Of the first line of a template, by its segment, how many lines that has.
     alike: Vec<(u32, u32)>,
+    owners: Owners,
 }
 
 /// How a text is to be read.
@@ -81,8 +83,8 @@ pub struct Reading<'a> {
     pub may_be_compact: bool,
     /// What kind of text it is; None: what it looks like.
     pub kind: Option<Kind>,
-    /// What speaks for each line of the text, in place of what its kind says; not of one that is compact.
-    pub worth: Option<&'a [f32]>,
+    /// What is known of its lines beside what its kind says; not of one that is compact.
+    pub lines: Option<Lines<'a>>,
 }
 
 impl Document {
@@ -105,7 +107,10 @@ impl Document {
             }
         }
         let mut document = Self::empty(text.into(), reading.kind.unwrap_or_else(|| Kind::of(text)), false, tokens);
-        document.cut(encoding, scratch, &reading.worth.map_or(Worth::Kind, Worth::Lines));
+        document.cut(encoding, scratch, &reading.lines.map_or(Worth::Kind, |lines| Worth::Lines(lines.worth)));
+        if let Some(lines) = reading.lines {
+            document.owners = Owners::new(lines.owners, &document.text, document.segments.iter().map(|one| one.start));
+        }
         document
     }
 
@@ -121,6 +126,7 @@ impl Document {
             bag: Vec::new(),
             stand_ins: Vec::new(),
             alike: Vec::new(),
+            owners: Owners::default(),
         }
     }
 
@@ -238,6 +244,7 @@ impl Document {
         self.text.len()
             + self.segments.len() * size_of::<Segment>()
             + (self.values.len() + self.bag.len()) * 8
+            + self.owners.size()
             + self.words.len() * 4
             + 200
     }
@@ -266,6 +273,10 @@ impl Document {
     /// Equal for segments whose lines are of one template; 0 for all others.
     pub(super) fn template(&self, at: usize) -> u32 {
         self.segments[at].template
+    }
+
+    pub(super) fn owners(&self) -> &Owners {
+        &self.owners
     }
 
     pub(super) fn cost(&self, at: usize) -> u32 {
@@ -378,42 +389,6 @@ pub(super) fn bag_of(words: &[u32]) -> Vec<(u32, u32)> {
         }
     }
     bag
-}
-
-/// What speaks for the lines of a text.
-enum Worth<'a> {
-    /// What its kind says.
-    Kind,
-    /// Of a compact form: where lines begin, and tenths.
-    Marks(&'a [(u32, u8)]),
-    /// Of each line.
-    Lines(&'a [f32]),
-}
-
-impl Worth<'_> {
-    fn add(&self, parts: &[&str], judged: &mut [super::lines::Line]) {
-        match self {
-            Self::Kind => {}
-            Self::Marks(marks) => {
-                let mut marks = marks.iter().peekable();
-                let mut start = 0;
-                for (part, line) in parts.iter().zip(judged) {
-                    let end = start + part.len();
-                    while let Some((_, worth)) = marks.next_if(|(at, _)| (*at as usize) < end) {
-                        line.prior = line.prior.max(f32::from(*worth) / 10.0);
-                    }
-                    start = end;
-                }
-            }
-            Self::Lines(worth) => {
-                let mut number = 0;
-                for (part, line) in parts.iter().zip(judged) {
-                    line.prior = worth.get(number).copied().unwrap_or(0.0);
-                    number += part.bytes().filter(|&byte| byte == b'\n').count();
-                }
-            }
-        }
-    }
 }
 
 /// Where the segments of a text end: lines, sentences of long lines, and each blob by itself.

@@ -31,6 +31,42 @@ pub(super) struct Line {
 
 const PLAIN: Line = Line { prior: 0.0, share: 10, template: 0, alike: 0 };
 
+/// What speaks for the lines of a text.
+pub(super) enum Worth<'a> {
+    /// What its kind says.
+    Kind,
+    /// Of a compact form: where lines begin, and tenths.
+    Marks(&'a [(u32, u8)]),
+    /// Of each line.
+    Lines(&'a [f32]),
+}
+
+impl Worth<'_> {
+    pub(super) fn add(&self, parts: &[&str], judged: &mut [Line]) {
+        match self {
+            Self::Kind => {}
+            Self::Marks(marks) => {
+                let mut marks = marks.iter().peekable();
+                let mut start = 0;
+                for (part, line) in parts.iter().zip(judged) {
+                    let end = start + part.len();
+                    while let Some((_, worth)) = marks.next_if(|(at, _)| (*at as usize) < end) {
+                        line.prior = line.prior.max(f32::from(*worth) / 10.0);
+                    }
+                    start = end;
+                }
+            }
+            Self::Lines(worth) => {
+                let mut number = 0;
+                for (part, line) in parts.iter().zip(judged) {
+                    line.prior = line.prior.max(worth.get(number).copied().unwrap_or(0.0));
+                    number += part.bytes().filter(|&byte| byte == b'\n').count();
+                }
+            }
+        }
+    }
+}
+
 /// Judges the lines of a text; what has no line end goes on in the next. O(text).
 pub(super) fn judge(kind: Kind, parts: &[&str]) -> Vec<Line> {
     let mut lines = match kind {

@@ -13,7 +13,9 @@ mod json;
 mod kind;
 mod lines;
 mod numbers;
+mod options;
 mod outliers;
+mod owners;
 mod places;
 mod reduce;
 mod relevance;
@@ -28,10 +30,12 @@ pub use board::Board;
 pub use compact::compact;
 pub use document::{Document, Reading};
 pub use kind::Kind;
+pub use options::Options;
+pub use owners::Lines;
 pub use reduce::{Reduced, reduce};
 pub use render::{HANDLE, MARKER, Marks, render, render_marked};
 pub use repeat::Repeats;
-pub use select::{Choice, Item, Options, select};
+pub use select::{Choice, Item, select};
 
 /// Tells the hash of each word of a text, stemmed, in the order they stand; those of identifiers too, and the identifier as a whole. Words that
 /// say nothing of what a text is about are left out. O(bytes).

@@ -11,6 +11,8 @@ pub(super) struct Place {
     stretch: u32,
     /// The last item in which it looks like an identifier.
     pub(super) latest: u32,
+    /// The same of items whose lines belong to nothing: who names there what an earlier item has, speaks of it.
+    pub(super) spoken: u32,
 }
 
 /// What values are worth, by their numbers.
@@ -26,7 +28,7 @@ impl Places {
     }
 
     /// Puts the numbers of a stretch's values at the end of `into`, each once.
-    pub(super) fn add(&mut self, item: usize, values: &[Placed], decay: f32, into: &mut Vec<u32>) {
+    pub(super) fn add(&mut self, item: usize, is_speech: bool, values: &[Placed], decay: f32, into: &mut Vec<u32>) {
         let decay = decay / 10.0;
         self.stretches += 1;
         for value in values {
@@ -35,6 +37,9 @@ impl Places {
             place.sum += f32::from(value.sum) * decay;
             if value.most >= terms::IDENTIFIER {
                 place.latest = item as u32;
+                if is_speech {
+                    place.spoken = item as u32;
+                }
             }
             if place.stretch != self.stretches {
                 place.stretch = self.stretches;

@@ -3,8 +3,9 @@
 use super::board::Board;
 use super::document::{Document, Reading};
 use super::kind::Kind;
+use super::options::Options;
 use super::render::{HANDLE, MARKER, Marks, gaps, render_marked};
-use super::select::{Item, Options, select};
+use super::select::{Item, select};
 use crate::tokens::{Encoding, Scratch};
 
 /// Choices until the text fits: parts may have other tokens together than by themselves.
@@ -14,6 +15,8 @@ const PRIOR: f32 = 3.0;
 const RELEVANCE: f32 = 2.0;
 /// A line with an identifier of the query comes before all others.
 const LATER: f32 = 8.0;
+/// And then what belongs to a symbol that it names.
+const NAMED: f32 = 6.0;
 
 /// What is left of a text.
 #[derive(Debug, PartialEq)]
@@ -54,6 +57,7 @@ pub fn reduce(
             relevance: if query.is_empty() { 0.0 } else { RELEVANCE },
             prior: PRIOR,
             later: LATER,
+            named: NAMED,
             ..Options::default()
         };
         let choice = select(&items, &[0, 0], query, None, &options, &mut board);

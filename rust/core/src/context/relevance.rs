@@ -18,21 +18,27 @@ const AFTER: [f32; 2] = [0.3, 0.2];
 /// So many different words of a query count, the first.
 const WORDS: usize = 128;
 
-/// A query among the documents it is asked of: its words, and how rare each is there.
+/// A query among the documents it is asked of: its words, how rare each is there, and its values, whatever they look like.
 pub(super) struct Query {
     words: Numbers,
+    values: Numbers,
     idf: Vec<f32>,
     total: f32,
 }
 
-struct Words(Numbers);
+struct Asked {
+    words: Numbers,
+    values: Numbers,
+}
 
-impl Sink for Words {
-    fn value(&mut self, _: u32, _: u8) {}
+impl Sink for Asked {
+    fn value(&mut self, hash: u32, _: u8) {
+        self.values.number(hash);
+    }
 
     fn word(&mut self, hash: u32) {
-        if self.0.len() < WORDS {
-            self.0.number(hash);
+        if self.words.len() < WORDS {
+            self.words.number(hash);
         }
     }
 }
@@ -47,9 +53,9 @@ struct Found {
 impl Query {
     /// The query, and the relevance of each document, from 0 to 1. O(query + distinct words of the documents).
     pub(super) fn ask(text: &str, documents: &[&Document], similar: Option<&[f32]>) -> (Self, Vec<f32>) {
-        let mut words = Words(Numbers::with_capacity(WORDS));
-        terms::read(text, &mut words);
-        let words = words.0;
+        let mut asked = Asked { words: Numbers::with_capacity(WORDS), values: Numbers::default() };
+        terms::read(text, &mut asked);
+        let Asked { words, values } = asked;
         let mut found = Vec::new();
         let mut having = vec![0_u32; words.len()];
         for (document, bag) in documents.iter().map(|document| document.bag()).enumerate() {
@@ -63,7 +69,7 @@ impl Query {
         let count = documents.len() as f32;
         let idf: Vec<f32> =
             having.iter().map(|&having| (1.0 + (count - having as f32 + 0.5) / (having as f32 + 0.5)).ln()).collect();
-        let query = Self { words, total: idf.iter().sum(), idf };
+        let query = Self { words, values, total: idf.iter().sum(), idf };
         let mut scores = query.bm25(documents, &found);
         let best = scores.iter().fold(0.0_f32, |best, &score| best.max(score));
         if best > 0.0 {
@@ -86,6 +92,11 @@ impl Query {
             scores[*document] += self.idf[*word as usize] * often * (K1 + 1.0) / (often + norm);
         }
         scores
+    }
+
+    /// Whether it has a value.
+    pub(super) fn names(&self, value: u32) -> bool {
+        self.values.get(value).is_some()
     }
 
     /// What of the query stands among `words`: from 0, nothing, to 1, each of its words. O(words).

@@ -10,6 +10,8 @@ use super::board::{Board, Placed};
 use super::document::Document;
 use super::kind::Kind;
 use super::numbers::Numbers;
+use super::options::Options;
+use super::owners::Named;
 use super::places::Places;
 use super::relevance::Query;
 
@@ -32,44 +34,6 @@ pub struct Item<'a> {
     pub is_fixed: bool,
     /// How much what stands there weighs.
     pub weight: f32,
-}
-
-/// What holds for the choice. All of it is tokens but `half_life`, in atoms.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub budget: u32,
-    /// What a gap leaves behind costs.
-    pub marker: u32,
-    /// What the first gap of a text costs beside that.
-    pub handle: u32,
-    /// Documents of no more are kept or left out whole.
-    pub whole: u32,
-    /// After so many atoms a value weighs half.
-    pub half_life: f32,
-    /// The worth of a token of the most relevant text, in values of the commonest kind.
-    pub relevance: f32,
-    /// The same of a token that its kind speaks for.
-    pub prior: f32,
-    /// What further places of a value add to it.
-    pub again: f32,
-    /// The worth of a token of what holds an identifier that comes again later: the row of a table that was chosen from it.
-    pub later: f32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            budget: 0,
-            marker: 5,
-            handle: 0,
-            whole: 0,
-            half_life: 12.0,
-            relevance: 0.2,
-            prior: 0.2,
-            again: 0.1,
-            later: 0.3,
-        }
-    }
 }
 
 /// What is kept: for each item the ranges of its segments, or None where its atom is left out.
@@ -188,11 +152,16 @@ impl<'a> Greedy<'a> {
                 greedy.atoms.push(index as u32);
             }
             greedy.starts.push(greedy.units.len() as u32);
-            let age = (costs.len() - 1 - item.atom as usize) as f32;
-            let decay = item.weight * (-age / options.half_life).exp2();
+            let decay = item.weight * greedy.decay(item.atom);
             let placed = board.placed(index);
             if item.is_fixed {
-                places.add(index, placed, decay, &mut greedy.fixed[item.atom as usize]);
+                places.add(
+                    index,
+                    item.document.owners().is_empty(),
+                    placed,
+                    decay,
+                    &mut greedy.fixed[item.atom as usize],
+                );
             } else {
                 greedy.add_units(index, width, decay, relevance[index], query, placed, &mut places);
             }
@@ -202,6 +171,7 @@ impl<'a> Greedy<'a> {
             greedy.atoms.push(items.len() as u32);
         }
         greedy.add_later(&places);
+        greedy.add_named(&places, query, board);
         greedy.worth = places.all.iter().map(|place| place.best + options.again * (place.sum - place.best)).collect();
         greedy
     }
@@ -224,7 +194,7 @@ impl<'a> Greedy<'a> {
         for first in (0..count).step_by(if whole { count.max(1) } else { width }) {
             let last = if whole { count } else { count.min(first + width) };
             let stretch = document.values_before(first)..document.values_before(last);
-            places.add(index, &placed[stretch], decay, &mut self.values);
+            places.add(index, document.owners().is_empty(), &placed[stretch], decay, &mut self.values);
             let cost = if whole { document.tokens() } else { (first..last).map(|at| document.cost(at)).sum() };
             let near = if whole { relevance } else { 0.5 * (relevance + query.share(document.words(first, last))) };
             let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
@@ -251,6 +221,33 @@ impl<'a> Greedy<'a> {
                 unit.own += (self.options.later * unit.cost as f32 + if is_row { ROW } else { 0.0 }) * unit.decay;
             }
         }
+    }
+
+    /// Adds to the worth of units of what is named later, which weigh as what is said where it is named.
+    fn add_named(&mut self, places: &Places, query: &Query, board: &Board) {
+        for (index, item) in self.items.iter().enumerate().filter(|(_, item)| !item.document.owners().is_empty()) {
+            let owners = item.document.owners();
+            let decay = |named| match named {
+                Named::Asked => 1.0,
+                Named::By(other) => self.decay(self.items[other].atom),
+            };
+            let worth: Vec<f32> = owners
+                .named(index, places, query, board)
+                .into_iter()
+                .map(|named| self.options.named * item.weight * named.map_or(0.0, decay))
+                .collect();
+            for at in self.units_of(index) {
+                let unit = &mut self.units[at];
+                let most = owners.between(unit.first, unit.last).map(|owner| worth[owner]).fold(0.0, f32::max);
+                unit.own += most * unit.cost as f32;
+            }
+        }
+    }
+
+    /// What its age leaves of the worth of an atom.
+    fn decay(&self, atom: u32) -> f32 {
+        let age = (self.costs.len() - 1 - atom as usize) as f32;
+        (-age / self.options.half_life).exp2()
     }
 
     /// Where in `values` those of a unit are.
