@@ -94,6 +94,11 @@ fn cut_body(
     if !outermost.iter().all(fits) || (literal && !outermost.is_empty()) {
         return false;
     }
+    // A body that is being typed may not be closed yet: what it will end in is not known.
+    let braces = !literal && !is_python;
+    if braces && !(source[body.clone()].starts_with('{') && source[body.clone()].ends_with('}')) {
+        return false;
+    }
     let doc = is_python.then(|| one_line(&source[body.clone()])).flatten();
     let mut with = match (literal, is_python, doc) {
         (true, false, _) => " /* ... */ ".to_owned(),
@@ -109,7 +114,6 @@ fn cut_body(
         cuts.push(Cut { range: start..next, with: std::mem::take(&mut with) });
         start = symbol.range.end as usize;
     }
-    let braces = !literal && !is_python;
     let end = if braces { body.end - 1 } else { body.end };
     if braces {
         with.push(' ');

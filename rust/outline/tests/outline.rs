@@ -429,6 +429,13 @@ fn what_is_kept_inside_of_what_is_left_out_stands_in_its_place() {
     assert_eq!(skeleton(source, Language::JavaScript, &["inner"]), expected);
 }
 
+#[test]
+fn a_body_that_is_not_closed_yet_stays() {
+    let source = "function h() { const first = 1; const second = first + 1; return é";
+    let made = outline(source, Language::JavaScript).unwrap().skeleton(source, &[]);
+    assert_eq!((made.text.as_str(), made.elided), (source, 0));
+}
+
 proptest! {
     #[test]
     fn a_skeleton_of_any_text_is_text(source in pieces(), keep in "[fgxA]") {
