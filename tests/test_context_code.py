@@ -45,7 +45,9 @@ def test_what_is_left_of_a_file_is_what_it_defines() -> None:
     reduced = reduce(text, budget=300, kind="code", reducer=CodeReducer())
     assert reduced.after <= 300
     assert all(f"def step_{name}(weight):" in reduced.text for name in "abcdef")
-    optimizer = ContextOptimizer(budget=420, keep_last=0, keep_first_user=False, embedder=None)
+    optimizer = ContextOptimizer(
+        budget=420, keep_last=0, keep_first_user=False, embedder=None, reducers={"code": CodeReducer()}
+    )
     short = optimizer.optimize([{"role": "user", "content": text}], query="step").messages[0]["content"]
     assert all(f"def step_{name}(weight):" in short for name in "abcdef")
 
@@ -80,7 +82,7 @@ def test_what_is_named_later_keeps_its_body(one: str, by: str) -> None:
         {"role": "tool", "tool_call_id": "c", "content": outputs.get(by, "done")},
         {"role": "assistant", "content": "I see."},
     ]  # fmt: skip
-    optimizer = ContextOptimizer(budget=720, keep_last=4, embedder=None)
+    optimizer = ContextOptimizer(budget=720, keep_last=4, embedder=None, reducers={"code": CodeReducer()})
     done = optimizer.optimize(messages, query=f"about {path}" if by == "query" else None)
     kept = done.messages[1]["content"]
     assert isinstance(kept, str)

@@ -15,10 +15,12 @@ from loop_steps import no_complaints, settled
 from meaning import ASKED, REWORDED, ask, by_meaning, echo
 from sparecall.cache import BytesCache
 from sparecall.config import load
+from sparecall.config.context import Context as ContextConfig
 from sparecall.context import steps as steps_module
 from sparecall.context import validate
 from sparecall.errors import CannotFit, InvalidArgument, UnknownHandle
 from sparecall.pipeline import CacheControl, Coalesce, Context, Digest, Exact, Pipeline, Reply, Request, Scope
+from sparecall.pipeline.context import of_config
 from sparecall.prices import Price, Prices
 from stages import Provider, asking
 
@@ -325,6 +327,20 @@ async def test_handles_open_in_their_own_scope_alone() -> None:
     for scope in ("team", "team/b", ""):
         with pytest.raises(UnknownHandle):
             stage.handles.get(handle, scope=scope)
+
+
+async def test_source_code_is_read_by_what_it_defines_unless_told_otherwise() -> None:
+    def method(name: str) -> str:
+        return f"def step_{name}(weight):\n" + "".join(f"    weight = weight * {n} + {name}\n" for n in range(60))
+
+    shown = {"role": "assistant", "content": "\n\n".join(map(method, "abcdef"))}
+    asked = {"role": "user", "content": "What does step_d return for 2?"}
+    for code in (True, False):
+        config = ContextConfig(budget=1_400, keep_last=1, prefix="free", code=code)
+        pipeline = Pipeline([of_config(config, prices=Prices()), provider := Provider()])
+        await pipeline(about([{"role": "user", "content": "Here is steps.py."}, shown, asked]))
+        text = sent(provider)[1]["content"]
+        assert (method("d").strip() in text and all(f"def step_{name}(" in text for name in "abcdef")) is code
 
 
 async def test_tools_that_nobody_calls_are_left_out_only_where_told() -> None:

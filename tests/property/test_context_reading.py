@@ -156,3 +156,14 @@ def test_threads_that_share_an_optimizer_get_what_each_would_alone() -> None:
         with ThreadPoolExecutor(4) as pool:
             together = pool.map(lambda history: shared.optimize(copy.deepcopy(history)).messages, histories)  # noqa: B023
             assert list(together) == alone
+
+
+def test_the_collector_finds_nothing_to_do_for_whoever_left_in_the_middle() -> None:
+    messages: Messages = [{"role": "user", "content": f"{turn} " * 200} for turn in range(20)]
+    optimizer = ContextOptimizer(budget=1_000, embedder=None)
+    steps = optimizer._steps(messages, None, None, None, (), "", None, None)
+    for _ in range(12):
+        next(steps)
+    with optimizer._readings._lock:  # where a collection may come, too
+        steps.close()
+    assert not optimizer._readings._heads

@@ -31,6 +31,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What a stable prefix is cut to once the budget is passed, as a share of it."""
     birth: Literal["lossless", "data"] = "lossless"
     """Whether a new result loses nothing before the budget asks for it, or long encoded bytes give way at once to their length and digest."""
+    code: bool = True
+    """Whether source code is read by what it defines: signatures outlast bodies, and what is named later keeps its own."""
     expected_turns: float | Literal["as_before"] | None = None
     """Requests of a conversation in all, or ``"as_before"``: then a stable prefix is cut sooner where that pays; None: only where it must be."""
     keep_tools: bool | tuple[str, ...] = True

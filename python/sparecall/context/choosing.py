@@ -250,7 +250,7 @@ def _read(texts: Texts, text: str, *, compact: bool, tokens: int | None = None) 
     document = texts.known(text, compact=compact)
     if document is None:
         make = functools.partial(texts.document, text, compact=compact, tokens=tokens)
-        document = yield from stepped(make, len(text))
+        document = yield from stepped(make, len(text) * texts.effort)
     return document
 
 

@@ -5,9 +5,9 @@ A pure function of messages, tools, query and configuration: what is remembered 
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from sparecall.context.code import CodeReducer
 from sparecall.context.costs import Costs
 from sparecall.context.engine import Engine
 from sparecall.context.handles import Handles
@@ -21,7 +21,7 @@ from sparecall.context.till import Rates
 from sparecall.context.toolset import chosen
 from sparecall.context.turns import Turns
 from sparecall.embed import StaticEmbedder
-from sparecall.errors import InvalidArgument
+from sparecall.errors import CannotFit, InvalidArgument
 from sparecall.tokens import encoding_for_model
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ContextOptimizer:
     take of the budget; ``summaries``: where they are kept beside this optimizer's memory, such as a `TieredCache`.
     ``birth``, of a stable prefix: ``"data"`` lets length and digest stand for encoded bytes in results, from 2,048 letters on;
     ``"lossless"`` leaves them. ``markers``: ``"handles"`` puts the handle of a text into its first gap, for an agent that has a
-    tool to fetch it. ``reducers``: by kind of text, what says which lines matter; None: `CodeReducer` for ``code``, ``{}``: none.
+    tool to fetch it. ``reducers``: by kind of text, what says which lines matter, such as `CodeReducer` for ``code``.
     ``form``: ``"openai"`` or ``"anthropic"``; None finds out. ``orphans``: what becomes of results without calls and calls
     without results: ``"drop"``, ``"keep"`` or ``"error"``.
     ``embedder``: for the relevance of texts to a query; `StaticEmbedder()` unless another is given, None for words alone.
@@ -86,7 +86,7 @@ class ContextOptimizer:
         summaries: SummaryStore | None = None,
         birth: Literal["data", "lossless"] = "data",
         markers: Markers = "plain",
-        reducers: Reducers | None = None,
+        reducers: Reducers = MappingProxyType({}),
         form: Form | None = None,
         orphans: Orphans = "drop",
         embedder: Embedder | Literal["static"] | None = "static",
@@ -141,7 +141,7 @@ class ContextOptimizer:
                 encoding,
                 embedder,
                 max_bytes=cache_bytes // 2,
-                reducers={"code": CodeReducer()} if reducers is None else reducers,
+                reducers=reducers,
             ),
             summaries=Summaries(cache_bytes // 16, summaries),
             handles=self.handles,
@@ -212,9 +212,14 @@ class ContextOptimizer:
     ) -> Steps[Optimized]:
         reading = yield from self._readings.take(messages)
         try:
-            return (yield from self._of(reading, tools, query, system, pins, scope, tool_choice, summarise))
-        finally:
+            done = yield from self._of(reading, tools, query, system, pins, scope, tool_choice, summarise)
+        except CannotFit:
             self._readings.put(reading)
+            raise
+        # Who is cancelled gives nothing back: a thread may still be at it, and the collector, which may come in the middle of
+        # anything, must find nothing to do here.
+        self._readings.put(reading)
+        return done
 
     def _of(
         self,

@@ -86,7 +86,7 @@ class Fold:
             self.raw += self.tokens(rows)
             self.atoms += 1
 
-        yield from stepped(take, _PASSES * sum(map(size_of, rows)))
+        yield from stepped(take, _PASSES * self._texts.effort * sum(map(size_of, rows)))
 
     def anew(
         self,
@@ -109,7 +109,8 @@ class Fold:
         parts = by_message(conversation.parts)
         for number, atom in enumerate(conversation.atoms):
             send = functools.partial(new._send, conversation, number, parts, still, origin, before)
-            yield from stepped(send, _PASSES * sum(size_of(conversation.messages[index]) for index in atom))
+            size = sum(size_of(conversation.messages[index]) for index in atom)
+            yield from stepped(send, _PASSES * self._texts.effort * size)
         edited = {index for index, _ in before}
         new.origin = [-1 if index in edited else index for index in new.origin]
         return new

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 # A vector stands for so many characters of a longer text, and for no more than so many such pieces.
 _PIECE, _PIECES = 1_000, 16
 
+# A reducer parses: a microsecond a character and more.
+_REDUCED = 8
+
 
 class Texts:
     """Documents and vectors by text, at most about `max_bytes` of them. Thread-safe; equal texts give equal documents."""
 
-    __slots__ = ("_documents", "_embedder", "_encoding", "_reducers", "_vectors")
+    __slots__ = ("_documents", "_embedder", "_encoding", "_reducers", "_vectors", "effort")
 
     def __init__(
         self,
@@ -38,6 +41,8 @@ class Texts:
         self._encoding = encoding
         self._embedder = embedder
         self._reducers = reducers
+        self.effort = _REDUCED if reducers else 1
+        """How many times as long as without reducers a text may take."""
         self._documents: Cache[tuple[str, bool], ContextDocument] = Cache(max_bytes, policy="lru")
         self._vectors: Cache[str, NDArray[np.float32]] = Cache(max_bytes // 4, policy="lru")
 

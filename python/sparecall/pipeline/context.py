@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 
 from sparecall.context import ContextOptimizer, Handles, Rates
+from sparecall.context.code import CodeReducer
 from sparecall.context.report import LOSSLESS
 from sparecall.errors import CannotFit, InvalidArgument, InvalidConversation
 from sparecall.pipeline.answer import Trimmed
@@ -255,6 +256,7 @@ def of_config(config: ContextConfig, *, prices: Prices) -> Context:
         prefix=config.prefix,
         epoch_share=config.epoch_share,
         birth=config.birth,
+        reducers={"code": CodeReducer()} if config.code else {},
         expected_turns=config.expected_turns,
         keep_tools=config.keep_tools,
     )
