@@ -12,7 +12,7 @@ import functools
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sparecall._core import ContextRepeats
-from sparecall.context.parts import by_message, size_of
+from sparecall.context.parts import parts_of, size_of
 from sparecall.context.report import Prefix
 from sparecall.context.steps import stepped
 from sparecall.context.writing import write
@@ -75,14 +75,12 @@ class Fold:
         self.changes: dict[tuple[int, Path], tuple[str, str, Change]] = {}
         """By message and path of what came: the text as it was, as it is, and what was done."""
 
-    def add(
-        self, conversation: Conversation, parts: Mapping[int, Sequence[Part]], *, still: Collection[int]
-    ) -> Steps[None]:
+    def add(self, conversation: Conversation, *, still: Collection[int]) -> Steps[None]:
         """Take in the next atom; ``still`` are the messages that are not rewritten."""
         rows = [conversation.messages[index] for index in conversation.atoms[self.atoms]]
 
         def take() -> None:
-            self._send(conversation, self.atoms, parts, still, range(len(conversation.messages)), {})
+            self._send(conversation, self.atoms, still, range(len(conversation.messages)), {})
             self.raw += self.tokens(rows)
             self.atoms += 1
 
@@ -106,9 +104,8 @@ class Fold:
         new = Fold(self._costs, self._texts, self._encoding, self.ledger, has_data=self._has_data)
         new.atoms, new.raw, new.epochs, new.tools = self.atoms, self.raw, self.epochs + 1, tools
         new.changes, new.dropped = dict(before), dict(dropped)
-        parts = by_message(conversation.parts)
         for number, atom in enumerate(conversation.atoms):
-            send = functools.partial(new._send, conversation, number, parts, still, origin, before)
+            send = functools.partial(new._send, conversation, number, still, origin, before)
             size = sum(size_of(conversation.messages[index]) for index in atom)
             yield from stepped(send, _PASSES * self._texts.effort * size)
         edited = {index for index, _ in before}
@@ -151,7 +148,6 @@ class Fold:
         self,
         conversation: Conversation,
         number: int,
-        parts: Mapping[int, Sequence[Part]],
         still: Collection[int],
         origin: Sequence[int],
         before: Changes,
@@ -159,7 +155,7 @@ class Fold:
         for index in conversation.atoms[number]:
             message = conversation.messages[index]
             edits: dict[tuple[int, Path], str] = {}
-            for part in parts.get(index, ()):
+            for part in parts_of(conversation.parts, index):
                 born = self._born(part, message["role"], may_change=index not in still)
                 if born is not None:
                     text, change = born

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from sparecall._core import context_select
 from sparecall.cache import Cache
 from sparecall.context.anthropic import thinks_first
-from sparecall.context.parts import Message, blocks_of, by_message, kind_of
+from sparecall.context.parts import Message, blocks_of, kind_of, parts_of
 from sparecall.context.steps import Ask
 from sparecall.context.writing import as_json
 from sparecall.tokens import truncate
@@ -189,11 +189,10 @@ def _fitted(text: str, span: Span, costs: Costs, encoding: str) -> Message | Non
 
 def _extract(conversation: Conversation, span: Span, texts: Texts) -> str:
     """The lines that are worth most of the room: what an optimizer chooses from any text."""
-    parts = by_message(conversation.parts)
     documents = [
         texts.document(part.text, compact=part.kind == "result")
         for index in span.indices
-        for part in parts.get(index, ())
+        for part in parts_of(conversation.parts, index)
     ]
     if not documents:
         return ""
