@@ -94,8 +94,6 @@ class ContextRepeats:
 
         Lines compare without numbers before them, and the trailing white space. O(bytes), and as many again are kept.
         """
-    def copy(self) -> Self:
-        """Another one that knows the same texts. O(lines)."""
 
 @final
 class ContextBoard:
