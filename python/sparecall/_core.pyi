@@ -420,6 +420,9 @@ class SemanticDecision:
     def restore(self, data: bytes, /) -> None:
         """Takes over what another decision had learnt. Raises `sparecall.errors.InvalidDocument`, and changes nothing, for other bytes."""
 
+def semantic_error_interval(wrong: int, audits: int, /) -> tuple[float, float]:
+    """The 95 % interval (Wilson 1927) of a share of which ``wrong`` of ``audits`` were seen; 0.0 to 1.0 without any."""
+
 def _semantic_feature_names() -> list[str]:
     """The names of the features, in order."""
 

@@ -59,6 +59,7 @@ mod _core {
     #[pymodule_export]
     use crate::semantic::{
         _semantic_feature_names, _semantic_features, _semantic_stems, Decision, Profile, Report, Verdict,
+        semantic_error_interval,
     };
     #[pymodule_export]
     use crate::tokens::encoding::{TokenEncoding, tokens_get_encoding, tokens_load_encoding};
