@@ -70,7 +70,7 @@ GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
     ),
     ("AdaptivePermit.release", lambda *a: place().release(*a), [((), {}), ((OSError(),), {}), ((None,), {})]),
     ("AdaptivePermit.answered", lambda *a: place().answered(*a), [((), {})]),
-    ("AdaptivePermit.settle", lambda *a, **k: place().settle(*a, **k), [((5,), {}), ((), {"tokens": 0})]),
+    ("AdaptivePermit.settle", lambda *a, **k: place().settle(*a, **k), [((5,), {}), ((), {"tokens": 0}), ((5,), {"prompt_tokens": 7})]),
     ("AdaptivePermit.report", lambda *a: place().report(*a), [((503,), {}), (("failure",), {})]),
     ("RateGate", _core.RateGate, [((), {}), ((1,), {"tokens": 5})]),
     ("RateGate.try_acquire", lambda *a, **k: gate().try_acquire(*a, **k), [((), {}), ((5,), {}), ((), {"tokens": 5, "background": True})]),

@@ -1234,8 +1234,12 @@ class AdaptivePermit:
     def answered(self) -> None:
         """Say that a stream's first token came."""
 
-    def settle(self, tokens: int) -> None:
-        """Say how many tokens the answer had: a long answer is not a slow one. Before the permit ends; the last counts."""
+    def settle(self, tokens: int, *, prompt_tokens: int | None = None) -> None:
+        """Say how many tokens the answer had: a long answer is not a slow one. Before the permit ends; the last counts.
+
+        ``prompt_tokens``: those that were read for it, less what the provider had in its cache; None: as `AdaptiveLimit.acquire` was told.
+        Raises `sparecall.errors.InvalidArgument` for numbers below 0.
+        """
 
     def report(self, outcome: Literal["success", "failure", "limited", "ignored"] | int) -> None:
         """Say how the call went where no exception tells: a word, or the HTTP status of the reply. The last report counts."""

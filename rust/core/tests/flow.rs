@@ -145,7 +145,7 @@ proptest! {
                 2 => drop(gradient.dropped(number, now, which % 2 == 0)),
                 3 => drop(gradient.ended(number, None, now)),
                 4 => drop(gradient.left(number)),
-                _ => drop(gradient.ended(number, Some(tokens), now - back)),
+                _ => drop(gradient.ended(number, Some(Size { tokens, prompt: back }), now - back)),
             }
             let running = gradient.running();
             prop_assert_eq!(running.len(), running.kinds().iter().sum::<usize>());
