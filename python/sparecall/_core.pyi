@@ -1254,6 +1254,25 @@ class AdaptivePermit:
     def _outcome(self) -> Literal["success", "failure", "limited", "ignored"] | int | None: ...
 
 @final
+class Expected:
+    """How long a call should take: ``fixed + each * tokens + each_read * prompt`` seconds, by recursive least squares with forgetting.
+
+    Errors count as shares of the length. About the last 512 calls count. Until prompts of different lengths were seen, ``each_read`` is a
+    fiftieth of ``each``. Sizes and seconds are at least 0, which the caller sees to. O(1) a call; belongs to one event loop.
+    """
+
+    def __new__(cls) -> Self: ...
+    def learn(self, tokens: float, prompt: float, seconds: float, /) -> None:
+        """A call of `tokens` tokens after a prompt of `prompt` took `seconds`."""
+
+    def seconds(self, tokens: float, prompt: float, /) -> float:
+        """What such a call should take; above 0."""
+
+    @property
+    def each(self) -> float | None:
+        """Seconds a token of an answer; None where answers of different lengths were not seen, or longer ones took no longer."""
+
+@final
 class Window:
     """Counts of calls, failures and slow calls over the last ``seconds``, forgotten a tenth at a time; O(1) a call.
 

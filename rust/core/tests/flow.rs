@@ -39,7 +39,7 @@ fn expected_tells_reading_from_writing_where_prompts_vary() {
         expected.learn(size, taking(step, size.tokens, size.prompt));
     }
     let (each, each_read) = (expected.each(), expected.each_read());
-    assert!(near(each_read, 0.004, 0.03) && near(each, 0.02, 0.1), "{each_read}, {each}");
+    assert!(near(each_read, 0.004, 0.03) && near(each.expect("lengths vary"), 0.02, 0.1), "{each_read}, {each:?}");
     for (tokens, prompt) in [(50.0, 100.0), (200.0, 100.0), (50.0, 3000.0), (200.0, 3000.0)] {
         let (size, wanted) = (Size { tokens, prompt }, 0.3 + 0.02 * tokens + 0.004 * prompt);
         assert!(near(expected.seconds(size), wanted, 0.05) && expected.leverage(size) < 0.2, "{size:?}: {expected:?}");
@@ -62,6 +62,20 @@ fn expected_takes_reading_for_a_fiftieth_of_writing_where_prompts_do_not_vary_an
         expected.learn(Size { tokens, prompt: 1000.0 }, taking(step, tokens, 1000.0) / 3.0);
     }
     assert!(near(expected.seconds(seen), 2.1, 0.25), "{}", expected.seconds(seen));
+}
+
+#[test]
+fn what_a_token_takes_is_not_known_before_answers_of_different_lengths_were_seen() {
+    let mut expected = Expected::default();
+    for step in 0..3000_u32 {
+        expected.learn(100.0, taking(step, 100.0, 0.0));
+    }
+    assert_eq!(expected.each(), None);
+    for step in 0..100_u32 {
+        let tokens = f64::from(50 + step * 37 % 150);
+        expected.learn(tokens, taking(step, tokens, 0.0));
+    }
+    assert!(near(expected.each().expect("lengths vary"), 0.02, 0.1), "{:?}", expected.each());
 }
 
 /// `Expected` as it is without prompts, by the book: two coefficients and their covariance.

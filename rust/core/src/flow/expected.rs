@@ -6,6 +6,8 @@ const KEEPS: f64 = 1.0 - 1.0 / 512.0;
 /// takes beside them, which is less than all.
 const DOUBT: f64 = 10.0;
 const DOUBT_OF_READING: f64 = 1.0;
+/// Of the variance of what nobody has seen, once it is known.
+const SEEN: f64 = 1e-3;
 /// Where nothing is known yet, a token of a prompt takes this part of one of an answer.
 const READING: f64 = 1.0 / 50.0;
 /// Prompts of fewer tokens tell nothing of what a token of one takes.
@@ -74,9 +76,9 @@ impl Expected {
         self.samples
     }
 
-    /// Seconds a token of an answer; below 0 where longer ones took less.
-    pub fn each(&self) -> f64 {
-        self.each
+    /// Seconds a token of an answer; none where answers of different lengths were not seen, or longer ones took no longer.
+    pub fn each(&self) -> Option<f64> {
+        (self.variance_each < SEEN * self.most_each && self.each > 0.0).then_some(self.each)
     }
 
     /// Seconds a token of a prompt.
