@@ -42,8 +42,7 @@ class Turns:
         still = request.pins | conversation.fixed
         if engine.keep_first_user:
             still |= {first_user(conversation)}
-        yield from request.reading.measure(costs)
-        of = yield from request.reading.key()
+        of = yield from request.reading.key(costs)
         keys = [[of[index] for index in atom] for atom in atoms]
         names = () if engine.keep_tools is None else tuple(map(name_of, request.tools or ()))
         seed = (request.scope, request.beside, names, request.summarise is not None)
@@ -55,6 +54,7 @@ class Turns:
             fold = Fold(costs, engine.texts, engine.encoding, Ledger(engine.rates), has_data=engine.has_data)
         else:
             known, why = fold.atoms, "extended"
+        fold.place(conversation, request.reading.breakpoints)
         sent = fold.mark(why)
         is_settled = not conversation.open_calls
         while fold.atoms < len(atoms):
