@@ -63,6 +63,7 @@ pub struct Document {
     kind: Kind,
     is_compact: bool,
     tokens: u32,
+    identifiers: u32,
     segments: Vec<Segment>,
     /// Segment by segment.
     values: Vec<Value>,
@@ -120,6 +121,7 @@ impl Document {
             kind,
             is_compact,
             tokens: narrow(tokens),
+            identifiers: 0,
             segments: Vec::new(),
             values: Vec::new(),
             words: Vec::new(),
@@ -186,6 +188,7 @@ impl Document {
             });
             start = end;
         }
+        self.identifiers = narrow(self.values.iter().filter(|value| value.most >= terms::IDENTIFIER).count());
         self.bag = bag_of(&self.words);
     }
 
@@ -226,6 +229,11 @@ impl Document {
     #[must_use]
     pub fn tokens(&self) -> u32 {
         self.tokens
+    }
+
+    /// How many values look like identifiers, each once a segment.
+    pub(super) fn identifiers(&self) -> u32 {
+        self.identifiers
     }
 
     #[must_use]

@@ -6,6 +6,7 @@
 
 mod below;
 mod board;
+mod commands;
 mod compact;
 mod data;
 mod document;
@@ -27,6 +28,7 @@ mod terms;
 
 pub use below::write;
 pub use board::Board;
+pub use commands::commands;
 pub use compact::compact;
 pub use document::{Document, Reading};
 pub use kind::Kind;
