@@ -267,6 +267,15 @@ fn of_many_identifiers_each_is_worth_less() {
 }
 
 #[test]
+fn of_a_short_message_the_clause_that_is_needed_stays() {
+    let text =
+        "Hi there, I have seen that something is not as I thought it was. My reservation is PEP4E0. Can you help me?";
+    let options = |budget| Options { budget, ..Options::default() };
+    assert!(left(&[text.to_owned()], &options(28))[0].contains("My reservation is PEP4E0."));
+    assert_eq!(left(&[text.to_owned()], &options(60)), [text]);
+}
+
+#[test]
 fn lines_that_speak_of_commands_stay() {
     let colours = ["red", "green", "blue", "yellow", "black", "white", "brown", "purple", "orange", "pink"];
     let mut lines: Vec<String> = colours.iter().map(|colour| format!("And then there is a {colour} one.\n")).collect();

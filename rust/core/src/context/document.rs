@@ -72,6 +72,8 @@ pub struct Document {
     text: Box<str>,
     kind: Kind,
     is_compact: bool,
+    /// Cut in clauses.
+    is_fine: bool,
     tokens: u32,
     identifiers: u32,
     segments: Vec<Segment>,
@@ -130,6 +132,7 @@ impl Document {
             text,
             kind,
             is_compact,
+            is_fine: false,
             tokens: narrow(tokens),
             identifiers: 0,
             segments: Vec::new(),
@@ -144,8 +147,8 @@ impl Document {
 
     fn cut(&mut self, encoding: &Encoding, scratch: &mut Scratch, worth: &Worth<'_>) {
         let blobs = blobs(&self.text);
-        let is_short = self.kind == Kind::Prose && self.text.len() <= FEW_SENTENCES;
-        let ends = cut(&self.text, &blobs, if is_short { CLAUSES } else { LINES });
+        self.is_fine = self.kind == Kind::Prose && self.text.len() <= FEW_SENTENCES;
+        let ends = cut(&self.text, &blobs, if self.is_fine { CLAUSES } else { LINES });
         let parts: Vec<&str> =
             ends.iter().scan(0, |start, &end| Some(&self.text[std::mem::replace(start, end)..end])).collect();
         let mut judged = judge(self.kind, &parts);
@@ -240,6 +243,11 @@ impl Document {
     #[must_use]
     pub fn tokens(&self) -> u32 {
         self.tokens
+    }
+
+    /// Whether its segments are clauses.
+    pub(super) fn is_fine(&self) -> bool {
+        self.is_fine
     }
 
     /// How many values look like identifiers, each once a segment.

@@ -9,6 +9,7 @@ use std::collections::binary_heap::PeekMut;
 use super::board::{Board, Placed};
 use super::document::Document;
 use super::kind::Kind;
+use super::lines::EDGE;
 use super::numbers::Numbers;
 use super::options::Options;
 use super::owners::Named;
@@ -24,6 +25,9 @@ const ROW: f32 = 4.0;
 /// So many stretches of documents are weighed against each other at most, about: where there are more segments, a stretch has
 /// several.
 const UNITS: usize = 8192;
+/// Where there are so many segments, the clauses of a message are not worth to be weighed one by one: so many are one stretch.
+const MANY: usize = UNITS / 4;
+const CLAUSES: usize = 4;
 
 /// A text of the conversation, in its order.
 pub struct Item<'a> {
@@ -129,6 +133,7 @@ impl<'a> Greedy<'a> {
         let is_open = |item: &&Item<'_>| !item.is_fixed && item.document.tokens() > options.whole;
         let segments: usize = items.iter().filter(is_open).map(|item| item.document.len()).sum();
         let width = segments.div_ceil(UNITS).max(1);
+        let clauses = if segments > MANY { width.max(CLAUSES) } else { width };
         let mut greedy = Self {
             items,
             costs,
@@ -165,6 +170,7 @@ impl<'a> Greedy<'a> {
             if item.is_fixed {
                 places.add(source, placed, &mut greedy.fixed[item.atom as usize]);
             } else {
+                let width = if item.document.is_fine() { clauses } else { width };
                 greedy.add_units(source, width, relevance[index], query, placed, &mut places);
             }
         }
@@ -198,7 +204,8 @@ impl<'a> Greedy<'a> {
             places.add(source, &placed[stretch], &mut self.values);
             let cost = if whole { document.tokens() } else { (first..last).map(|at| document.cost(at)).sum() };
             let near = if whole { relevance } else { 0.5 * (relevance + query.share(document.words(first, last))) };
-            let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
+            let edge = if whole && count > 1 { EDGE } else { 0.0 };
+            let prior = ((first..last).map(|at| document.prior(at)).fold(0.0, f32::max) + edge) * decay;
             self.units.push(Unit {
                 item,
                 cost,
