@@ -1,17 +1,20 @@
 //! Flow control's arithmetic: what may go when, and how much at once. No clock, no queue.
 
 mod capacity;
+mod endpoint;
 mod expected;
 mod gcra;
 mod gradient;
+mod moments;
 mod period;
+mod queueing;
 mod running;
 mod sent;
-mod starts;
+mod times;
 mod window;
 
 pub use capacity::Capacity;
-pub use expected::Expected;
+pub use expected::{Expected, Size};
 pub use gcra::{Gcra, Mark, Told, is_due};
 pub use gradient::Gradient;
 pub use period::Period;
