@@ -197,7 +197,7 @@ class Board:
         )
 
     def choose(
-        self, budget: int, query: str | None, similar: list[float] | None, instructions: Sequence[str] = ()
+        self, budget: int, query: str | None, similar: list[float] | None, instructions: Sequence[str]
     ) -> Steps[Choice]:
         """What to keep in `budget` tokens beside what is pinned, in steps. Pure."""
         scale, costs = self.scale, self._costs
