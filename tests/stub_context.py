@@ -59,6 +59,8 @@ GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
                     "prior": 0.5,
                     "again": 0,
                     "later": 0.5,
+                    "crowd": 64,
+                    "instructions": ["line <n>"],
                     "handles": ["h"],
                     "board": _core.ContextBoard(),
                 },
@@ -87,6 +89,7 @@ BAD: dict[str, list[Arguments]] = {
         ((5,), {"budget": 5}),
         (([4],), {"budget": "5"}),
         (([4],), {"budget": 5, "query": 5}),
+        (([4],), {"budget": 5, "instructions": 5}),
         (([4],), {"budget": 5, "board": 5}),
     ],
 }

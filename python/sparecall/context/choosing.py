@@ -196,7 +196,9 @@ class Board:
             sum(row.document.size + _ROW for row in rows),
         )
 
-    def choose(self, budget: int, query: str | None, similar: list[float] | None) -> Steps[Choice]:
+    def choose(
+        self, budget: int, query: str | None, similar: list[float] | None, instructions: Sequence[str]
+    ) -> Steps[Choice]:
         """What to keep in `budget` tokens beside what is pinned, in steps. Pure."""
         scale, costs = self.scale, self._costs
         handles = None
@@ -211,6 +213,7 @@ class Board:
             similar=similar,
             whole=0 if query is None else _WHOLE,
             relevance=_UNASKED if query is None else _ASKED,
+            instructions=instructions,
             handles=handles,
             board=self._known.board,
         )

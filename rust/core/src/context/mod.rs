@@ -7,6 +7,7 @@
 mod below;
 pub mod bm25;
 mod board;
+mod commands;
 mod compact;
 mod data;
 mod document;
@@ -28,6 +29,7 @@ mod terms;
 
 pub use below::write;
 pub use board::Board;
+pub use commands::commands;
 pub use compact::compact;
 pub use document::{Document, Reading};
 pub use kind::Kind;

@@ -9,10 +9,11 @@ use std::collections::binary_heap::PeekMut;
 use super::board::{Board, Placed};
 use super::document::Document;
 use super::kind::Kind;
+use super::lines::EDGE;
 use super::numbers::Numbers;
 use super::options::Options;
 use super::owners::Named;
-use super::places::Places;
+use super::places::{Places, Source};
 use super::relevance::Query;
 
 /// From this relevance on the query decides, and what says the same again has to be told apart by its words: otherwise it is
@@ -24,6 +25,9 @@ const ROW: f32 = 4.0;
 /// So many stretches of documents are weighed against each other at most, about: where there are more segments, a stretch has
 /// several.
 const UNITS: usize = 8192;
+/// Where there are so many segments, the clauses of a message are not worth to be weighed one by one: so many are one stretch.
+const MANY: usize = UNITS / 4;
+const CLAUSES: usize = 4;
 
 /// A text of the conversation, in its order.
 pub struct Item<'a> {
@@ -129,6 +133,7 @@ impl<'a> Greedy<'a> {
         let is_open = |item: &&Item<'_>| !item.is_fixed && item.document.tokens() > options.whole;
         let segments: usize = items.iter().filter(is_open).map(|item| item.document.len()).sum();
         let width = segments.div_ceil(UNITS).max(1);
+        let clauses = if segments > MANY { width.max(CLAUSES) } else { width };
         let mut greedy = Self {
             items,
             costs,
@@ -147,23 +152,26 @@ impl<'a> Greedy<'a> {
             newest: Vec::new(),
         };
         let mut places = Places::new(board.numbers());
+        for number in options.commands.iter().filter_map(|&name| board.number(name)) {
+            places.command(number);
+        }
         for (index, item) in items.iter().enumerate() {
             while greedy.atoms.len() <= item.atom as usize {
                 greedy.atoms.push(index as u32);
             }
             greedy.starts.push(greedy.units.len() as u32);
-            let decay = item.weight * greedy.decay(item.atom);
+            let source = Source {
+                item: index as u32,
+                is_speech: item.document.owners().is_empty(),
+                decay: item.weight * greedy.decay(item.atom),
+                crowd: (options.crowd / item.document.identifiers() as f32).sqrt().min(1.0),
+            };
             let placed = board.placed(index);
             if item.is_fixed {
-                places.add(
-                    index,
-                    item.document.owners().is_empty(),
-                    placed,
-                    decay,
-                    &mut greedy.fixed[item.atom as usize],
-                );
+                places.add(source, placed, &mut greedy.fixed[item.atom as usize]);
             } else {
-                greedy.add_units(index, width, decay, relevance[index], query, placed, &mut places);
+                let width = if item.document.is_fine() { clauses } else { width };
+                greedy.add_units(source, width, relevance[index], query, placed, &mut places);
             }
         }
         greedy.starts.push(greedy.units.len() as u32);
@@ -177,29 +185,29 @@ impl<'a> Greedy<'a> {
     }
 
     /// The units of an item that is not fixed: of `width` segments, or whole.
-    #[allow(clippy::too_many_arguments)]
     fn add_units(
         &mut self,
-        index: usize,
+        source: Source,
         width: usize,
-        decay: f32,
         relevance: f32,
         query: &Query,
         placed: &[Placed],
         places: &mut Places,
     ) {
-        let (document, options) = (self.items[index].document, self.options);
+        let Source { item, decay, .. } = source;
+        let (document, options) = (self.items[item as usize].document, self.options);
         let whole = document.tokens() <= options.whole;
         let count = document.len();
         for first in (0..count).step_by(if whole { count.max(1) } else { width }) {
             let last = if whole { count } else { count.min(first + width) };
             let stretch = document.values_before(first)..document.values_before(last);
-            places.add(index, document.owners().is_empty(), &placed[stretch], decay, &mut self.values);
+            places.add(source, &placed[stretch], &mut self.values);
             let cost = if whole { document.tokens() } else { (first..last).map(|at| document.cost(at)).sum() };
             let near = if whole { relevance } else { 0.5 * (relevance + query.share(document.words(first, last))) };
-            let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
+            let edge = if whole && count > 1 { EDGE } else { 0.0 };
+            let prior = ((first..last).map(|at| document.prior(at)).fold(0.0, f32::max) + edge) * decay;
             self.units.push(Unit {
-                item: index as u32,
+                item,
                 cost,
                 is_kept: false,
                 own: (options.relevance * near + options.prior * prior) * cost as f32 + 1e-4 * decay,
