@@ -284,14 +284,15 @@ pub(crate) fn context_select<'py>(
         let ids = items.iter().map(|row| row.0.get().id).collect();
         let board = board.map(|board| &board.get().inner);
         let work = || {
-            let choose =
-                |board: &mut Board| context::select(&rows, &costs, &query, similar.as_deref(), &options, board);
-            let choice = match board {
+            let choose = |board: &mut Board| {
+                let choice = context::select(&rows, &costs, &query, similar.as_deref(), &options, board);
+                let texts = context::write(&rows, &choice, budget, handles.as_deref().unwrap_or_default(), board);
+                (texts, choice.tokens)
+            };
+            match board {
                 Some(board) => choose(board.lock().unwrap_or_else(PoisonError::into_inner).of(ids)),
                 None => choose(&mut Board::default()),
-            };
-            let texts = context::write(&rows, &choice, budget, handles.as_deref().unwrap_or_default());
-            (texts, choice.tokens)
+            }
         };
         let (texts, tokens) = if segments > DETACH_ABOVE_SEGMENTS { py.detach(work) } else { work() };
         let out = PyList::empty(py);

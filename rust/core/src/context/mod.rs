@@ -6,6 +6,7 @@
 
 mod below;
 mod board;
+mod candidates;
 mod compact;
 mod data;
 mod document;
@@ -24,6 +25,7 @@ mod repeat;
 mod select;
 mod templates;
 mod terms;
+mod units;
 
 pub use below::write;
 pub use board::Board;
