@@ -12,9 +12,10 @@ from sparecall.errors import CannotFit
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from sparecall.context.choosing import Choice, Known
+    from sparecall.context.choosing import Choice
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
+    from sparecall.context.laying import Known
     from sparecall.context.parts import Message
     from sparecall.context.steps import Steps
     from sparecall.context.texts import Texts

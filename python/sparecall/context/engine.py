@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sparecall.context.summaries import Summaries
     from sparecall.context.texts import Texts
     from sparecall.context.till import Rates
+    from sparecall.tokens.bounds import Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +63,10 @@ class Engine:
         sizes = dict(zip(map(id, conversation.messages), measured, strict=True))
         before = request.beside + sum(measured)
 
-        bounds = zip(conversation.messages, request.reading.bounds, strict=True)
-        known = {id(row): found for row, found in bounds if found is not None}
+        known: dict[int, Bounds] = {}
+        if not costs.is_sum:
+            bounds = zip(conversation.messages, request.reading.bounds, strict=True)
+            known = {id(row): found for row, found in bounds if found is not None}
 
         def whole(out: list[Message]) -> int:
             return costs.request(out, tools, system=request.system, known=known)

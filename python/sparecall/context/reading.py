@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sparecall._core import context_same
-from sparecall.context.choosing import Known
 from sparecall.context.costs import message_key
 from sparecall.context.grammar import read_in_steps
+from sparecall.context.laying import Known
 from sparecall.context.parts import size_of
 from sparecall.context.steps import stepped
 

@@ -59,6 +59,7 @@ class Turns:
             known, why = fold.atoms, "extended"
         sent = fold.mark(why)
         is_settled = not conversation.open_calls
+        yield from fold.read(conversation, still=still)
         while fold.atoms < len(atoms):
             atom = atoms[fold.atoms]
             yield from fold.add(conversation, parts, still=still)

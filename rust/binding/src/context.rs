@@ -1,135 +1,24 @@
 //! `sparecall.context`, its native part: documents made ready, pointers to what stands above, and the choice under a budget.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
-use sparecall_core::context::{self, Board, Document, HANDLE, Item, Kind, Lines, MARKER, Options, Reading, Repeats};
+use sparecall_core::context::{self, Board, HANDLE, Item, MARKER, Options, Repeats};
 use sparecall_core::error::Error;
 
 use crate::error::{guard, to_python};
 use crate::text::Text;
 use crate::tokens::{Chosen, check_length, with_scratch};
 
+mod documents;
+
+pub(crate) use documents::{ContextDocument, context_documents};
+
 /// Reading so many bytes takes half a millisecond.
 const DETACH_ABOVE: usize = 32 * 1024;
 /// Choosing among so many segments takes half a millisecond.
 const DETACH_ABOVE_SEGMENTS: usize = 1_000;
-
-static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-
-/// A text in segments, with the tokens, words and values of each. Immutable.
-#[pyclass(frozen, module = "sparecall._core", name = "ContextDocument")]
-pub(crate) struct ContextDocument {
-    inner: Document,
-    /// Another one for each that is made.
-    id: u64,
-}
-
-#[pymethods]
-#[allow(clippy::needless_pass_by_value)] // what pyo3 hands over
-impl ContextDocument {
-    #[new]
-    #[pyo3(signature = (text, encoding, /, *, compact = false, tokens = None, kind = None, worth = None, owners = None))]
-    #[allow(clippy::too_many_arguments)] // keywords of one Python function
-    fn new(
-        py: Python<'_>,
-        text: &Bound<'_, PyAny>,
-        encoding: Chosen,
-        compact: bool,
-        tokens: Option<usize>,
-        kind: Option<&str>,
-        worth: Option<Vec<f32>>,
-        owners: Option<Vec<String>>,
-    ) -> PyResult<Self> {
-        guard(py, || {
-            let text = Text::of(text, "text")?;
-            let length = check_length(py, "text", &text)?;
-            let kind = kind.map(|name| kind_of(py, name)).transpose()?;
-            if worth.is_some() || owners.is_some() {
-                let lines = text.utf8().split_inclusive('\n').count();
-                let refuse = |name, value, limit: &str| {
-                    let limit = format!("give one for each of the {lines} lines{limit}");
-                    Err(to_python(py, &Error::InvalidArgument { name, value, limit }))
-                };
-                let worth = worth.as_deref().unwrap_or_default();
-                if worth.len() != lines || worth.iter().any(|one| !one.is_finite() || *one < 0.0) {
-                    return refuse("worth", format!("{} numbers", worth.len()), ", 0 or more");
-                }
-                if let Some(owners) = owners.as_ref().filter(|owners| owners.len() != lines) {
-                    return refuse("owners", format!("{} paths", owners.len()), ", beside worth");
-                }
-            }
-            let work = || {
-                let text = text.utf8();
-                let lines =
-                    worth.as_deref().map(|worth| Lines { worth, owners: owners.as_deref().unwrap_or_default() });
-                let reading = Reading { may_be_compact: compact, kind, lines };
-                let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-                let inner = with_scratch(|scratch| {
-                    let scratch = &mut scratch.fast;
-                    let tokens = tokens.unwrap_or_else(|| encoding.count_with(&text, scratch));
-                    Document::read(&text, tokens, reading, &encoding, scratch)
-                });
-                Self { inner, id }
-            };
-            Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
-        })
-    }
-
-    /// The text, in its compact form where that has fewer tokens.
-    #[getter]
-    fn text(&self) -> &str {
-        self.inner.text()
-    }
-
-    /// Whether `text` is the compact form of what came.
-    #[getter]
-    fn is_compact(&self) -> bool {
-        self.inner.is_compact()
-    }
-
-    /// The text with a few words in place of encoded bytes that are many; None where there are none.
-    #[getter]
-    fn without_data(&self) -> Option<String> {
-        self.inner.without_data()
-    }
-
-    /// What the text looks like: `json`, `diff`, `test`, `log`, `code`, `data` or `prose`.
-    #[getter]
-    fn kind(&self) -> &'static str {
-        self.inner.kind().name()
-    }
-
-    /// The tokens of `text`.
-    #[getter]
-    fn tokens(&self) -> u32 {
-        self.inner.tokens()
-    }
-
-    /// The bytes it takes in memory, about.
-    #[getter]
-    fn size(&self) -> usize {
-        self.inner.size()
-    }
-
-    /// How many segments it has.
-    fn __len__(&self) -> usize {
-        self.inner.len()
-    }
-
-    fn __repr__(&self) -> String {
-        format!("ContextDocument({}, {} tokens in {} segments)", self.kind(), self.tokens(), self.inner.len())
-    }
-}
-
-fn kind_of(py: Python<'_>, name: &str) -> PyResult<Kind> {
-    Kind::by_name(name).ok_or_else(|| {
-        let limit = "json, diff, test, log, code, data or prose".to_owned();
-        to_python(py, &Error::InvalidArgument { name: "kind", value: format!("{name:?}"), limit })
-    })
-}
 
 /// Cut a document to `budget` tokens; see `_core.pyi`.
 #[pyfunction]

@@ -134,10 +134,10 @@ impl<'a> Units<'a> {
             let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
             let said = if is_asked(options) {
                 let (start, end) = (document.words_before(first), document.words_before(last));
-                self.board.pairs().start_of(index) + start..self.board.pairs().start_of(index) + end.max(start + 1) - 1
+                let pairs = (end - start).saturating_sub(1);
+                if pairs > 0 { (self.board.pairs().start_of(index) + start, pairs) } else { (0, 0) }
             } else {
-                let start = self.board.lines().start_of(index);
-                start + first..start + last
+                (self.board.lines().start_of(index) + first, last - first)
             };
             self.all.push(Unit {
                 item: index as u32,
@@ -147,8 +147,8 @@ impl<'a> Units<'a> {
                 first: first as u32,
                 last: last as u32,
                 values_end: self.values.len() as u32,
-                said: said.start as u32,
-                said_len: said.len() as u32,
+                said: said.0 as u32,
+                said_len: said.1 as u32,
             });
         }
     }
