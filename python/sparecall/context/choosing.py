@@ -78,11 +78,6 @@ class Board:
         self._costs = costs
 
     @property
-    def rows(self) -> list[Row]:
-        """All its texts."""
-        return self._known.laying.rows
-
-    @property
     def fixed_tokens(self) -> int:
         """The tokens of what is pinned."""
         return self._known.laying.fixed_tokens
@@ -142,8 +137,13 @@ class Board:
             0 if is_pinned else max(0, whole - sum([one.tokens for one in found])),
             whole if is_pinned else 0,
             scale,
-            sum([row.document.size + _ROW for row in rows]),
+            # What a choice leaves of a text is no longer than that.
+            sum([row.document.size + len(row.text) + _ROW for row in rows]),
         )
+
+    def similarities(self, texts: Texts, query: str) -> list[float] | None:
+        """How near each of its texts is to a query; see `Texts.similarities`."""
+        return texts.similarities([row.text for row in self._known.laying.rows], query, self._known.vectors)
 
     def choose(self, budget: int, query: str | None, similar: list[float] | None) -> Steps[Choice]:
         """What to keep in `budget` tokens beside what is pinned, in steps. Pure."""
@@ -168,13 +168,12 @@ class Board:
         before: dict[tuple[int, Path], str] = {}
         compact: set[tuple[int, Path]] = set()
         gone: set[int] = set()
-        for number, (row, one) in enumerate(zip(rows, kept, strict=True)):
-            part = row.part
+        for number, ((document, atom, part, _, whole, as_it_is), one) in enumerate(zip(rows, kept, strict=True)):
             if one is None:
-                gone.add(row.atom)
-            elif part is not None and (one is not True or row.document.is_compact):
-                text, tokens = laying.cut(number, row.text if one is True else one, costs)
-                if tokens < row.tokens:
+                gone.add(atom)
+            elif part is not None and (one is not True or document.is_compact):
+                text, tokens = laying.cut(number, as_it_is if one is True else one, costs)
+                if tokens < whole:
                     place = (part.message, part.path)
                     edits[place], before[place] = text, part.text
                     if one is True:

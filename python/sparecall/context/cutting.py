@@ -60,7 +60,7 @@ def cut(
         free = budget - beside - board.fixed_tokens
         similar = None
         if query is not None and free > 0:
-            similar = yield functools.partial(texts.similarities, [row.text for row in board.rows], query)
+            similar = yield functools.partial(board.similarities, texts, query)
         required: tuple[int, ...] = ()
         for _ in range(_TRIES):
             if free < 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sparecall._core import ContextBoard
+from sparecall.context.texts import Vectors
 
 if TYPE_CHECKING:
     from sparecall._core import ContextDocument
@@ -101,19 +102,20 @@ class Laying:
 class Known:
     """What earlier choices leave for the next ones of the same conversation. One choice at a time."""
 
-    __slots__ = ("atoms", "board", "laying")
+    __slots__ = ("atoms", "board", "laying", "vectors")
 
     def __init__(self) -> None:
         self.atoms: list[dict[bool, Laid]] = []
         """Of each of the first atoms, by whether it was pinned: how it is laid out."""
         self.board = ContextBoard()
         self.laying = Laying()
+        self.vectors = Vectors()
 
     @property
     def weight(self) -> int:
         """About what it takes in memory, in bytes. O(atoms)."""
-        written = sum([len(one[0]) for one in self.laying.written if one is not None])
-        return self.board.size + written + sum([one.weight for atom in self.atoms for one in atom.values()])
+        laid = sum([one.weight for atom in self.atoms for one in atom.values()])
+        return self.board.size + self.vectors.weight + laid
 
     def until(self, atom: int) -> Known:
         """The same for a conversation that has the atoms before `atom`, and then its own."""

@@ -110,32 +110,88 @@ class Texts:
         self._documents.set((text, compact), document, weight=document.size + len(text))
         return document
 
-    def similarities(self, texts: list[str], query: str) -> list[float] | None:
-        """The cosine of each text with the query, of long ones that of the nearest piece; None without an embedder."""
-        if self._embedder is None:
+    def similarities(self, texts: list[str], query: str, known: Vectors) -> list[float] | None:
+        """The cosine of each text with the query, of long ones that of the nearest piece; None without an embedder.
+
+        ``known``: the vectors of the texts that it was asked for the last time, as far as these begin with the same objects.
+        """
+        embedder = self._embedder
+        if embedder is None:
             return None
-        known: dict[str, NDArray[np.float32]] = {}
+        same = known.same(texts)
+        self._extend(known, same, texts[same:], embedder)
+        wanted = np.asarray(embedder.embed([query]), np.float32)[0]
+        near: list[float] = np.maximum.reduceat(known.rows @ wanted, known.starts).tolist() if texts else []
+        return near
+
+    def _extend(self, known: Vectors, same: int, texts: list[str], embedder: Embedder) -> None:
+        """Put the vectors of these behind those of the first `same` texts."""
+        found: dict[str, NDArray[np.float32]] = {}
         missing = []
         for text in dict.fromkeys(texts):
             vectors = self._vectors.get(text)
             if vectors is None:
                 missing.append(text)
             else:
-                known[text] = vectors
+                found[text] = vectors
         pieces = [_pieces(text) for text in missing]
         flat = [piece for each in pieces for piece in each]
         if flat:
-            rows = np.asarray(self._embedder.embed(flat), np.float32)
+            rows = np.asarray(embedder.embed(flat), np.float32)
             at = 0
             for text, each in zip(missing, pieces, strict=True):
-                known[text] = vectors = rows[at : at + len(each)]
+                found[text] = vectors = rows[at : at + len(each)]
                 self._vectors.set(text, vectors, weight=vectors.nbytes + len(text))
                 at += len(each)
-        wanted = np.asarray(self._embedder.embed([query]), np.float32)[0]
-        whole = [known[text] for text in texts]
-        starts = np.cumsum([0, *map(len, whole[:-1])])
-        near: list[float] = np.maximum.reduceat(np.concatenate(whole) @ wanted, starts).tolist() if texts else []
-        return near
+        known.put(same, texts, [found[text] for text in texts])
+
+
+class Vectors:
+    """The vectors of texts, one behind another, for the next turn of their conversation. One call at a time."""
+
+    __slots__ = ("_all", "_ends", "_texts")
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        # Where in `_all` the vectors of each text end; `_all` has room for more.
+        self._ends: list[int] = [0]
+        self._all: NDArray[np.float32] = np.empty((0, 0), np.float32)
+
+    @property
+    def weight(self) -> int:
+        """In bytes; the texts are others'."""
+        return self._all.nbytes
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """All of them, of shape (vectors, dimensions)."""
+        return self._all[: self._ends[-1]]
+
+    @property
+    def starts(self) -> list[int]:
+        """Where those of each text begin."""
+        return self._ends[:-1]
+
+    def same(self, texts: list[str]) -> int:
+        """How many of these texts, from the first on, are those it has."""
+        pairs = enumerate(zip(texts, self._texts, strict=False))
+        return next((at for at, (one, other) in pairs if one is not other), min(len(texts), len(self._texts)))
+
+    def put(self, same: int, texts: list[str], vectors: list[NDArray[np.float32]]) -> None:
+        """Put these behind those of the first `same` texts, in place of what is there."""
+        del self._texts[same:], self._ends[same + 1 :]
+        at = self._ends[-1]
+        count = at + sum(map(len, vectors))
+        if vectors and (count > len(self._all) or not at):
+            room = np.empty((count + count // 4, vectors[0].shape[1]), np.float32)
+            if at:
+                room[:at] = self._all[:at]
+            self._all = room
+        for text, one in zip(texts, vectors, strict=True):
+            self._all[at : at + len(one)] = one
+            at += len(one)
+            self._texts.append(text)
+            self._ends.append(at)
 
 
 def _pieces(text: str) -> list[str]:

@@ -24,6 +24,8 @@ pub(super) struct Query {
     values: Numbers,
     idf: Vec<f32>,
     total: f32,
+    /// Which documents have one of its words.
+    has_some: Vec<bool>,
 }
 
 struct Asked {
@@ -69,7 +71,11 @@ impl Query {
         let count = documents.len() as f32;
         let idf: Vec<f32> =
             having.iter().map(|&having| (1.0 + (count - having as f32 + 0.5) / (having as f32 + 0.5)).ln()).collect();
-        let query = Self { words, values, total: idf.iter().sum(), idf };
+        let mut has_some = vec![false; documents.len()];
+        for one in &found {
+            has_some[one.document] = true;
+        }
+        let query = Self { words, values, total: idf.iter().sum(), idf, has_some };
         let mut scores = query.bm25(documents, &found);
         let best = scores.iter().fold(0.0_f32, |best, &score| best.max(score));
         if best > 0.0 {
@@ -99,8 +105,11 @@ impl Query {
         self.values.get(value).is_some()
     }
 
-    /// What of the query stands among `words`: from 0, nothing, to 1, each of its words. O(words).
-    pub(super) fn share(&self, words: &[u32]) -> f32 {
+    /// What of the query stands among `words` of a document: from 0, nothing, to 1, each of its words. O(words).
+    pub(super) fn share(&self, document: usize, words: &[u32]) -> f32 {
+        if !self.has_some[document] {
+            return 0.0;
+        }
         let mut seen = 0_u128;
         let mut sum = 0.0;
         for word in words.iter().filter_map(|&hash| self.words.get(hash)) {

@@ -66,6 +66,9 @@ struct Greedy<'a> {
     units: Units<'a>,
     is_kept: Vec<bool>,
     open: Vec<bool>,
+    /// How many things were chosen, and what that was when each unit's newest density was: as long as it is the same, so is that.
+    chosen: u32,
+    weighed: Vec<u32>,
     /// How many gaps each item has.
     gaps: Vec<u32>,
     /// What is kept already, by the numbers of what it says: near duplicates are known by them.
@@ -84,6 +87,8 @@ impl<'a> Greedy<'a> {
             options,
             is_kept: vec![false; count],
             open: vec![false; units.openings.len()],
+            chosen: 0,
+            weighed: vec![0; count],
             gaps: vec![1; items.len()],
             seen: vec![false; said],
             left: options.budget,
@@ -109,35 +114,38 @@ impl<'a> Greedy<'a> {
 
     /// How many gaps there are more where a unit is kept.
     fn more_gaps(&self, at: usize) -> i32 {
-        let range = self.units.of(self.units.all[at].item as usize);
-        let left = at > range.start && !self.is_kept[at - 1];
-        let right = at + 1 < range.end && !self.is_kept[at + 1];
+        let unit = &self.units.all[at];
+        let left = !unit.is_first && !self.is_kept[at - 1];
+        let right = !unit.is_last && !self.is_kept[at + 1];
         i32::from(left) + i32::from(right) - 1
     }
 
-    /// The gain and the price of a unit as things are.
-    fn weigh(&self, at: usize) -> (f32, i64) {
+    /// The price of a unit as things are.
+    fn price(&self, at: usize) -> i64 {
         let unit = &self.units.all[at];
         let gaps = i64::from(self.more_gaps(at));
         let mut price = i64::from(unit.cost) + gaps * i64::from(self.options.marker);
         if gaps < 0 && self.gaps[unit.item as usize] == 1 {
             price -= i64::from(self.options.handle);
         }
-        let repeated = self.repeated(at);
-        let mut gain = unit.own * (1.0 - 0.9 * repeated * repeated) + self.uncovered(self.units.values_of(at));
         let atom = self.items[unit.item as usize].atom as usize;
-        if !self.open[atom] {
-            price += i64::from(self.units.openings[atom]);
-            gain += self.uncovered(&self.units.fixed[atom]);
-        }
-        (gain, price)
+        if self.open[atom] { price } else { price + i64::from(self.units.openings[atom]) }
+    }
+
+    /// The gain of a unit as things are, for each token of its price.
+    fn weigh(&self, at: usize, price: i64) -> f32 {
+        let unit = &self.units.all[at];
+        let repeated = self.repeated(at);
+        let gain = unit.own * (1.0 - 0.9 * repeated * repeated) + self.uncovered(self.units.values_of(at));
+        let atom = self.items[unit.item as usize].atom as usize;
+        let more = if self.open[atom] { 0.0 } else { self.uncovered(&self.units.fixed[atom]) };
+        density(gain + more, price)
     }
 
     fn push(&mut self, at: usize) {
-        let (gain, price) = self.weigh(at);
-        let density = density(gain, price);
+        let density = self.weigh(at, self.price(at));
         if density > self.newest[at] {
-            self.newest[at] = density;
+            (self.newest[at], self.weighed[at]) = (density, self.chosen);
             self.candidates.push(density, at);
         }
     }
@@ -146,8 +154,7 @@ impl<'a> Greedy<'a> {
     fn run(&mut self) {
         let units = self.units.all.len();
         for at in 0..units {
-            let (gain, price) = self.weigh(at);
-            let density = density(gain, price);
+            let density = self.weigh(at, self.price(at));
             self.newest.push(density);
             self.candidates.push(density, at);
         }
@@ -157,15 +164,16 @@ impl<'a> Greedy<'a> {
         }
         while let Some((then, at)) = self.next() {
             let atom = at.checked_sub(units);
-            let Some((now, price)) = self.look(at, atom) else { continue };
+            let Some((now, price)) = self.look(then, at, atom) else { continue };
             if now < then {
                 // It comes again when nothing comes before it.
                 if atom.is_none() {
-                    self.newest[at] = now;
+                    (self.newest[at], self.weighed[at]) = (now, self.chosen);
                 }
                 self.candidates.push(now, at);
                 continue;
             }
+            self.chosen += 1;
             self.left = (i64::from(self.left) - price).try_into().unwrap_or(u32::MAX);
             match atom {
                 Some(atom) => self.enter(atom),
@@ -188,20 +196,18 @@ impl<'a> Greedy<'a> {
         (self.uncovered(&self.units.fixed[atom]), i64::from(self.units.openings[atom]))
     }
 
-    /// The density of a candidate as things are, and its price; None where it is not to be had.
-    fn look(&mut self, at: usize, atom: Option<usize>) -> Option<(f32, i64)> {
-        let (gain, price) = match atom {
-            Some(atom) => self.bare(atom),
-            None if self.units.all[at].cost > self.left.saturating_add(self.options.marker) => (0.0, i64::MAX),
-            None => self.weigh(at),
-        };
-        if price > i64::from(self.left) {
-            if atom.is_none() {
-                self.newest[at] = f32::NEG_INFINITY; // once it is cheaper it may come again
-            }
+    /// The density of a candidate as things are, given what it was, and its price; None where it is not to be had.
+    fn look(&mut self, then: f32, at: usize, atom: Option<usize>) -> Option<(f32, i64)> {
+        if let Some(atom) = atom {
+            let (gain, price) = self.bare(atom);
+            return (price <= i64::from(self.left)).then(|| (density(gain, price), price));
+        }
+        let price = self.price(at);
+        if price > i64::from(self.left) || self.units.all[at].cost > self.left.saturating_add(self.options.marker) {
+            self.newest[at] = f32::NEG_INFINITY; // once it is cheaper it may come again
             return None;
         }
-        Some((density(gain, price), price))
+        Some((if self.weighed[at] == self.chosen { then } else { self.weigh(at, price) }, price))
     }
 
     fn enter(&mut self, atom: usize) {
@@ -251,10 +257,10 @@ impl<'a> Greedy<'a> {
                 }
                 let mut ranges: Vec<(u32, u32)> = Vec::new();
                 for at in self.units.of(index).filter(|&at| self.is_kept[at]) {
-                    let unit = &self.units.all[at];
+                    let (first, last) = self.units.segments[at];
                     match ranges.last_mut() {
-                        Some((_, end)) if *end == unit.first => *end = unit.last,
-                        _ => ranges.push((unit.first, unit.last)),
+                        Some((_, end)) if *end == first => *end = last,
+                        _ => ranges.push((first, last)),
                     }
                 }
                 Some(ranges)

@@ -23,11 +23,9 @@ pub(super) struct Unit {
     pub(super) cost: u32,
     /// Worth that does not depend on what else is kept.
     pub(super) own: f32,
-    /// What its age and its item's weight leave of a worth.
-    decay: f32,
-    /// Of its document's segments.
-    pub(super) first: u32,
-    pub(super) last: u32,
+    /// Of its item's.
+    pub(super) is_first: bool,
+    pub(super) is_last: bool,
     /// Where its values end in `Units::values`; they start where those of the unit before end.
     values_end: u32,
     /// Where in the board's lines, or pairs of words where something is asked, what it says begins, and how much that is.
@@ -42,6 +40,8 @@ pub(super) struct Units<'a> {
     options: &'a Options,
     board: &'a Board,
     pub(super) all: Vec<Unit>,
+    /// Of each unit its document's segments.
+    pub(super) segments: Vec<(u32, u32)>,
     /// The numbers of the units' values, each once.
     values: Vec<u32>,
     /// Where the units of each item start; one more at the end.
@@ -75,6 +75,7 @@ impl<'a> Units<'a> {
             options,
             board,
             all: Vec::with_capacity(segments / width + 2 * items.len()),
+            segments: Vec::with_capacity(segments / width + 2 * items.len()),
             values: Vec::with_capacity(2 * board.numbers()),
             starts: Vec::with_capacity(items.len() + 1),
             atoms: Vec::with_capacity(costs.len() + 1),
@@ -130,7 +131,8 @@ impl<'a> Units<'a> {
             let stretch = document.values_before(first)..document.values_before(last);
             places.add(index, document.owners().is_empty(), &placed[stretch], decay, &mut self.values);
             let cost = if whole { document.tokens() } else { (first..last).map(|at| document.cost(at)).sum() };
-            let near = if whole { relevance } else { 0.5 * (relevance + query.share(document.words(first, last))) };
+            let near =
+                if whole { relevance } else { 0.5 * (relevance + query.share(index, document.words(first, last))) };
             let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
             let said = if is_asked(options) {
                 let (start, end) = (document.words_before(first), document.words_before(last));
@@ -139,13 +141,13 @@ impl<'a> Units<'a> {
             } else {
                 (self.board.lines().start_of(index) + first, last - first)
             };
+            self.segments.push((first as u32, last as u32));
             self.all.push(Unit {
                 item: index as u32,
                 cost,
                 own: (options.relevance * near + options.prior * prior) * cost as f32 + 1e-4 * decay,
-                decay,
-                first: first as u32,
-                last: last as u32,
+                is_first: first == 0,
+                is_last: last == count,
                 values_end: self.values.len() as u32,
                 said: said.0 as u32,
                 said_len: said.1 as u32,
@@ -155,12 +157,14 @@ impl<'a> Units<'a> {
 
     /// Adds to the worth of units what later items speak of.
     fn add_later(&mut self, places: &Places) {
-        for at in 0..self.all.len() {
-            let item = self.all[at].item;
-            if self.values_of(at).iter().any(|&value| places.all[value as usize].latest > item) {
-                let is_row = self.items[item as usize].document.kind() == Kind::Json;
-                let unit = &mut self.all[at];
-                unit.own += (self.options.later * unit.cost as f32 + if is_row { ROW } else { 0.0 }) * unit.decay;
+        for (index, item) in self.items.iter().enumerate() {
+            let decay = item.weight * self.decay(item.atom);
+            let more = if item.document.kind() == Kind::Json { ROW } else { 0.0 };
+            for at in self.of(index) {
+                if self.values_of(at).iter().any(|&value| places.all[value as usize].latest > index as u32) {
+                    let unit = &mut self.all[at];
+                    unit.own += (self.options.later * unit.cost as f32 + more) * decay;
+                }
             }
         }
     }
@@ -179,8 +183,8 @@ impl<'a> Units<'a> {
                 .map(|named| self.options.named * item.weight * named.map_or(0.0, decay))
                 .collect();
             for at in self.of(index) {
-                let unit = &mut self.all[at];
-                let most = owners.between(unit.first, unit.last).map(|owner| worth[owner]).fold(0.0, f32::max);
+                let (unit, (first, last)) = (&mut self.all[at], self.segments[at]);
+                let most = owners.between(first, last).map(|owner| worth[owner]).fold(0.0, f32::max);
                 unit.own += most * unit.cost as f32;
             }
         }
