@@ -7,7 +7,8 @@ longest stretch of `optimize_async` on the loop between two places where others 
 first pass and of the turns: what native work takes in its own thread is not in it. Milliseconds; Python's collector of
 garbage, whose pauses are as long as the whole process is large, waits meanwhile, as under `timeit`.
 
-With `--data` (`context_data` says what is in FOLDER) a second conversation is made of software engineering runs, one after the other.
+`breakpoints` is the same conversation in Anthropic's form, as its clients send it: with breakpoints of the provider's cache that move on.
+With `--data` (`context_data` says what is in FOLDER) another conversation is made of software engineering runs, one after the other.
 """
 
 from __future__ import annotations
@@ -58,6 +59,40 @@ def engineering(data: Path, tokens: int) -> Messages:
     return out
 
 
+def anthropic(messages: Messages) -> Messages:
+    """The same in Anthropic's form."""
+    out: Messages = []
+    for message in messages[1:]:  # instructions stand beside
+        blocks: list[dict[str, Any]] = [{"type": "text", "text": message["content"]}]
+        if message["role"] == "tool":
+            blocks = [{"type": "tool_result", "tool_use_id": message["tool_call_id"], "content": message["content"]}]
+        for call in message.get("tool_calls", ()):
+            made = call["function"]
+            blocks.append(
+                {"type": "tool_use", "id": call["id"], "name": made["name"], "input": json.loads(made["arguments"])}
+            )
+        role = "assistant" if message["role"] == "assistant" else "user"
+        if out and out[-1]["role"] == role:
+            out[-1]["content"] += blocks
+        else:
+            out.append({"role": role, "content": blocks})
+    return out
+
+
+def as_it_is(messages: Messages) -> Messages:
+    """Nothing is done."""
+    return messages
+
+
+def marked(messages: Messages) -> Messages:
+    """As clients of Anthropic's send it: the last two messages of the user's have a breakpoint of the provider's cache, which moves on with each turn."""
+    for message in [one for one in messages if one["role"] == "user"][-2:]:
+        if isinstance(message["content"], str):
+            message["content"] = [{"type": "text", "text": message["content"]}]
+        message["content"][-1]["cache_control"] = {"type": "ephemeral"}
+    return messages
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Without the collector."""
@@ -91,8 +126,8 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure(name: str, messages: Messages, turns: int) -> None:
-    """Print the rows of a conversation."""
+def measure(name: str, messages: Messages, turns: int, sent: Callable[[Messages], Messages] = as_it_is) -> None:
+    """Print the rows of a conversation; `sent`: as a client sends it."""
     tokens = Costs().request(messages)
     written = json.dumps(messages)
     for prefix, query in (("free", None), ("free", _QUERY), ("stable", None)):
@@ -102,18 +137,18 @@ def measure(name: str, messages: Messages, turns: int) -> None:
             for _ in range(_FIRST)
         ]
         optimizer = ContextOptimizer(**options)
-        steps = [longest_step(optimizer._steps(json.loads(written), None, query, None, (), "", None, None))]
+        steps = [longest_step(optimizer._steps(sent(json.loads(written)), None, query, None, (), "", None, None))]
         history, later = json.loads(written), []
         for turn in range(turns):
             history += [
                 {"role": "assistant", "content": f"I do number {turn} now, see file_{turn}.py"},
                 {"role": "user", "content": "\n".join(f"{turn * n} a line of item_{turn * n}" for n in range(12))},
             ]
-            fresh = json.loads(json.dumps(history))
+            fresh = sent(json.loads(json.dumps(history)))
             later.append(timed(lambda: optimizer.optimize(fresh, query=query)))  # noqa: B023
         for turn in range(5):
             history.append({"role": "user", "content": f"And now {turn}?"})
-            fresh = json.loads(json.dumps(history))
+            fresh = sent(json.loads(json.dumps(history)))
             steps.append(longest_step(optimizer._steps(fresh, None, query, None, (), "", None, None)))
         p50, p99 = np.percentile(later, [50, 99])
         print(
@@ -132,6 +167,7 @@ def main() -> None:
     given = parser.parse_args()
     print("conversation  rows  tokens prefix query    first  next50  next99    step1    stepN")
     measure("synthetic", agent_run(random.Random(1), given.tokens), given.turns)
+    measure("breakpoints", anthropic(agent_run(random.Random(1), given.tokens)), given.turns, marked)
     if given.data is not None:
         measure("engineering", engineering(given.data, given.tokens), given.turns)
 

@@ -52,7 +52,7 @@ class Ours:
 
     def began(self, call: Call, now: float) -> None:
         self.now = now
-        permit = self.adaptive.try_acquire()
+        permit = self.adaptive.try_acquire(prompt_tokens=call.prompt)
         assert permit is not None
         self.permits[call] = permit
 
@@ -193,6 +193,11 @@ class Told(Rival):
         self.now = now
 
 
+def nothing(dice: random.Random, now: float) -> int:
+    """No prompt worth the name."""
+    return 0
+
+
 def lengths(dice: random.Random, now: float) -> int:
     """Tokens of an answer: 100 in the middle, mostly 50 to 200."""
     return max(1, int(100 * math.exp(dice.gauss(0, 0.5))))
@@ -209,6 +214,9 @@ class Story:
     slowness: Callable[[float], float] = lambda now: 1.0
     """Times as long as usual for every call, whatever their number."""
     tokens: Callable[[random.Random, float], int] = lengths
+    prompt: Callable[[random.Random, float], int] = nothing
+    reading: float = 0.0
+    """Seconds for a token of a prompt."""
     down: Sequence[tuple[float, float]] = ()
     """From, to: it is being restarted, and drops all it has."""
     wall: bool = False
@@ -222,6 +230,7 @@ class Call:
     began: float
     in_flight: int
     tokens: int
+    prompt: int
     first: float
     work: float
     alone: float
@@ -319,10 +328,12 @@ class Provider:
     def fill(self) -> None:
         while self.in_flight < min(int(self.policy.limit), int(min(self.story.demand(self.now), 10_000))):
             tokens = self.story.tokens(self.dice, self.now)
+            prompt = self.story.prompt(self.dice, self.now)
             noise = math.exp(self.dice.gauss(0, 0.25) - 0.03)
-            alone = FIRST + TOKEN * tokens
+            first = FIRST + self.story.reading * prompt
+            alone = first + TOKEN * tokens
             self.in_flight += 1
-            call = Call(self.now, self.in_flight, tokens, FIRST * noise, alone * noise, alone)
+            call = Call(self.now, self.in_flight, tokens, prompt, first * noise, alone * noise, alone)
             self.record.made += 1
             self.policy.began(call, self.now)
             refused = self.story.wall and self.inside >= int(self.story.capacity(self.now))
@@ -408,6 +419,11 @@ def longer(dice: random.Random, now: float) -> int:
     return lengths(dice, now) * (5 if 200 <= now < 500 else 1)
 
 
+def prompts(dice: random.Random, now: float) -> int:
+    """1,000 tokens in the middle, mostly 300 to 3,000; five times as many in the middle of the story."""
+    return int(1000 * math.exp(dice.gauss(0, 1.0))) * (5 if 200 <= now < 500 else 1)
+
+
 def exponential(dice: random.Random, now: float) -> int:
     return max(1, int(dice.expovariate(1 / 100)))
 
@@ -428,6 +444,8 @@ STORIES = (
         tokens=exponential,
     ),
     Story("capacity 10 -> 5 -> 16, beginning with 20", 540, capacity=steps((0, 10), (180, 5), (360, 16))),
+    Story("prompts 5 times as long for a while, read slowly", 800, prompt=prompts, reading=TOKEN / 20),
+    Story("the same, read quickly", 800, prompt=prompts, reading=TOKEN / 400),
 )
 POLICIES: dict[str, Callable[[], Policy]] = {
     "sparecall": Ours,

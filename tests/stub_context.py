@@ -35,7 +35,6 @@ GOOD: list[tuple[str, Callable[..., object], list[Arguments]]] = [
     ),
     ("ContextRepeats", _core.ContextRepeats, [(("o200k_base",), {})]),
     ("ContextRepeats.push", lambda *a: repeats().push(*a), [(("text",), {})]),
-    ("ContextRepeats.copy", lambda *a: repeats().copy(*a), [((), {})]),
     ("ContextBoard", _core.ContextBoard, [((), {})]),
     ("context_same", _core.context_same, [(([{"role": "user"}], [{"role": "user"}]), {}), (([], [1]), {})]),
     (
@@ -80,7 +79,6 @@ BAD: dict[str, list[Arguments]] = {
     ],
     "ContextRepeats": [((5,), {}), ((), {})],
     "ContextRepeats.push": [((5,), {}), ((), {})],
-    "ContextRepeats.copy": [((1,), {})],
     "context_reduce": [((), {"budget": 5}), (("o200k_base",), {}), (("o200k_base",), {"budget": "5"})],
     "ContextBoard": [((1,), {})],
     "context_same": [(([],), {}), (((), []), {}), (([], "a"), {})],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,9 @@ from flow_calls import Clock, at_once, enter, leave
 from loop_steps import turns
 from sparecall.errors import BreakerOpen, InvalidArgument, LimitExceeded
 from sparecall.flow import AdaptiveLimit, AdaptivePermit, Kind, LimitEvent, SystemReading, SystemSignals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def made(**options: Any) -> tuple[AdaptiveLimit, Clock]:
@@ -440,7 +443,13 @@ def test_bad_arguments_take_nothing() -> None:
     with pytest.raises(InvalidArgument, match="max_wait"):
         limit.acquire(max_wait=-1)
     permit = enter(limit.acquire())
-    for call in (lambda: permit.settle(-1), lambda: permit.report("well"), lambda: enter(permit)):
+    wrong_calls: list[Callable[[], object]] = [
+        lambda: permit.settle(-1),
+        lambda: permit.settle(1, prompt_tokens=-1),
+        lambda: permit.report("well"),
+        lambda: enter(permit),
+    ]
+    for call in wrong_calls:
         with pytest.raises(InvalidArgument):
             call()
     leave(permit)

@@ -67,6 +67,15 @@ def test_long_answers_are_not_congestion() -> None:
     assert after == pytest.approx(before, rel=0.1)
 
 
+def test_long_prompts_are_not_congestion_however_slowly_they_are_read() -> None:
+    name, shared, streamed = "prompts 5 times as long for a while, read slowly", True, True
+    record = ours(name, shared, streamed)
+    before, while_long, after = record.limit(100, 200), record.limit(250, 500), record.limit(560, 800)
+    assert while_long == pytest.approx(before, rel=0.1)
+    assert after == pytest.approx(before, rel=0.1)
+    assert record.goodput(10) >= 0.95 * best(name, shared).goodput(10)
+
+
 def test_the_same_seed_gives_the_same() -> None:
     name = "little demand, then all"
     assert flow_limits.played(STORIES[name], Ours()).limits == ours(name, False, False).limits

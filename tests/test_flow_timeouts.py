@@ -197,6 +197,29 @@ def test_first_items_are_learned_by_the_prompt() -> None:
     run(main())
 
 
+def test_a_whole_answer_after_a_long_prompt_gets_more_time() -> None:
+    async def main() -> None:
+        dice = random.Random(3)
+        timeout = made(least=0.1)
+        for _ in range(400):
+            tokens, prompt = dice.randrange(50, 500), dice.randrange(100, 10_000)
+            async with timeout.call("r", prompt_tokens=prompt) as call:
+                await Provider(0.5 + tokens / 100 + prompt / 2000)()
+                call.settle(tokens)
+        for tokens, prompt in ((100, 500), (100, 10_000), (500, 500), (500, 10_000)):
+            wanted = 2 * (0.5 + tokens / 100 + prompt / 2000)
+            assert timeout.answer("r", tokens=tokens, prompt_tokens=prompt) == pytest.approx(wanted, rel=0.1)
+        assert timeout.rate("r") == pytest.approx(100, rel=0.05)
+        same = made()
+        for _ in range(100):
+            await same.run(Provider(dice.uniform(1, 2)), tokens=100)
+        assert same.rate() is None  # nothing tells a token's time from the rest
+        with pytest.raises(InvalidArgument, match="prompt_tokens"):
+            same.call(prompt_tokens=-1)
+
+    run(main())
+
+
 def test_a_call_that_swallows_its_end_leaves_nothing_behind() -> None:
     async def main() -> None:
         timeout = await learned()

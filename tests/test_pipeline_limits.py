@@ -128,13 +128,19 @@ def test_the_class_of_a_call_is_its_priority_or_its_size() -> None:
 def test_the_limit_is_told_of_the_prompt_as_well_since_reading_it_takes_time(
     stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settled: list[int] = []
-    monkeypatch.setattr(AdaptivePermit, "settle", lambda _permit, tokens: settled.append(tokens))
+    settled: list[tuple[int, int]] = []
+    settle = AdaptivePermit.settle
+
+    def told(permit: AdaptivePermit, tokens: int, *, prompt_tokens: int) -> None:
+        settled.append((tokens, prompt_tokens))
+        settle(permit, tokens, prompt_tokens=prompt_tokens)
+
+    monkeypatch.setattr(AdaptivePermit, "settle", told)
 
     async def scenario() -> None:
         reply = await routed(endpoint("a", places(2), saying("A")))(asking(stream=stream))
         assert await text_of(reply) == "A"
-        assert settled == [100 + 1_000 // 50]
+        assert settled == [(100, 1_000)]
 
     virtual_time.run(scenario())
 

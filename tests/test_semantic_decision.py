@@ -10,6 +10,7 @@ import pytest
 
 from sparecall import _core
 from sparecall.errors import InvalidArgument, InvalidDocument, UnknownName
+from sparecall.semantic import Report
 
 Profile, Decision = _core.SemanticProfile, _core.SemanticDecision
 
@@ -137,6 +138,23 @@ def test_the_share_of_wrong_hits_stays_under_the_limit(limit: float) -> None:
         assert report.served == served
         low, high = report.error_interval
         assert low <= report.error <= high
+
+
+def test_the_interval_of_all_pools_is_wilson_s_of_their_sums() -> None:
+    decisions = {}
+    one, other = Profile("What's the capital of France?"), Profile("what is the capital of france")
+    for pool in range(2):
+        decision = Decision(max_error=0.1, audit_share=1.0)
+        for number in range(20):
+            decision.learn(decision.judge(one, other, 0.97), correct=number > pool)
+        decisions[str(pool)] = decision.report()
+    wrong, audits = (sum(getattr(pool, name) for pool in decisions.values()) for name in ("wrong", "audits"))
+    report = Report(entries=0, lookups=0, hits=0, audits=0, audit_cost=0.0, refused=0, misses={}, refined={}, decisions=decisions)  # fmt: skip
+    assert 0 < wrong < audits
+    assert report.error_interval == _core.semantic_error_interval(wrong, audits)
+    # Brown, Cai and DasGupta's middle and half width, by hand.
+    assert _core.semantic_error_interval(5, 20) == pytest.approx((0.11186, 0.46870), abs=1e-5)
+    assert _core.semantic_error_interval(0, 0) == (0.0, 1.0)
 
 
 def test_what_was_learnt_survives_a_restart() -> None:

@@ -220,6 +220,7 @@ def test_every_property_can_be_read_and_none_be_written(tmp_path: Path) -> None:
         "FrameReader": _core.FrameReader(),
         "ContextBoard": _core.ContextBoard(),
         "ContextDocument": stub_context.document(),
+        "Expected": _core.Expected(),
         "FormerSymbol": stub_outline.former(),
         "Gcra": stub_flow.gcra(),
         "IndexedSymbol": stub_outline.symbol(),

@@ -94,8 +94,6 @@ class ContextRepeats:
 
         Lines compare without numbers before them, and the trailing white space. O(bytes), and as many again are kept.
         """
-    def copy(self) -> Self:
-        """Another one that knows the same texts. O(lines)."""
 
 @final
 class ContextBoard:
@@ -429,6 +427,9 @@ class SemanticDecision:
         """All that was learnt, for `restore`; not the arguments."""
     def restore(self, data: bytes, /) -> None:
         """Takes over what another decision had learnt. Raises `sparecall.errors.InvalidDocument`, and changes nothing, for other bytes."""
+
+def semantic_error_interval(wrong: int, audits: int, /) -> tuple[float, float]:
+    """The 95 % interval (Wilson 1927) of a share of which ``wrong`` of ``audits`` were seen; 0.0 to 1.0 without any."""
 
 def _semantic_feature_names() -> list[str]:
     """The names of the features, in order."""
@@ -1241,8 +1242,12 @@ class AdaptivePermit:
     def answered(self) -> None:
         """Say that a stream's first token came."""
 
-    def settle(self, tokens: int) -> None:
-        """Say how many tokens the answer had: a long answer is not a slow one. Before the permit ends; the last counts."""
+    def settle(self, tokens: int, *, prompt_tokens: int | None = None) -> None:
+        """Say how many tokens the answer had: a long answer is not a slow one. Before the permit ends; the last counts.
+
+        ``prompt_tokens``: those that were read for it, less what the provider had in its cache; None: as `AdaptiveLimit.acquire` was told.
+        Raises `sparecall.errors.InvalidArgument` for numbers below 0.
+        """
 
     def report(self, outcome: Literal["success", "failure", "limited", "ignored"] | int) -> None:
         """Say how the call went where no exception tells: a word, or the HTTP status of the reply. The last report counts."""
@@ -1255,6 +1260,25 @@ class AdaptivePermit:
     def _max_wait(self) -> float | None: ...
     @property
     def _outcome(self) -> Literal["success", "failure", "limited", "ignored"] | int | None: ...
+
+@final
+class Expected:
+    """How long a call should take: ``fixed + each * tokens + each_read * prompt`` seconds, by recursive least squares with forgetting.
+
+    Errors count as shares of the length. About the last 512 calls count. Until prompts of different lengths were seen, ``each_read`` is a
+    fiftieth of ``each``. Sizes and seconds are at least 0, which the caller sees to. O(1) a call; belongs to one event loop.
+    """
+
+    def __new__(cls) -> Self: ...
+    def learn(self, tokens: float, prompt: float, seconds: float, /) -> None:
+        """A call of `tokens` tokens after a prompt of `prompt` took `seconds`."""
+
+    def seconds(self, tokens: float, prompt: float, /) -> float:
+        """What such a call should take; above 0."""
+
+    @property
+    def each(self) -> float | None:
+        """Seconds a token of an answer; None where answers of different lengths were not seen, or longer ones took no longer."""
 
 @final
 class Window:

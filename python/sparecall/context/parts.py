@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -26,14 +26,6 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     """``text`` is prose of the user or the model, ``result`` is what a tool gave."""
     may_be_empty: bool
     """Whether ``write`` takes ``""`` for it, whatever becomes of the other parts of its message."""
-
-
-def by_message(parts: Iterable[Part]) -> dict[int, list[Part]]:
-    """The parts of each message."""
-    found: dict[int, list[Part]] = {}
-    for part in parts:
-        found.setdefault(part.message, []).append(part)
-    return found
 
 
 def parts_of(parts: Sequence[Part], index: int) -> Iterator[Part]:

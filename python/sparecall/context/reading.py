@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sparecall._core import context_same
+from sparecall.context.breakpoints import bare, breakpoints_of
 from sparecall.context.costs import message_key
 from sparecall.context.grammar import read_in_steps
 from sparecall.context.laying import Known
@@ -40,7 +41,18 @@ _BESIDE = 1_500
 class Reading:
     """A conversation, and what was found out about its messages. One call at a time: whoever takes it gives it back."""
 
-    __slots__ = ("_begin", "_seen", "_weights", "bounds", "conversation", "handles", "keys", "known", "sizes")
+    __slots__ = (
+        "_begin",
+        "_seen",
+        "_weights",
+        "bounds",
+        "breakpoints",
+        "conversation",
+        "handles",
+        "keys",
+        "known",
+        "sizes",
+    )
 
     def __init__(self) -> None:
         self.conversation: Conversation
@@ -51,8 +63,10 @@ class Reading:
         """The tokens of its messages, as far as they were asked for."""
         self.bounds: list[Bounds | None] = []
         """The same before they are rounded; see `Costs.bounds`."""
-        self.keys: list[Hashable | None] = []
-        """Their keys, as far as they were asked for."""
+        self.keys: list[Hashable] = []
+        """Their keys, as far as they were asked for: equal where messages say the same and cost the same."""
+        self.breakpoints: list[Hashable | None] = []
+        """Where in them a provider's cache is told to end, which is no part of their keys."""
         self.known = Known()
         """For cuts of it."""
         self.handles: dict[tuple[int, Path], tuple[str, str]] = {}
@@ -73,11 +87,14 @@ class Reading:
             sizes.append(size)
         return sizes
 
-    def key(self) -> Steps[list[Hashable | None]]:
+    def key(self, costs: Costs) -> Steps[list[Hashable]]:
         """The key of each message, in steps."""
+        sizes = yield from self.measure(costs)
         keys = self.keys
-        for message in self.conversation.messages[len(keys) :]:
-            keys.append(message_key(message))
+        for message, size in zip(self.conversation.messages[len(keys) :], sizes[len(keys) :], strict=True):
+            self.breakpoints.append(breakpoints_of(message))
+            # One that is too long to have a key is like no other.
+            keys.append((message_key(bare(message)) or object(), size))
             yield None
         return keys
 
@@ -98,7 +115,7 @@ class Reading:
     def read(self, messages: Any, same: int, form: Form | None, model: str | None, orphans: Orphans) -> Steps[None]:
         """Read these messages, of which the first so many are the same, and forget what no longer holds; in steps."""
         before = self.conversation if same else None
-        for found in (self._seen, self._weights, self.sizes, self.bounds, self.keys):
+        for found in (self._seen, self._weights, self.sizes, self.bounds, self.keys, self.breakpoints):
             del found[same:]
         for place in [place for place in self.handles if place[0] >= same]:
             del self.handles[place]

@@ -12,14 +12,15 @@ import functools
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sparecall._core import ContextRepeats
-from sparecall.context.parts import by_message, parts_of, size_of
+from sparecall.context.breakpoints import moved
+from sparecall.context.parts import parts_of, size_of
 from sparecall.context.report import Prefix
 from sparecall.context.steps import stepped
 from sparecall.context.texts import Wanted
 from sparecall.context.writing import write
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
     from sparecall.context.costs import Costs
     from sparecall.context.electing import Ledger
@@ -50,14 +51,17 @@ class Fold:
     """A conversation up to some atom, as it is sent. ``has_data``: with encoded bytes as they are."""
 
     __slots__ = (
-        "_costs", "_encoding", "_has_data", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs", "ledger", "origin", "out",
-        "raw", "spent", "tools",
+        "_breakpoints", "_costs", "_encoding", "_has_data", "_of", "_repeats", "_texts", "atoms", "changes", "dropped", "epochs",
+        "ledger", "origin", "out", "raw", "spent", "tools",
     )  # fmt: skip
 
     def __init__(self, costs: Costs, texts: Texts, encoding: str | Encoding, ledger: Ledger, *, has_data: bool) -> None:
         self._has_data = has_data
         self._costs, self._texts, self._encoding = costs, texts, encoding
         self._repeats = ContextRepeats(encoding)
+        self._breakpoints: Sequence[Hashable | None] = ()
+        self._of: list[int] = []
+        """By the messages of `out`: the number of the one that came and is said in it; -1 for a summary."""
         self.ledger = ledger
         self.atoms = 0
         """How many atoms are in it."""
@@ -85,14 +89,31 @@ class Fold:
             [Wanted(part.text, compact=True) for part in parts if _may_shrink(part, rows[part.message]["role"])]
         )
 
-    def add(
-        self, conversation: Conversation, parts: Mapping[int, Sequence[Part]], *, still: Collection[int]
-    ) -> Steps[None]:
+    def place(self, conversation: Conversation, breakpoints: Sequence[Hashable | None]) -> None:
+        """Put the breakpoints of a provider's cache where those of `conversation` are, which says what was said before. O(messages)."""
+        was = self._breakpoints
+        self._breakpoints = list(breakpoints)
+        pairs = enumerate(zip(was, breakpoints, strict=False))
+        new = {index: (before, now) for index, (before, now) in pairs if before != now}
+        if not new:
+            return
+        if any(moved(path, *new[index]) != path for index, path in self.changes if index in new):
+            self.changes = {
+                (index, moved(path, *new[index]) if index in new else path): change
+                for (index, path), change in self.changes.items()
+            }
+        for at, index in enumerate(self._of):
+            if index in new:
+                places = [(index, part.path) for part in parts_of(conversation.parts, index)]
+                edits = {(0, place[1]): self.changes[place][1] for place in places if place in self.changes}
+                self.out[at] = write([conversation.messages[index]], edits)[0]
+
+    def add(self, conversation: Conversation, *, still: Collection[int]) -> Steps[None]:
         """Take in the next atom; ``still`` are the messages that are not rewritten."""
         rows = [conversation.messages[index] for index in conversation.atoms[self.atoms]]
 
         def take() -> None:
-            self._send(conversation, self.atoms, parts, still, range(len(conversation.messages)), {})
+            self._send(conversation, self.atoms, still, range(len(conversation.messages)), {})
             self.raw += self.tokens(rows)
             self.atoms += 1
 
@@ -116,9 +137,9 @@ class Fold:
         new = Fold(self._costs, self._texts, self._encoding, self.ledger, has_data=self._has_data)
         new.atoms, new.raw, new.epochs, new.tools = self.atoms, self.raw, self.epochs + 1, tools
         new.changes, new.dropped = dict(before), dict(dropped)
-        parts = by_message(conversation.parts)
+        new._breakpoints = self._breakpoints
         for number, atom in enumerate(conversation.atoms):
-            send = functools.partial(new._send, conversation, number, parts, still, origin, before)
+            send = functools.partial(new._send, conversation, number, still, origin, before)
             size = sum(size_of(conversation.messages[index]) for index in atom)
             yield from stepped(send, _PASSES * self._texts.effort * size)
         edited = {index for index, _ in before}
@@ -161,7 +182,6 @@ class Fold:
         self,
         conversation: Conversation,
         number: int,
-        parts: Mapping[int, Sequence[Part]],
         still: Collection[int],
         origin: Sequence[int],
         before: Changes,
@@ -169,7 +189,7 @@ class Fold:
         for index in conversation.atoms[number]:
             message = conversation.messages[index]
             edits: dict[tuple[int, Path], str] = {}
-            for part in parts.get(index, ()):
+            for part in parts_of(conversation.parts, index):
                 born = self._born(part, message["role"], may_change=index not in still)
                 if born is not None:
                     text, change = born
@@ -180,6 +200,7 @@ class Fold:
             if edits:
                 message = write([message], edits)[0]
             self.out.append(message)
+            self._of.append(origin[index])
             self.origin.append(-1 if edits else origin[index])
             self.spent += self._costs.message(message)
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from sparecall._core import context_select
 from sparecall.cache import Cache
 from sparecall.context.anthropic import thinks_first
-from sparecall.context.parts import Message, blocks_of, by_message, kind_of
+from sparecall.context.breakpoints import bare
+from sparecall.context.parts import Message, blocks_of, kind_of, parts_of
 from sparecall.context.steps import Ask
 from sparecall.context.writing import as_json
 from sparecall.tokens import truncate
@@ -82,7 +83,7 @@ class Summaries:
     async def _one(self, span: Sequence[Message], summarise: Summarise, scope: str) -> str | None:
         digest = hashlib.blake2b(digest_size=32, person=b"context.summary")
         for message in span:
-            digest.update(as_json(message).encode("utf-8", "surrogatepass") + b"\n")
+            digest.update(as_json(bare(message)).encode("utf-8", "surrogatepass") + b"\n")
             await asyncio.sleep(0)
         key = digest.hexdigest()
         text = self._known.get((scope, key))
@@ -189,11 +190,10 @@ def _fitted(text: str, span: Span, costs: Costs, encoding: str) -> Message | Non
 
 def _extract(conversation: Conversation, span: Span, texts: Texts) -> str:
     """The lines that are worth most of the room: what an optimizer chooses from any text."""
-    parts = by_message(conversation.parts)
     documents = [
         texts.document(part.text, compact=part.kind == "result")
         for index in span.indices
-        for part in parts.get(index, ())
+        for part in parts_of(conversation.parts, index)
     ]
     if not documents:
         return ""

@@ -8,7 +8,6 @@ from sparecall.context.electing import Ledger
 from sparecall.context.engine import first_user
 from sparecall.context.grammar import Conversation, read, read_in_steps
 from sparecall.context.outcome import Outcome
-from sparecall.context.parts import by_message
 from sparecall.context.stable import Fold, Folds, links
 from sparecall.context.toolset import name_of
 from sparecall.errors import CannotFit
@@ -43,9 +42,7 @@ class Turns:
         still = request.pins | conversation.fixed
         if engine.keep_first_user:
             still |= {first_user(conversation)}
-        parts = by_message(conversation.parts)
-        yield from request.reading.measure(costs)
-        of = yield from request.reading.key()
+        of = yield from request.reading.key(costs)
         keys = [[of[index] for index in atom] for atom in atoms]
         names = () if engine.keep_tools is None else tuple(map(name_of, request.tools or ()))
         seed = (request.scope, request.beside, names, request.summarise is not None)
@@ -57,12 +54,13 @@ class Turns:
             fold = Fold(costs, engine.texts, engine.encoding, Ledger(engine.rates), has_data=engine.has_data)
         else:
             known, why = fold.atoms, "extended"
+        fold.place(conversation, request.reading.breakpoints)
         sent = fold.mark(why)
         is_settled = not conversation.open_calls
         yield from fold.read(conversation, still=still)
         while fold.atoms < len(atoms):
             atom = atoms[fold.atoms]
-            yield from fold.add(conversation, parts, still=still)
+            yield from fold.add(conversation, still=still)
             is_asked = messages[atom[-1]]["role"] != "assistant"
             if fold.spent + request.beside > engine.budget:
                 if is_asked or fold.atoms == len(atoms):

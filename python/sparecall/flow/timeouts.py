@@ -19,7 +19,7 @@ from sparecall.flow.duration import Durations
 from sparecall.flow.stream import closed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
 
 P = ParamSpec("P")
@@ -32,7 +32,7 @@ _ROUTES = 1_024  # remembered; the one longest unused is forgotten
 class Timeout:
     """Ends calls that take ``factor`` times what all but one in a hundred of their route and length take, and streams that are silent.
 
-    A whole answer's time is learned as a line over its tokens: seconds to begin, and seconds a token. Of a stream it is the time to its
+    A whole answer's time is learned over its tokens and its prompt's: seconds to begin, and seconds a token of either. Of a stream it is the time to its
     first item that is learned; after it, a silence of ``idle`` seconds while the reader waits ends it. What is learned is held between ``least`` and
     ``most`` seconds, and is ``most`` until ``minimum_calls`` ended. Calls that were ended count as longer than usual, so that a provider that has turned slow
     for good gets more time, up to ``most``. A ``deadline``, a time of the clock, ends a call sooner.
@@ -67,9 +67,9 @@ class Timeout:
         self._firsts: OrderedDict[str, Durations] = OrderedDict()
         self._estimates = CompletionEstimates()
 
-    def answer(self, route: str = "", *, tokens: int | None = None) -> float:
+    def answer(self, route: str = "", *, tokens: int | None = None, prompt_tokens: int = 0) -> float:
         """Seconds that a whole answer of `tokens` tokens may take; None: of as many as answers on `route` had lately, or rather more."""
-        return self._bounded(self._wholes.get(route), self._tokens(route, tokens))
+        return self._bounded(self._wholes.get(route), self._tokens(route, tokens), prompt_tokens)
 
     def first_item(self, route: str = "", *, prompt_tokens: int = 0) -> float:
         """Seconds that a stream on `route` may take to its first item."""
@@ -78,18 +78,22 @@ class Timeout:
     def rate(self, route: str = "") -> float | None:
         """Tokens a second that whole answers on `route` gain, the time to begin left out; None while unknown."""
         known = self._wholes.get(route)
-        return 1 / known.each if known is not None and known.each else None
+        each = None if known is None else known.each
+        return None if each is None else 1 / each
 
     def __repr__(self) -> str:
         return f"<Timeout from {self._least:g} to {self._most:g} s, idle {self._idle:g} s, {len(self._wholes) + len(self._firsts)} routes known>"
 
-    def call(self, route: str = "", *, tokens: int | None = None, deadline: float | None = None) -> Timed:
+    def call(
+        self, route: str = "", *, tokens: int | None = None, prompt_tokens: int = 0, deadline: float | None = None
+    ) -> Timed:
         """One whole answer's time, for the length of an ``async with``; `tokens`: of the answer, as expected (`answer`)."""
         if tokens is not None:
             count("tokens", tokens, least=0)
+        count("prompt_tokens", prompt_tokens, least=0)
         if deadline is not None:
             finite("deadline", deadline)
-        return Timed(self, route, self._tokens(route, tokens), deadline)
+        return Timed(self, route, self._tokens(route, tokens), prompt_tokens, deadline)
 
     async def run(
         self,
@@ -97,11 +101,12 @@ class Timeout:
         *,
         route: str = "",
         tokens: int | None = None,
+        prompt_tokens: int = 0,
         deadline: float | None = None,
         used: Callable[[R], int | None] = lambda answer: None,
     ) -> R:
         """What `work()` returns; ``used`` reads its completion's tokens from it, so that the route's rate is learned. Other arguments: `call`."""
-        async with self.call(route, tokens=tokens, deadline=deadline) as call:
+        async with self.call(route, tokens=tokens, prompt_tokens=prompt_tokens, deadline=deadline) as call:
             answer = await work()
             completion = used(answer)
             if completion is not None:
@@ -143,12 +148,12 @@ class Timeout:
                         text = f"a stream was silent for {self._idle:g} s, which is the limit"
                         raise CallTimeout(text, code="idle", seconds=self._idle) from error
                     taken = self._clock() - at
-                    raise self._late(known, prompt_tokens, taken, deadline, "first_item") from error
+                    raise self._late(known, (prompt_tokens,), taken, deadline, "first_item") from error
                 finally:
                     alarm.rest()
                 if not began:
                     began, seconds = True, self._idle
-                    known.learn(prompt_tokens, max(0.0, self._clock() - at))
+                    known.learn(max(0.0, self._clock() - at), prompt_tokens)
                 yield item
         finally:
             alarm.close()
@@ -169,21 +174,23 @@ class Timeout:
     def _tokens(self, route: str, tokens: int | None) -> int:
         return self._estimates.estimate(route, None) if tokens is None else tokens
 
-    def _bounded(self, known: Durations | None, tokens: float) -> float:
+    def _bounded(self, known: Durations | None, *size: float) -> float:
         if known is None or known.calls < self._minimum:
             return self._most
-        return min(max(self._factor * known.usual(tokens), self._least), self._most)
+        return min(max(self._factor * known.usual(*size), self._least), self._most)
 
-    def _late(self, known: Durations, tokens: float, taken: float, deadline: float | None, code: str) -> CallTimeout:
+    def _late(
+        self, known: Durations, size: Sequence[float], taken: float, deadline: float | None, code: str
+    ) -> CallTimeout:
         """The error for a call that was ended, which is learned from where the endpoint was late."""
-        usual = known.usual(tokens) if known.calls >= self._minimum else self._least
+        usual = known.usual(*size) if known.calls >= self._minimum else self._least
         if deadline is not None and self._clock() >= deadline - _RESOLUTION and taken < usual:
             return CallTimeout(
                 f"the deadline left {taken:.3g} s for a call that may take {usual:.3g} s",
                 code="deadline",
                 seconds=taken,
             )
-        known.cut(tokens, taken)
+        known.cut(taken, *size)
         what = "an answer" if code == "answer" else "a stream's first item"
         return CallTimeout(f"{what} did not come within {taken:.3g} s", code=code, seconds=taken)
 
@@ -191,10 +198,11 @@ class Timeout:
 class Timed:
     """The time of one call: the holder of an ``async with timeout.call(...)``."""
 
-    __slots__ = ("_alarm", "_at", "_deadline", "_known", "_route", "_timeout", "_tokens", "_used", "seconds")
+    __slots__ = ("_alarm", "_at", "_deadline", "_known", "_prompt", "_route", "_timeout", "_tokens", "_used", "seconds")
 
-    def __init__(self, timeout: Timeout, route: str, tokens: int, deadline: float | None) -> None:
-        self._timeout, self._route, self._tokens, self._deadline = timeout, route, tokens, deadline
+    def __init__(self, timeout: Timeout, route: str, tokens: int, prompt: int, deadline: float | None) -> None:
+        self._timeout, self._route, self._deadline = timeout, route, deadline
+        self._tokens, self._prompt = tokens, prompt
         self._used: int | None = None
         self._alarm: _Alarm | None = None
         self.seconds: float | None = None
@@ -207,7 +215,7 @@ class Timed:
         self._alarm = _Alarm()
         self._known = _of(timeout._wholes, self._route)
         self._at = timeout._clock()
-        self.seconds = _left(timeout._bounded(self._known, self._tokens), self._at, self._deadline)
+        self.seconds = _left(timeout._bounded(self._known, self._tokens, self._prompt), self._at, self._deadline)
         self._alarm.set(self.seconds)
         return self
 
@@ -220,9 +228,9 @@ class Timed:
         timeout = self._timeout
         taken = max(0.0, timeout._clock() - self._at)
         if rang:
-            raise timeout._late(self._known, self._tokens, taken, self._deadline, "answer") from error
+            raise timeout._late(self._known, (self._tokens, self._prompt), taken, self._deadline, "answer") from error
         if error is None:
-            self._known.learn(self._tokens if self._used is None else self._used, taken)
+            self._known.learn(taken, self._tokens if self._used is None else self._used, self._prompt)
 
     def settle(self, tokens: int) -> None:
         """Say how many tokens the answer had, so that the route's rate and usual length are learned."""

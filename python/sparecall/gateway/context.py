@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sparecall.errors import UnknownHandle
 from sparecall.exchange import Refusal
-from sparecall.pipeline import Context, Scope
+from sparecall.pipeline import Context
+from sparecall.pipeline.scope import scope_in
 
 if TYPE_CHECKING:
     from sparecall.metrics import Registry
@@ -69,8 +70,7 @@ class Contexts:
 def fetched(pipeline: Pipeline, request: Request, handle: str) -> bytes:
     """What was removed, as JSON. Raises a 404 for a handle that names nothing in the request's scope."""
     context: Context | None = pipeline.stage(Context)
-    settles: Scope | None = pipeline.stage(Scope)
-    scope = None if settles is None else settles.of(request)
+    scope = scope_in(pipeline, request)
     # The same words for all: a handle of another scope looks like one that never was.
     unknown = Refusal(
         404, "There is no such text here: it is of another scope or process, or is gone.", code="unknown_handle"

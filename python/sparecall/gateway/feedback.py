@@ -8,7 +8,8 @@ import msgspec
 
 from sparecall.errors import UnknownName
 from sparecall.exchange import Refusal
-from sparecall.pipeline import Scope, Semantic
+from sparecall.pipeline import Semantic
+from sparecall.pipeline.scope import scope_in
 
 if TYPE_CHECKING:
     from sparecall.pipeline import Pipeline, Request
@@ -32,8 +33,7 @@ def take(pipeline: Pipeline, request: Request) -> None:
         message = 'The body is to be {"id": <x-sparecall-semantic-id of the answer>, "correct": true or false}.'
         raise Refusal(400, message, code="invalid_body") from None
     semantic: Semantic | None = pipeline.stage(Semantic)
-    settles: Scope | None = pipeline.stage(Scope)
-    scope = None if settles is None else settles.of(request)
+    scope = scope_in(pipeline, request)
     # The same words for all: an id of another scope looks like one that never was.
     unknown = Refusal(
         404, "There is no such answer here: it is of another scope or process, or is gone.", code="unknown_id"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from sparecall.gateway.calls import Calls
@@ -232,17 +231,7 @@ def _semantic(report: Report) -> dict[str, float]:
         "audit_cost_dollars": report.audit_cost,
         "audited": audited,
         "wrong": wrong,
-        "error_upper": _upper(wrong, audited),
+        "error_upper": report.error_interval[1],
         "alarms": sum(each.alarms for each in decisions),
         "closed": 0.0 if any(each.open for each in decisions) else 1.0,
     }
-
-
-def _upper(wrong: int, audited: int, z: float = 1.96) -> float:
-    """The upper end of the 95 % interval of a share (Wilson 1927)."""
-    if not audited:
-        return 1.0
-    share, squared = wrong / audited, z * z
-    middle = share + squared / (2 * audited)
-    spread = z * math.sqrt(share * (1 - share) / audited + squared / (4 * audited * audited))
-    return (middle + spread) / (1 + squared / audited)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sparecall.pipeline.stage import Next
 
 _LIGHT, _HEAVY = 1_000, 16_000  # tokens of prompt and answer: below the one, from the other on
-_READ_AS_ONE = 50  # tokens of a prompt take about as long as one of an answer
 _ANSWER = 500  # tokens, where the request does not bound it
 
 
@@ -85,5 +84,6 @@ class AdaptiveLimitStage:
 
 def _end(permit: AdaptivePermit, summary: Summary | None, error: BaseException | None) -> None:
     if summary is not None and (summary.completion_tokens or summary.prompt_tokens):
-        permit.settle(summary.completion_tokens + summary.prompt_tokens // _READ_AS_ONE)
+        # What the provider has in its own cache it need not read.
+        permit.settle(summary.completion_tokens, prompt_tokens=max(0, summary.prompt_tokens - summary.cached_tokens))
     permit.release(error)

@@ -12,6 +12,7 @@ from sparecall.errors import InvalidArgument
 from sparecall.pipeline.request import checked_scope
 
 if TYPE_CHECKING:
+    from sparecall.pipeline import Pipeline
     from sparecall.pipeline.reply import Reply
     from sparecall.pipeline.request import Request
     from sparecall.pipeline.stage import Next
@@ -35,6 +36,12 @@ def tenant_of(scope: str) -> str:
     """The client's key that a full scope begins with, or else its first part."""
     first, _, below = scope.partition("/")
     return f"{first}/{below.partition('/')[0]}" if first == _KEYS else first
+
+
+def scope_in(pipeline: Pipeline, request: Request) -> str | None:
+    """The full scope that a pipeline gives a request, for whoever asks beside a call; None without stage or identity. Raises as `Scope.of`."""
+    stage: Scope | None = pipeline.stage(Scope)
+    return None if stage is None else stage.of(request)
 
 
 class Scope:

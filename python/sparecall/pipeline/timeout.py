@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TimeoutStage:
-    """Gives each call the time that `timeout` has learned: a whole answer by what answers of its model came to, a stream to its first event by its prompt.
+    """Gives each call the time that `timeout` has learned: a whole answer by what answers of its model came to and its prompt, a stream to its first event by its prompt.
 
     A call that is ended is an `UpstreamError`, code ``timeout``.
     """
@@ -39,6 +39,7 @@ class TimeoutStage:
             return await self.timeout.run(
                 lambda: begun(next(request)),
                 route=route,
+                prompt_tokens=known_size(request).prompt,
                 used=lambda reply: None if reply.summary is None else reply.summary.completion_tokens,
             )
         except CallTimeout as error:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sparecall._core import SemanticProfile, SemanticReport, SemanticVerdict
+from sparecall._core import SemanticProfile, SemanticReport, SemanticVerdict, semantic_error_interval
 from sparecall.errors import InvalidArgument
 from sparecall.semantic.judging import Judged
 
@@ -101,6 +101,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def decision(self) -> SemanticReport:
         """What is known of the errors where all scopes are one pool. Raises ``KeyError`` where they are not."""
         return self.decisions[""]
+
+    @property
+    def error_interval(self) -> tuple[float, float]:
+        """The 95 % interval (Wilson 1927) of the share of wrong answers among the audited hits of all pools."""
+        pools = self.decisions.values()
+        return semantic_error_interval(sum(pool.wrong for pool in pools), sum(pool.audits for pool in pools))
 
 
 def check(name: str, value: object, holds: bool, limit: str) -> None:

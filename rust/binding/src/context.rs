@@ -72,12 +72,6 @@ impl ContextRepeats {
             Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
         })
     }
-
-    /// Another one that knows the same texts.
-    fn copy(&self) -> Self {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Self { encoding: self.encoding.clone(), inner: Mutex::new(inner) }
-    }
 }
 
 /// What a choice leaves for the next one of the same conversation. One call at a time.

@@ -41,7 +41,7 @@ mod _core {
     #[pymodule_export]
     use crate::embed::{MiniLMEmbedder, StaticEmbedder};
     #[pymodule_export]
-    use crate::flow::{AdaptivePermit, BreakerGate, Done, Gcra, Lease, LimitGate, Permit, RateGate, Window};
+    use crate::flow::{AdaptivePermit, BreakerGate, Done, Expected, Gcra, Lease, LimitGate, Permit, RateGate, Window};
     #[pymodule_export]
     use crate::frame::{_frame_draft, _frame_lengths, FrameDraft, FrameReader, frame_pack, frame_unpack};
     #[pymodule_export]
@@ -61,6 +61,7 @@ mod _core {
     #[pymodule_export]
     use crate::semantic::{
         _semantic_feature_names, _semantic_features, _semantic_stems, Decision, Profile, Report, Verdict,
+        semantic_error_interval,
     };
     #[pymodule_export]
     use crate::tokens::encoding::{TokenEncoding, tokens_get_encoding, tokens_load_encoding};

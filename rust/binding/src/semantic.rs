@@ -327,6 +327,13 @@ impl Report {
     }
 }
 
+/// The 95 % interval (Wilson) of a share of which `wrong` of `audits` were seen.
+#[pyfunction]
+#[pyo3(signature = (wrong, audits, /))]
+pub(crate) fn semantic_error_interval(wrong: u64, audits: u64) -> (f64, f64) {
+    semantic::error_interval(wrong, audits)
+}
+
 /// The names of the features, in order.
 #[pyfunction]
 pub(crate) fn _semantic_feature_names() -> Vec<&'static str> {

@@ -1,7 +1,7 @@
 //! What a limit's arithmetic promises, whatever it is told.
 
 use proptest::prelude::*;
-use sparecall_core::flow::{Capacity, Expected, Gcra, Gradient, Mark, Sent, Told};
+use sparecall_core::flow::{Capacity, Expected, Gcra, Gradient, Mark, Sent, Size, Told};
 
 fn near(seen: f64, wanted: f64, share: f64) -> bool {
     (seen / wanted - 1.0).abs() <= share
@@ -24,6 +24,104 @@ fn expected_finds_the_line_and_knows_what_it_has_not_seen() {
     assert!(near(expected.seconds(100.0), 2.3, 0.05));
     assert!(near(expected.seconds(1000.0), 20.3, 0.15));
     assert!(expected.leverage(100.0) < 0.01 && expected.leverage(10_000.0) > 0.01);
+}
+
+/// What a call of that size takes, noise of a tenth included.
+fn taking(step: u32, tokens: f64, prompt: f64) -> f64 {
+    (0.3 + 0.02 * tokens + 0.004 * prompt) * (1.0 + 0.1 * (f64::from(step * 7919 % 201) / 100.0 - 1.0))
+}
+
+#[test]
+fn expected_tells_reading_from_writing_where_prompts_vary() {
+    let mut expected = Expected::default();
+    for step in 0..400_u32 {
+        let size = Size { tokens: f64::from(50 + step * 37 % 150), prompt: f64::from(100 + step * 131 % 3000) };
+        expected.learn(size, taking(step, size.tokens, size.prompt));
+    }
+    let (each, each_read) = (expected.each(), expected.each_read());
+    assert!(near(each_read, 0.004, 0.03) && near(each.expect("lengths vary"), 0.02, 0.1), "{each_read}, {each:?}");
+    for (tokens, prompt) in [(50.0, 100.0), (200.0, 100.0), (50.0, 3000.0), (200.0, 3000.0)] {
+        let (size, wanted) = (Size { tokens, prompt }, 0.3 + 0.02 * tokens + 0.004 * prompt);
+        assert!(near(expected.seconds(size), wanted, 0.05) && expected.leverage(size) < 0.2, "{size:?}: {expected:?}");
+    }
+}
+
+#[test]
+fn expected_takes_reading_for_a_fiftieth_of_writing_where_prompts_do_not_vary_and_knows_that_it_guesses() {
+    let mut expected = Expected::default();
+    for step in 0..2000_u32 {
+        let size = Size { tokens: f64::from(50 + step * 37 % 150), prompt: 1000.0 };
+        expected.learn(size, taking(step, size.tokens, size.prompt));
+    }
+    let (seen, longer) = (Size { tokens: 100.0, prompt: 1000.0 }, Size { tokens: 100.0, prompt: 10_000.0 });
+    assert!(near(expected.seconds(seen), 6.3, 0.03) && expected.leverage(seen) < 0.01);
+    assert!(expected.leverage(longer) > 0.1);
+    // The provider reads quicker now, and answers in a third of the time: what prompts tell nothing of is learned as before.
+    for step in 0..1000_u32 {
+        let tokens = f64::from(50 + step * 37 % 150);
+        expected.learn(Size { tokens, prompt: 1000.0 }, taking(step, tokens, 1000.0) / 3.0);
+    }
+    assert!(near(expected.seconds(seen), 2.1, 0.25), "{}", expected.seconds(seen));
+}
+
+#[test]
+fn what_a_token_takes_is_not_known_before_answers_of_different_lengths_were_seen() {
+    let mut expected = Expected::default();
+    for step in 0..3000_u32 {
+        expected.learn(100.0, taking(step, 100.0, 0.0));
+    }
+    assert_eq!(expected.each(), None);
+    for step in 0..100_u32 {
+        let tokens = f64::from(50 + step * 37 % 150);
+        expected.learn(tokens, taking(step, tokens, 0.0));
+    }
+    assert!(near(expected.each().expect("lengths vary"), 0.02, 0.1), "{:?}", expected.each());
+}
+
+/// `Expected` as it is without prompts, by the book: two coefficients and their covariance.
+#[derive(Default)]
+struct Line {
+    at: [f64; 2],
+    variance: [f64; 3],
+    most: [f64; 2],
+    shortest: f64,
+}
+
+impl Line {
+    fn seconds(&self, tokens: f64) -> f64 {
+        (self.at[0] + self.at[1] * tokens).max(self.shortest).max(1e-9)
+    }
+
+    fn leverage(&self, tokens: f64) -> f64 {
+        let [fixed, both, each] = self.variance;
+        let expected = self.seconds(tokens);
+        (fixed + tokens * (2.0 * both + tokens * each)) / (expected * expected)
+    }
+
+    fn learn(&mut self, tokens: f64, seconds: f64) {
+        let (seconds, keeps) = (seconds.max(1e-9), 1.0 - 1.0 / 512.0);
+        if self.shortest <= 0.0 {
+            self.most = [(10.0 * seconds).powi(2), (10.0 * seconds / tokens.max(1.0)).powi(2)];
+            self.variance = [self.most[0], 0.0, self.most[1]];
+            (self.at[0], self.shortest) = (seconds, seconds / 2.0);
+        }
+        self.shortest = self.shortest.min(seconds / 2.0);
+        let one = 1.0 / self.seconds(tokens);
+        let long = tokens * one;
+        let [fixed, both, each] = self.variance;
+        let toward = [fixed * one + both * long, both * one + each * long];
+        let whole = keeps + one * toward[0] + long * toward[1];
+        let error = (seconds - self.at[0] - self.at[1] * tokens) * one;
+        self.at = [self.at[0] + toward[0] / whole * error, self.at[1] + toward[1] / whole * error];
+        self.variance = [
+            fixed - toward[0] * toward[0] / whole,
+            both - toward[0] * toward[1] / whole,
+            each - toward[1] * toward[1] / whole,
+        ];
+        if self.variance[0] < keeps * self.most[0] && self.variance[2] < keeps * self.most[1] {
+            self.variance = self.variance.map(|each| each / keeps);
+        }
+    }
 }
 
 #[test]
@@ -61,7 +159,7 @@ proptest! {
                 2 => drop(gradient.dropped(number, now, which % 2 == 0)),
                 3 => drop(gradient.ended(number, None, now)),
                 4 => drop(gradient.left(number)),
-                _ => drop(gradient.ended(number, Some(tokens), now - back)),
+                _ => drop(gradient.ended(number, Some(Size { tokens, prompt: back }), now - back)),
             }
             let running = gradient.running();
             prop_assert_eq!(running.len(), running.kinds().iter().sum::<usize>());
@@ -71,12 +169,33 @@ proptest! {
     }
 
     #[test]
-    fn a_line_stays_finite_and_above_zero(samples in prop::collection::vec((0.0..1e9_f64, 0.0..1e6_f64), 1..500)) {
+    fn what_is_expected_stays_finite_and_above_zero(
+        samples in prop::collection::vec((0.0..1e9_f64, 0.0..1e9_f64, 0.0..1e6_f64, 0_u8..8), 1..500),
+    ) {
         let mut expected = Expected::default();
-        for (tokens, seconds) in samples {
+        for (tokens, prompt, seconds, which) in samples {
+            // Also none, the same, and few, one after the other.
+            let some = |value: f64, none: bool, few: bool| if none { 0.0 } else if few { value / 1e7 } else { value };
+            let size = Size { tokens: some(tokens, which == 0, which > 3), prompt: some(prompt, which % 3 == 1, which % 3 == 2) };
+            expected.learn(size, seconds);
+            for size in [size, Size::default(), Size { tokens: 100.0, prompt: 1e9 }, Size { tokens: 1e9, prompt: 10.0 }] {
+                prop_assert!(expected.seconds(size).is_finite() && expected.seconds(size) > 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn without_prompts_what_is_expected_is_a_line_bit_for_bit(
+        samples in prop::collection::vec((0.0..1e4_f64, 1e-3..1e3_f64, 0_u8..4), 1..1500),
+    ) {
+        let (mut expected, mut line) = (Expected::default(), Line::default());
+        for (tokens, seconds, which) in samples {
+            let tokens = if which == 0 { 0.0 } else { tokens };
             expected.learn(tokens, seconds);
-            for tokens in [0.0, 100.0, 1e9] {
-                prop_assert!(expected.seconds(tokens).is_finite() && expected.seconds(tokens) > 0.0);
+            line.learn(tokens, seconds);
+            for tokens in [0.0, 100.0, tokens] {
+                prop_assert_eq!(expected.seconds(tokens).to_bits(), line.seconds(tokens).to_bits());
+                prop_assert_eq!(expected.leverage(tokens).to_bits(), line.leverage(tokens).to_bits());
             }
         }
     }

@@ -1,13 +1,11 @@
 //! Which symbols the words of a question stand in: BM25 over an inverted index that symbols enter and leave at any time.
 //!
-//! BM25 is that of Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009), with the idf that is never negative; a word counts by the
-//! field it stands in (BM25F with one length for all fields).
+//! A word counts by the field it stands in (BM25F with one length for all fields).
 
 use std::collections::{HashMap, HashSet};
 
-use sparecall_core::context;
+use sparecall_core::context::{self, bm25};
 
-const K1: f32 = 1.2;
 const B: f32 = 0.8;
 /// So many different words of a question count, the first.
 const WORDS: usize = 128;
@@ -136,11 +134,10 @@ impl WordIndex {
         for postings in order.iter().filter_map(|word| self.postings.get(word)) {
             let live = |posting: &&Posting| self.slots[posting.slot as usize].live;
             let having = postings.iter().filter(live).count() as f32;
-            let idf = (1.0 + (count - having + 0.5) / (having + 0.5)).ln();
+            let idf = bm25::idf(count, having);
             for Posting { slot, often } in postings.iter().filter(live) {
-                let often = f32::from(*often);
-                let norm = K1 * (1.0 - B + B * self.slots[*slot as usize].length as f32 / mean);
-                scores[*slot as usize] += idf * often * (K1 + 1.0) / (often + norm);
+                let length = self.slots[*slot as usize].length as f32;
+                scores[*slot as usize] += bm25::score(idf, f32::from(*often), length, mean, B);
             }
         }
         let found = scores.iter().zip(&self.slots).filter(|(score, _)| **score > 0.0);

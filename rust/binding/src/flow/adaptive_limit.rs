@@ -51,7 +51,7 @@ struct State {
 #[derive(Clone, Copy)]
 pub(super) enum Outcome {
     Well {
-        tokens: Option<f64>,
+        size: Option<flow::Size>,
     },
     Dropped {
         refused: bool,
@@ -99,7 +99,7 @@ impl LimitGate {
             let State { gradient, lately, .. } = state;
             let before = gradient.limit() as usize;
             let known = match (outcome, &now) {
-                (Outcome::Well { tokens }, &Ok(now)) => gradient.ended(number, tokens, now),
+                (Outcome::Well { size }, &Ok(now)) => gradient.ended(number, size, now),
                 (Outcome::Dropped { refused }, &Ok(now)) => gradient.dropped(number, now, refused),
                 _ => gradient.left(number),
             };
@@ -276,7 +276,7 @@ impl LimitGate {
     /// A call ended as its Python part found out: "success", "refused" or "timeout"; anything else says nothing.
     fn _ended(this: &Bound<'_, Self>, permit: &AdaptivePermit, how: &str) -> PyResult<()> {
         let outcome = match how {
-            "success" => Outcome::Well { tokens: permit.held.with(this.py(), |used| used.tokens) },
+            "success" => Outcome::Well { size: permit.held.with(this.py(), |used| used.size) },
             "refused" | "timeout" => Outcome::Dropped { refused: how == "refused" },
             _ => Outcome::Ignored,
         };

@@ -5,6 +5,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use sparecall_core::error::Error;
+use sparecall_core::flow::Size;
 
 use super::adaptive_limit::{KINDS, LimitGate, Outcome};
 use super::awaited::{done, install_await, with_itself};
@@ -35,7 +36,7 @@ pub(super) struct Use {
     /// It was let through, ever.
     pub(super) begun: bool,
     pub(super) entered: bool,
-    pub(super) tokens: Option<f64>,
+    pub(super) size: Option<Size>,
     /// What was reported: a word, or an HTTP status.
     pub(super) outcome: Option<Py<PyAny>>,
 }
@@ -44,11 +45,11 @@ impl AdaptivePermit {
     /// Ends a call that went well, where nothing was reported of it; else false.
     #[inline]
     fn end_plainly(&self, py: Python<'_>) -> PyResult<bool> {
-        let (marked, tokens) = self.held.with(py, |used| (used.outcome.is_some(), used.tokens));
+        let (marked, size) = self.held.with(py, |used| (used.outcome.is_some(), used.size));
         if marked {
             return Ok(false);
         }
-        LimitGate::end(self.limit.bind(py), self, Outcome::Well { tokens })?;
+        LimitGate::end(self.limit.bind(py), self, Outcome::Well { size })?;
         Ok(true)
     }
 
@@ -118,9 +119,18 @@ impl AdaptivePermit {
     }
 
     /// Say how many tokens the answer had: a long answer is not a slow one. Before the permit ends; the last counts.
-    fn settle(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<()> {
+    ///
+    /// `prompt_tokens`: those that were read for it, where that is not what `acquire` was told.
+    #[pyo3(signature = (tokens, *, prompt_tokens=None))]
+    fn settle(
+        &self,
+        py: Python<'_>,
+        tokens: &Bound<'_, PyAny>,
+        prompt_tokens: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let tokens = tokens_of(tokens, "tokens")?;
-        self.held.with(py, |used| used.tokens = Some(tokens));
+        let prompt = prompt_tokens.map_or(Ok(self.prompt), |prompt| tokens_of(prompt, "prompt_tokens"))?;
+        self.held.with(py, |used| used.size = Some(Size { tokens, prompt }));
         Ok(())
     }
 
@@ -203,7 +213,7 @@ impl FastMethod for Settle {
         arguments: &[Borrowed<'_, 'py, PyAny>],
     ) -> Option<PyResult<Bound<'py, PyAny>>> {
         let [tokens] = arguments else { return None };
-        Some(this.get().settle(this.py(), tokens).map(|()| this.py().None().into_bound(this.py())))
+        Some(this.get().settle(this.py(), tokens, None).map(|()| this.py().None().into_bound(this.py())))
     }
 
     fn method() -> &'static Method {

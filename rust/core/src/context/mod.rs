@@ -5,6 +5,7 @@
 //! same input, the same choice.
 
 mod below;
+pub mod bm25;
 mod board;
 mod candidates;
 mod compact;

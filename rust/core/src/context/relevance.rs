@@ -1,12 +1,10 @@
 //! How near each text of a conversation is to a query: BM25 and, where there are vectors, their similarity, carried over to neighbours.
-//!
-//! BM25 is that of Robertson and Zaragoza, "The Probabilistic Relevance Framework" (2009), with the idf that is never negative.
 
+use super::bm25;
 use super::document::Document;
 use super::numbers::Numbers;
 use super::terms::{self, Sink};
 
-const K1: f32 = 1.2;
 /// Turns of a conversation are about as long as what they say.
 const B: f32 = 0.3;
 /// The best match by words stands for so many deviations of similarity, and one of these weighs so much.
@@ -69,8 +67,7 @@ impl Query {
             }
         }
         let count = documents.len() as f32;
-        let idf: Vec<f32> =
-            having.iter().map(|&having| (1.0 + (count - having as f32 + 0.5) / (having as f32 + 0.5)).ln()).collect();
+        let idf: Vec<f32> = having.iter().map(|&having| bm25::idf(count, having as f32)).collect();
         let mut has_some = vec![false; documents.len()];
         for one in &found {
             has_some[one.document] = true;
@@ -94,8 +91,8 @@ impl Query {
         let mean = (total as f32 / documents.len().max(1) as f32).max(1.0);
         let mut scores = vec![0.0; documents.len()];
         for Found { document, word, often } in found {
-            let norm = K1 * (1.0 - B + B * documents[*document].length() as f32 / mean);
-            scores[*document] += self.idf[*word as usize] * often * (K1 + 1.0) / (often + norm);
+            let length = documents[*document].length() as f32;
+            scores[*document] += bm25::score(self.idf[*word as usize], *often, length, mean, B);
         }
         scores
     }

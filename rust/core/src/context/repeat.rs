@@ -21,7 +21,7 @@ const POINTER: u64 = 1;
 const SHOWN: usize = 24;
 
 /// The texts so far, by their lines. Each takes O(its bytes), and twice their memory.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Repeats {
     texts: Vec<Vec<Line>>,
     /// Where each line stands: text and line.

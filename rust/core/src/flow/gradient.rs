@@ -2,11 +2,11 @@
 //!
 //! By Little's law the calls that wait inside the endpoint are the excess of the mean time over what it should be, times the calls
 //! that come back a second: with `slower` times the expected time, all but one in `slower` of those in flight, whatever the kind of
-//! queue. TCP Vegas has the same idea with the shortest time seen for what it should be; here that is a line through the tokens
+//! queue. TCP Vegas has the same idea with the shortest time seen for what it should be; here that goes by the tokens
 //! (`Expected`), and what follows from it is weighed against what was thought before (`Capacity`).
 
 use super::capacity::Capacity;
-use super::expected::Expected;
+use super::expected::{Expected, Size};
 use super::running::{Call, Running};
 use super::starts::Starts;
 
@@ -51,7 +51,7 @@ struct Sample {
     /// How many were in flight when it began, itself among them.
     in_flight: f64,
     seconds: f64,
-    tokens: f64,
+    size: Size,
 }
 
 /// Calls of one kind of time: to the first token, or in whole.
@@ -159,20 +159,21 @@ impl Gradient {
         let Some(call) = self.running.get_mut(number).filter(|call| !call.answered) else { return };
         call.answered = true;
         let seconds = (now - call.began).max(0.0);
-        let Call { began, in_flight, prompt: tokens, .. } = *call;
-        self.first.samples.push(Sample { number, began, in_flight, seconds, tokens });
+        let Call { began, in_flight, prompt, .. } = *call;
+        self.first.samples.push(Sample { number, began, in_flight, seconds, size: prompt.into() });
         self.ended_one(now);
     }
 
-    /// A call ended well; false where it was over before. Of one that was streamed the length says something only where its tokens
-    /// are known.
-    pub fn ended(&mut self, number: u64, tokens: Option<f64>, now: f64) -> bool {
+    /// A call ended well; false where it was over before. Of one that was streamed the length says something only where its size
+    /// is known.
+    pub fn ended(&mut self, number: u64, size: Option<Size>, now: f64) -> bool {
         let Some(call) = self.running.end(number) else { return false };
         let seconds = (now - call.began).max(0.0);
         self.duration += (seconds - self.duration) * if self.duration > 0.0 { GAIN } else { 1.0 };
-        if tokens.is_some() || !call.answered {
-            let Call { began, in_flight, .. } = call;
-            self.whole.samples.push(Sample { number, began, in_flight, seconds, tokens: tokens.unwrap_or(0.0) });
+        if size.is_some() || !call.answered {
+            let Call { began, in_flight, prompt, .. } = call;
+            let size = size.unwrap_or(Size { tokens: 0.0, prompt });
+            self.whole.samples.push(Sample { number, began, in_flight, seconds, size });
         }
         self.ended_one(now);
         true
@@ -287,16 +288,16 @@ impl Times {
         later.extend(samples.drain(..).map(|sample| Sample { seconds: sample.seconds / slower, ..sample }));
         let too_many = later.len().saturating_sub(MOST_LATER);
         let mut at = 0;
-        later.retain(|&Sample { number, tokens, seconds, .. }| {
+        later.retain(|&Sample { number, size, seconds, .. }| {
             at += 1;
             let waits = number >= before && at > too_many;
             if waits {
                 return true;
             }
-            if expected.is_empty() || expected.leverage(tokens) >= KNOWN {
-                expected.learn(tokens, seconds);
+            if expected.is_empty() || expected.leverage(size) >= KNOWN {
+                expected.learn(size, seconds);
             } else if alone {
-                expected.learn(tokens, seconds.min(OUTLIER * expected.seconds(tokens)));
+                expected.learn(size, seconds.min(OUTLIER * expected.seconds(size)));
             }
             false
         });
@@ -315,11 +316,11 @@ fn reading(times: &Times, weight: impl Fn(&Sample) -> f64) -> Option<Reading> {
     let (mut count, mut weights, mut in_flight, mut most) = (0_usize, 0.0, 0.0, 0.0_f64);
     let (mut took, mut should, mut took_took, mut took_should, mut should_should) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for sample in &times.samples {
-        if expected.leverage(sample.tokens) >= KNOWN {
+        if expected.leverage(sample.size) >= KNOWN {
             continue;
         }
         let weight = weight(sample);
-        let each = expected.seconds(sample.tokens);
+        let each = expected.seconds(sample.size);
         let seconds = sample.seconds.min(OUTLIER * each);
         count += 1;
         weights += weight;

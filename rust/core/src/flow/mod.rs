@@ -11,7 +11,7 @@ mod starts;
 mod window;
 
 pub use capacity::Capacity;
-pub use expected::Expected;
+pub use expected::{Expected, Size};
 pub use gcra::{Gcra, Mark, Told, is_due};
 pub use gradient::Gradient;
 pub use period::Period;

@@ -16,7 +16,7 @@ const MEMORY: f64 = 4000.0;
 const MEMORY_OF_TRAFFIC: f64 = 8000.0;
 
 /// The upper end of Wilson's interval for `wrong` of `n`, at `z` standard errors.
-pub fn wilson_upper(wrong: f64, n: f64, z: f64) -> f64 {
+pub(super) fn wilson_upper(wrong: f64, n: f64, z: f64) -> f64 {
     if n <= 0.0 {
         return 1.0;
     }
@@ -26,7 +26,7 @@ pub fn wilson_upper(wrong: f64, n: f64, z: f64) -> f64 {
 }
 
 /// The lower end of it.
-pub fn wilson_lower(wrong: f64, n: f64, z: f64) -> f64 {
+pub(super) fn wilson_lower(wrong: f64, n: f64, z: f64) -> f64 {
     if n <= 0.0 || wrong <= 0.0 { 0.0 } else { 1.0 - wilson_upper(n - wrong, n, z) }
 }
 

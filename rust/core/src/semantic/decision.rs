@@ -167,6 +167,12 @@ const fn shown(kind: Kind) -> f64 {
     }
 }
 
+/// The 95 % interval (Wilson 1927) of a share of which `wrong` of `audits` were seen.
+pub fn error_interval(wrong: u64, audits: u64) -> (f64, f64) {
+    let (wrong, audits) = (wrong as f64, audits as f64);
+    (wilson_lower(wrong, audits, Z), wilson_upper(wrong, audits, Z))
+}
+
 impl Decision {
     /// `max_error` in (0, 1], `audit_share` in [0, 1]; `embedder` is `minilm`, `static` or `other`.
     pub fn new(max_error: f64, audit_share: f64, seed: u64, embedder: &str) -> Result<Self> {
@@ -356,7 +362,7 @@ impl Decision {
         let allowance = tally.allowance(self.limit);
         let (open, _) =
             self.curves[Kind::Plain as usize].open(0.0, allowance * SHOWN, Z, needed(Kind::Plain, self.limit));
-        let (audits, wrong) = (self.audits as f64, self.wrong as f64);
+        let (error_low, error_high) = error_interval(self.wrong, self.audits);
         Report {
             judged: self.judged,
             hits: self.hits,
@@ -364,9 +370,9 @@ impl Decision {
             audits: self.audits,
             wrong: self.wrong,
             verdicts: self.online.verdicts(),
-            error: if audits > 0.0 { wrong / audits } else { 0.0 },
-            error_low: wilson_lower(wrong, audits, Z),
-            error_high: wilson_upper(wrong, audits, Z),
+            error: if self.audits > 0 { self.wrong as f64 / self.audits as f64 } else { 0.0 },
+            error_low,
+            error_high,
             alarms: self.alarms,
             open: open.is_some() || self.limit >= 1.0,
             threshold: open.map_or(1.0, |(log_odds, _)| sigmoid(log_odds)),

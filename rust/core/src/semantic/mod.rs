@@ -16,8 +16,7 @@ pub(crate) mod stem;
 mod words;
 
 pub use compare::{ByLength, FEATURES, Guards, NAMES, Rarity, compare};
-pub use curve::{wilson_lower, wilson_upper};
-pub use decision::{Decision, Evidence, Kind, Report, Verdict};
+pub use decision::{Decision, Evidence, Kind, Report, Verdict, error_interval};
 pub use online::{Group, SIGNALS, Signals, key_of};
 pub use prior::INPUTS;
 pub use profile::Profile;
