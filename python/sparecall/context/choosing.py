@@ -80,19 +80,16 @@ class Board:
     @property
     def fixed_tokens(self) -> int:
         """The tokens of what is pinned."""
-        return self._known.laying.fixed_tokens
+        return self._known.pinned
 
     def lay(self, texts: Texts) -> Steps[None]:
         """Lay the conversation out, in steps: a call to make elsewhere, or None where others may run."""
-        known = self._known.atoms
-        atoms = self.conversation.atoms
-        while len(known) < len(atoms):
-            known.append({})
+        known, pinned = self._known, self.pinned
         laid: list[Any] = []
         new: list[tuple[int, list[_Text]]] = []
-        for number, atom in enumerate(atoms):
-            is_pinned = number in self.pinned
-            one = known[number].get(is_pinned)
+        for number, atom in enumerate(self.conversation.atoms):
+            is_pinned = number in pinned
+            one = known.of(number, is_pinned=is_pinned)
             laid.append(one)
             if one is None:
                 found = [one for index in atom for one in self._found(index, is_pinned=is_pinned)]
@@ -102,9 +99,9 @@ class Board:
                 yield None
         documents = iter((yield from texts.documents([one.wanted for _, found in new for one in found])))
         for number, found in new:
-            laid[number] = known[number][number in self.pinned] = self._laid(number, found, documents)
+            laid[number] = self._laid(number, found, documents)
             yield None
-        yield from self._known.laying.lay(laid)
+        yield from known.lay(laid)
 
     def _found(self, index: int, *, is_pinned: bool) -> Iterator[_Text]:
         """The texts of a message."""
@@ -125,44 +122,43 @@ class Board:
         """An atom of these texts; their documents come next."""
         messages, is_pinned = self.conversation.messages, number in self.pinned
         whole = sum([self._sizes[id(messages[index])] for index in self.conversation.atoms[number]])
-        rows = []
+        rows, items = [], []
+        rewritten = weight = 0
         scale = 1.0
-        for (wanted, part, weight, tokens), document in zip(found, documents, strict=False):
-            rows.append(Row(document, number, part, weight, tokens, _shown(document, wanted.text)))
+        for (wanted, part, share, tokens), document in zip(found, documents, strict=False):
+            text = _shown(document, wanted.text)
+            rows.append(Row(document, number, part, share, tokens, text))
+            items.append((document, number, part is None, share))
+            rewritten += tokens
+            # What a choice leaves of a text is no longer than that.
+            weight += document.size + len(text) + _ROW
             if part is not None and document.tokens and not document.is_compact:
                 scale = max(scale, tokens / document.tokens)
-        return Laid(
-            rows,
-            [(row.document, number, row.part is None, row.weight) for row in rows],
-            0 if is_pinned else max(0, whole - sum([one.tokens for one in found])),
-            whole if is_pinned else 0,
-            scale,
-            # What a choice leaves of a text is no longer than that.
-            sum([row.document.size + len(row.text) + _ROW for row in rows]),
-        )
+        bare = 0 if is_pinned else max(0, whole - rewritten)
+        return Laid(is_pinned, rows, items, bare, whole if is_pinned else 0, scale, weight)
 
     def similarities(self, texts: Texts, query: str) -> list[float] | None:
         """How near each of its texts is to a query; see `Texts.similarities`."""
-        return texts.similarities([row.text for row in self._known.laying.rows], query, self._known.vectors)
+        return texts.similarities([row.text for row in self._known.rows], query, self._known.vectors)
 
     def choose(self, budget: int, query: str | None, similar: list[float] | None) -> Steps[Choice]:
         """What to keep in `budget` tokens beside what is pinned, in steps. Pure."""
-        laying, costs = self._known.laying, self._costs
-        scale, rows = laying.scale, laying.rows
+        known, costs = self._known, self._costs
+        scale, rows = known.scale, known.rows
         handles = None
         if self._has_handles:
             handles = ["" if row.part is None else handle_of(row.part.text) for row in rows]
         kept, _ = yield functools.partial(
             context_select,
-            laying.items,
-            laying.bare if scale == 1 else [math.ceil(one / scale) for one in laying.bare],
+            known.items,
+            known.bare if scale == 1 else [math.ceil(one / scale) for one in known.bare],
             budget=max(0, math.floor(budget / scale)),
             query=self._implied() if query is None else query,
             similar=similar,
             whole=0 if query is None else _WHOLE,
             relevance=_UNASKED if query is None else _ASKED,
             handles=handles,
-            board=self._known.board,
+            board=known.board,
         )
         edits: dict[tuple[int, Path], str] = {}
         before: dict[tuple[int, Path], str] = {}
@@ -172,7 +168,7 @@ class Board:
             if one is None:
                 gone.add(atom)
             elif part is not None and (one is not True or document.is_compact):
-                text, tokens = laying.cut(number, as_it_is if one is True else one, costs)
+                text, tokens = known.cut(number, as_it_is if one is True else one, costs)
                 if tokens < whole:
                     place = (part.message, part.path)
                     edits[place], before[place] = text, part.text

@@ -108,7 +108,7 @@ class Engine:
         known = request.reading.known
         if conversation is not request.conversation:
             # An atom at the end may be another than it is where more follows.
-            known = known.until(len(conversation.atoms) - 1)
+            known.forget(len(conversation.atoms) - 1)
         within = functools.partial(
             cut,
             conversation,
@@ -155,11 +155,11 @@ class Engine:
 
     def pinned(self, conversation: Conversation, pins: Collection[int]) -> set[int]:
         """The atoms that stay byte for byte."""
-        rows = conversation.messages
-        still = {*conversation.fixed, *pins, *range(max(0, len(rows) - self.keep_last), len(rows))}
+        count = len(conversation.messages)
+        still = {*conversation.fixed, *pins, *range(max(0, count - self.keep_last), count)}
         if self.keep_first_user:
             still.add(first_user(conversation))
-        return {number for number, atom in enumerate(conversation.atoms) if not still.isdisjoint(atom)}
+        return conversation.atoms_of(still)
 
     def done(self, request: Request, before: int, done: Outcome) -> Steps[Optimized]:
         """What is given back."""

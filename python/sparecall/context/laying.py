@@ -33,6 +33,7 @@ class Row(NamedTuple):
 class Laid(NamedTuple):
     """An atom laid out: its rows, and what it costs. A function of its messages and of whether it is pinned."""
 
+    is_pinned: bool
     rows: list[Row]
     items: list[tuple[ContextDocument, int, bool, float]]
     """The rows as the native choice takes them."""
@@ -46,81 +47,82 @@ class Laid(NamedTuple):
     """In bytes, about."""
 
 
-class Laying:
-    """Atoms laid out one behind another: what is the same as the last time stays."""
+class _End(NamedTuple):
+    """How much there is up to the end of an atom."""
 
-    __slots__ = ("_ends", "_laid", "bare", "items", "rows", "written")
+    rows: int
+    pinned: int
+    scale: float
+    """The largest."""
+    weight: int
+
+
+class Known:
+    """What a choice leaves for the next one of the same conversation: its atoms laid out one behind another. One choice at a time."""
+
+    __slots__ = ("_ends", "_laid", "_written", "bare", "board", "items", "rows", "vectors")
 
     def __init__(self) -> None:
+        self.board = ContextBoard()
+        self.vectors = Vectors()
         self._laid: list[Laid] = []
-        # For each atom: how many rows there are up to its end, the tokens of what is pinned, and the largest scale.
-        self._ends: list[tuple[int, int, float]] = [(0, 0, 1.0)]
+        self._ends = [_End(0, 0, 1.0, 0)]
         self.rows: list[Row] = []
         self.items: list[tuple[ContextDocument, int, bool, float]] = []
         self.bare: list[int] = []
         """What each atom costs without its rows."""
-        self.written: list[tuple[str, int] | None] = []
-        """By row: what the last choice left of it, where that was not all, and the tokens of that."""
+        # By row: what the last choice left of it, where that was not all, and the tokens of that.
+        self._written: list[tuple[str, int] | None] = []
 
     @property
-    def fixed_tokens(self) -> int:
-        """Of all that is pinned."""
-        return self._ends[-1][1]
+    def weight(self) -> int:
+        """About what it takes in memory, in bytes. O(1)."""
+        return self.board.size + self.vectors.weight + self._ends[-1].weight
+
+    @property
+    def pinned(self) -> int:
+        """The tokens of all that is pinned."""
+        return self._ends[-1].pinned
 
     @property
     def scale(self) -> float:
         """See `Laid`: the largest."""
-        return self._ends[-1][2]
+        return self._ends[-1].scale
+
+    def of(self, atom: int, *, is_pinned: bool) -> Laid | None:
+        """How an atom is laid out, if it is."""
+        if atom < len(self._laid) and self._laid[atom].is_pinned == is_pinned:
+            return self._laid[atom]
+        return None
+
+    def forget(self, count: int) -> None:
+        """Forget all atoms but the first so many."""
+        if count < len(self._laid):
+            del self._laid[count:], self._ends[count + 1 :], self.bare[count:]
+            end = self._ends[-1].rows
+            del self.rows[end:], self.items[end:], self._written[end:]
 
     def lay(self, laid: list[Laid]) -> Steps[None]:
-        """Lay these out and nothing else, in steps."""
+        """Lay these atoms out and no others, in steps. What is the same as the last time stays."""
         pairs = enumerate(zip(laid, self._laid, strict=False))
         same = next((at for at, (one, other) in pairs if one is not other), min(len(laid), len(self._laid)))
-        del self._laid[same:], self._ends[same + 1 :], self.bare[same:]
-        end, fixed_tokens, scale = self._ends[-1]
-        del self.rows[end:], self.items[end:], self.written[end:]
+        self.forget(same)
         for number in range(same, len(laid)):
-            one = laid[number]
+            one, end = laid[number], self._ends[-1]
+            self._laid.append(one)
             self.rows += one.rows
             self.items += one.items
             self.bare.append(one.bare)
-            fixed_tokens, scale = fixed_tokens + one.pinned, max(scale, one.scale)
-            self._ends.append((len(self.rows), fixed_tokens, scale))
-            self._laid.append(one)
+            self._ends.append(
+                _End(len(self.rows), end.pinned + one.pinned, max(end.scale, one.scale), end.weight + one.weight)
+            )
             if number % ATOMS == 0:
                 yield None
-        self.written += [None] * (len(self.rows) - len(self.written))
+        self._written += [None] * (len(self.rows) - len(self._written))
 
-    def cut(self, number: int, text: str, costs: Costs) -> tuple[str, int]:
+    def cut(self, row: int, text: str, costs: Costs) -> tuple[str, int]:
         """What is left of a row, and its tokens. Where that is what it was the last time, it is that object, which is hashed already."""
-        known = self.written[number]
+        known = self._written[row]
         if known is None or known[0] != text:
-            known = self.written[number] = text, costs.text(text)
+            known = self._written[row] = text, costs.text(text)
         return known
-
-
-class Known:
-    """What earlier choices leave for the next ones of the same conversation. One choice at a time."""
-
-    __slots__ = ("atoms", "board", "laying", "vectors")
-
-    def __init__(self) -> None:
-        self.atoms: list[dict[bool, Laid]] = []
-        """Of each of the first atoms, by whether it was pinned: how it is laid out."""
-        self.board = ContextBoard()
-        self.laying = Laying()
-        self.vectors = Vectors()
-
-    @property
-    def weight(self) -> int:
-        """About what it takes in memory, in bytes. O(atoms)."""
-        laid = sum([one.weight for atom in self.atoms for one in atom.values()])
-        return self.board.size + self.vectors.weight + laid
-
-    def until(self, atom: int) -> Known:
-        """The same for a conversation that has the atoms before `atom`, and then its own."""
-        while len(self.atoms) < atom:
-            self.atoms.append({})
-        part = Known()
-        part.atoms, part.board = self.atoms[:atom], self.board
-        return part

@@ -124,7 +124,7 @@ class Reading:
             yield from self._copy(messages)
         later, known = yield from read_in_steps(messages, form, model=model, orphans=orphans, before=before, same=same)
         self.conversation = later
-        del self.known.atoms[known:]
+        self.known.forget(known)
         self._begin = min(same, later.atoms[known][0]) if known < len(later.atoms) else same
 
     def _copy(self, messages: list[Any]) -> Steps[None]:

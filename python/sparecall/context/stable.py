@@ -82,12 +82,14 @@ class Fold:
 
     def read(self, conversation: Conversation, *, still: Collection[int]) -> Steps[None]:
         """Read the texts of the next atoms at once: as they are taken in, each is found read."""
-        rows = conversation.messages
-        new = [index for atom in conversation.atoms[self.atoms :] for index in atom if index not in still]
-        parts = [part for index in new for part in parts_of(conversation.parts, index)]
-        yield from self._texts.documents(
-            [Wanted(part.text, compact=True) for part in parts if _may_shrink(part, rows[part.message]["role"])]
-        )
+        wanted = []
+        for atom in conversation.atoms[self.atoms :]:
+            for index in atom:
+                role = conversation.messages[index]["role"]
+                parts = () if index in still else parts_of(conversation.parts, index)
+                wanted += [Wanted(part.text, compact=True) for part in parts if _may_shrink(part, role)]
+            yield None
+        yield from self._texts.documents(wanted)
 
     def place(self, conversation: Conversation, breakpoints: Sequence[Hashable | None]) -> None:
         """Put the breakpoints of a provider's cache where those of `conversation` are, which says what was said before. O(messages)."""

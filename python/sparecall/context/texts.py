@@ -75,21 +75,24 @@ class Texts:
 
     def documents(self, wanted: Sequence[Wanted]) -> Steps[list[ContextDocument]]:
         """Those of many, which are read at once, on several processors where that pays; in steps."""
-        found = [self._documents.get((one.text, one.compact)) for one in wanted]
-        missing = {
-            (one.text, one.compact): one.tokens for one, known in zip(wanted, found, strict=True) if known is None
-        }
+        found: list[ContextDocument | None] = []
+        missing: dict[tuple[str, bool], Wanted] = {}
+        for number, one in enumerate(wanted):
+            document = self._documents.get((one.text, one.compact))
+            found.append(document)
+            if document is None:
+                missing[one.text, one.compact] = one
+            if number % _DOCUMENTS == 0:
+                yield None
         if not missing:
             return found  # type: ignore[return-value]
-        rows = [(text, compact, tokens) for (text, compact), tokens in missing.items()]
-        read = yield from stepped(
-            functools.partial(context_documents, rows, self._encoding), sum([len(text) for text, _, _ in rows])
-        )
+        make = functools.partial(context_documents, list(missing.values()), self._encoding)
+        read = yield from stepped(make, sum([len(text) for text, _ in missing]))
         new: dict[tuple[str, bool], ContextDocument] = {}
-        for number, ((text, compact), document) in enumerate(zip(missing, read, strict=True)):
+        for number, ((text, compact), made) in enumerate(zip(missing, read, strict=True)):
             if self._reducers:
-                document = yield from stepped(functools.partial(self._reduced, text, document), len(text) * self.effort)
-            new[text, compact] = self._made(text, compact, document)
+                made = yield from stepped(functools.partial(self._reduced, text, made), len(text) * self.effort)
+            new[text, compact] = self._made(text, compact, made)
             if number % _DOCUMENTS == 0:
                 yield None
         return [
