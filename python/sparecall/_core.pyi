@@ -150,6 +150,7 @@ def context_select(
     named: float = 0.6,
     handles: Sequence[str] | None = None,
     board: ContextBoard | None = None,
+    same: int = 0,
 ) -> tuple[list[str | Literal[True] | None], int]:
     """Choose segments worth most for their tokens, each value counted once, until ``budget`` is spent; return what each item is then, and the tokens.
 
@@ -159,8 +160,8 @@ def context_select(
     ``whole``: documents of no more tokens are kept or left out whole. ``half_life`` in atoms. ``relevance``, ``prior``,
     ``later``, ``named``: the worth of a token of the most relevant text, of a line that its kind speaks for, of one with an
     identifier that comes again later, and of one whose owner the query names, or as an identifier a later text without owners; ``again``: of further places of a value, where a word's is 0.5 and an identifier's 3. ``handles``: of
-    each item what its first mark ends with. ``board``: that of an earlier choice, whose first documents need no reading then; the
-    choice is the same without.
+    each item what its first mark ends with. ``board``: that of an earlier choice, of which the first ``same`` items are the first here, too,
+    before ``items``; the choice is the same as of all of them without.
 
     Where there are more than 8,192 segments, neighbours are chosen together, so that there are about as many stretches.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sparecall._core import context_select
 from sparecall.context.handles import handle_of
-from sparecall.context.laying import ATOMS, Laid, Row
+from sparecall.context.laying import Laid, Row
 from sparecall.context.parts import parts_of
 from sparecall.context.texts import Wanted
 
@@ -80,28 +80,24 @@ class Board:
     @property
     def fixed_tokens(self) -> int:
         """The tokens of what is pinned."""
-        return self._known.pinned
+        return self._known.fixed_tokens
 
     def lay(self, texts: Texts) -> Steps[None]:
         """Lay the conversation out, in steps: a call to make elsewhere, or None where others may run."""
-        known, pinned = self._known, self.pinned
-        laid: list[Any] = []
-        new: list[tuple[int, list[_Text]]] = []
-        for number, atom in enumerate(self.conversation.atoms):
-            is_pinned = number in pinned
-            one = known.of(number, is_pinned=is_pinned)
-            laid.append(one)
-            if one is None:
-                found = [one for index in atom for one in self._found(index, is_pinned=is_pinned)]
-                new.append((number, found or [_Text(Wanted("", compact=False), None, 1.0, 0)]))
-                yield None
-            elif number % ATOMS == 0:
-                yield None
-        documents = iter((yield from texts.documents([one.wanted for _, found in new for one in found])))
-        for number, found in new:
-            laid[number] = self._laid(number, found, documents)
+        known, atoms = self._known, self.conversation.atoms
+        known.forget(len(atoms))
+        changed = sorted(number for number in known.pinned ^ self.pinned if number < len(known))
+        found: list[tuple[int, list[_Text]]] = []
+        for number in (*changed, *range(len(known), len(atoms))):
+            texts_of = [one for index in atoms[number] for one in self._found(index, is_pinned=number in self.pinned)]
+            found.append((number, texts_of or [_Text(Wanted("", compact=False), None, 1.0, 0)]))
             yield None
-        yield from known.lay(laid)
+        documents = iter((yield from texts.documents([one.wanted for _, each in found for one in each])))
+        new: dict[int, Laid] = {}
+        for number, each in found:
+            new[number] = self._laid(number, each, documents)
+            yield None
+        yield from known.lay(new, len(atoms))
 
     def _found(self, index: int, *, is_pinned: bool) -> Iterator[_Text]:
         """The texts of a message."""
@@ -148,9 +144,10 @@ class Board:
         handles = None
         if self._has_handles:
             handles = ["" if row.part is None else handle_of(row.part.text) for row in rows]
+        same, known.chosen = known.chosen, 0
         kept, _ = yield functools.partial(
             context_select,
-            known.items,
+            known.items[same:],
             known.bare if scale == 1 else [math.ceil(one / scale) for one in known.bare],
             budget=max(0, math.floor(budget / scale)),
             query=self._implied() if query is None else query,
@@ -159,7 +156,9 @@ class Board:
             relevance=_UNASKED if query is None else _ASKED,
             handles=handles,
             board=known.board,
+            same=same,
         )
+        known.chosen = len(rows)
         edits: dict[tuple[int, Path], str] = {}
         before: dict[tuple[int, Path], str] = {}
         compact: set[tuple[int, Path]] = set()

@@ -173,7 +173,9 @@ def read_in_steps(
     if orphans not in {"drop", "keep", "error"}:
         raise InvalidArgument(f"orphans is {orphans!r}; it must be drop, keep or error")
     rows = yield from _listed(messages, same)
-    found = _checked(form) or form_of(rows)
+    # Where no mark was found, there is none among what is the same.
+    unseen = same if before is not None and not before.certain else 0
+    found = _checked(form) or form_of(rows[unseen:] if unseen else rows)
     if found is None and model is not None:
         found = "anthropic" if "claude" in model.lower() else "openai"
     chosen: Form = found or "openai"

@@ -8,6 +8,8 @@ from sparecall._core import ContextBoard
 from sparecall.context.texts import Vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sparecall._core import ContextDocument
     from sparecall.context.costs import Costs
     from sparecall.context.parts import Part
@@ -51,7 +53,8 @@ class _End(NamedTuple):
     """How much there is up to the end of an atom."""
 
     rows: int
-    pinned: int
+    tokens: int
+    """Of what is pinned."""
     scale: float
     """The largest."""
     weight: int
@@ -60,12 +63,16 @@ class _End(NamedTuple):
 class Known:
     """What a choice leaves for the next one of the same conversation: its atoms laid out one behind another. One choice at a time."""
 
-    __slots__ = ("_ends", "_laid", "_written", "bare", "board", "items", "rows", "vectors")
+    __slots__ = ("_ends", "_laid", "_written", "bare", "board", "chosen", "items", "pinned", "rows", "vectors")
 
     def __init__(self) -> None:
         self.board = ContextBoard()
+        self.chosen = 0
+        """So many of the first rows are those that the board's last choice was among."""
         self.vectors = Vectors()
         self._laid: list[Laid] = []
+        self.pinned: set[int] = set()
+        """The atoms that are pinned."""
         self._ends = [_End(0, 0, 1.0, 0)]
         self.rows: list[Row] = []
         self.items: list[tuple[ContextDocument, int, bool, float]] = []
@@ -80,20 +87,18 @@ class Known:
         return self.board.size + self.vectors.weight + self._ends[-1].weight
 
     @property
-    def pinned(self) -> int:
-        """The tokens of all that is pinned."""
-        return self._ends[-1].pinned
+    def fixed_tokens(self) -> int:
+        """Of all that is pinned."""
+        return self._ends[-1].tokens
 
     @property
     def scale(self) -> float:
         """See `Laid`: the largest."""
         return self._ends[-1].scale
 
-    def of(self, atom: int, *, is_pinned: bool) -> Laid | None:
-        """How an atom is laid out, if it is."""
-        if atom < len(self._laid) and self._laid[atom].is_pinned == is_pinned:
-            return self._laid[atom]
-        return None
+    def __len__(self) -> int:
+        """How many atoms it has."""
+        return len(self._laid)
 
     def forget(self, count: int) -> None:
         """Forget all atoms but the first so many."""
@@ -101,20 +106,24 @@ class Known:
             del self._laid[count:], self._ends[count + 1 :], self.bare[count:]
             end = self._ends[-1].rows
             del self.rows[end:], self.items[end:], self._written[end:]
+            self.chosen = min(self.chosen, end)
+            self.pinned = {atom for atom in self.pinned if atom < count}
 
-    def lay(self, laid: list[Laid]) -> Steps[None]:
-        """Lay these atoms out and no others, in steps. What is the same as the last time stays."""
-        pairs = enumerate(zip(laid, self._laid, strict=False))
-        same = next((at for at, (one, other) in pairs if one is not other), min(len(laid), len(self._laid)))
-        self.forget(same)
-        for number in range(same, len(laid)):
-            one, end = laid[number], self._ends[-1]
+    def lay(self, new: Mapping[int, Laid], count: int) -> Steps[None]:
+        """Lay out `count` atoms, in steps: these by their numbers, and the others as they are."""
+        first = min(new, default=count)
+        old = self._laid[first:]
+        self.forget(first)
+        for number in range(first, count):
+            one, end = new.get(number) or old[number - first], self._ends[-1]
             self._laid.append(one)
             self.rows += one.rows
             self.items += one.items
             self.bare.append(one.bare)
+            if one.is_pinned:
+                self.pinned.add(number)
             self._ends.append(
-                _End(len(self.rows), end.pinned + one.pinned, max(end.scale, one.scale), end.weight + one.weight)
+                _End(len(self.rows), end.tokens + one.pinned, max(end.scale, one.scale), end.weight + one.weight)
             )
             if number % ATOMS == 0:
                 yield None

@@ -80,21 +80,11 @@ pub(crate) struct ContextBoard {
     inner: Mutex<Laid>,
 }
 
-/// A board, and the ids of its documents.
+/// A board, and the items whose documents it has, or is to have.
 #[derive(Default)]
 struct Laid {
     board: Board,
-    ids: Vec<u64>,
-}
-
-impl Laid {
-    /// The board with no documents but the first of these.
-    fn of(&mut self, ids: Vec<u64>) -> &mut Board {
-        let same = self.ids.iter().zip(&ids).take_while(|(one, other)| one == other).count();
-        self.board.truncate(same.min(self.board.len()));
-        self.ids = ids;
-        &mut self.board
-    }
+    rows: Vec<Row>,
 }
 
 #[pymethods]
@@ -108,20 +98,20 @@ impl ContextBoard {
     #[getter]
     fn size(&self) -> usize {
         let laid = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        laid.board.size() + laid.ids.len() * size_of::<u64>()
+        laid.board.size() + laid.rows.len() * size_of::<Row>()
     }
 }
 
 /// A document, its atom, whether it is part of that atom's costs, and how much what stands there weighs.
-type Row<'py> = (Bound<'py, ContextDocument>, u32, bool, f32);
+type Row = (Py<ContextDocument>, u32, bool, f32);
 
 /// Choose what to keep of a conversation under `budget` tokens; see `_core.pyi`.
 #[pyfunction]
-#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, later = 0.3, named = 0.6, handles = None, board = None))]
+#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, later = 0.3, named = 0.6, handles = None, board = None, same = 0))]
 #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // keywords of one Python function
 pub(crate) fn context_select<'py>(
     py: Python<'py>,
-    items: Vec<Row<'py>>,
+    items: Vec<Row>,
     costs: Vec<u32>,
     budget: u32,
     query: Option<&Bound<'py, PyAny>>,
@@ -135,49 +125,56 @@ pub(crate) fn context_select<'py>(
     named: f32,
     handles: Option<Vec<String>>,
     board: Option<&Bound<'py, ContextBoard>>,
+    same: usize,
 ) -> PyResult<(Bound<'py, PyList>, u32)> {
     guard(py, || {
         let refuse = |name: &'static str, value: String, limit: &str| {
             to_python(py, &Error::InvalidArgument { name, value, limit: limit.to_owned() })
         };
-        if items.iter().any(|row| row.1 as usize >= costs.len()) || !items.is_sorted_by_key(|row| row.1) {
-            return Err(refuse("items", "of other atoms".to_owned(), "their atoms must be those of costs, in order"));
-        }
-        if similar.as_ref().is_some_and(|similar| similar.len() != items.len()) {
+        let count = same + items.len();
+        if similar.as_ref().is_some_and(|similar| similar.len() != count) {
             return Err(refuse("similar", "of another length".to_owned(), "give a number for each item"));
         }
-        if handles.as_ref().is_some_and(|handles| handles.len() != items.len()) {
+        if handles.as_ref().is_some_and(|handles| handles.len() != count) {
             return Err(refuse("handles", "of another length".to_owned(), "give one for each item"));
         }
-        let rows: Vec<Item<'_>> = items
-            .iter()
-            .map(|(document, atom, is_fixed, weight)| Item {
-                document: &document.get().inner,
-                atom: *atom,
-                is_fixed: *is_fixed,
-                weight: *weight,
-            })
-            .collect();
         let query = query.map(|query| Text::of(query, "query")).transpose()?;
         let query = query.as_ref().map(Text::utf8).unwrap_or_default();
         let handle = if handles.is_some() { HANDLE } else { 0 };
         let options =
             Options { budget, marker: MARKER, handle, whole, half_life, relevance, prior, again, later, named };
-        let segments: usize = rows.iter().map(|row| row.document.len()).sum();
-        let ids = items.iter().map(|row| row.0.get().id).collect();
-        let board = board.map(|board| &board.get().inner);
-        let work = || {
-            let choose = |board: &mut Board| {
-                let choice = context::select(&rows, &costs, &query, similar.as_deref(), &options, board);
-                let texts = context::write(&rows, &choice, budget, handles.as_deref().unwrap_or_default(), board);
-                (texts, choice.tokens)
-            };
-            match board {
-                Some(board) => choose(board.lock().unwrap_or_else(PoisonError::into_inner).of(ids)),
-                None => choose(&mut Board::default()),
-            }
+        let lock = || board.map(|board| board.get().inner.lock().unwrap_or_else(PoisonError::into_inner));
+        if lock().map_or(0, |laid| laid.rows.len()) < same {
+            return Err(refuse("same", same.to_string(), "at most the items of the board's last choice"));
+        }
+        // Taken out, so that nobody waits for the lock while another chooses.
+        let mut laid = lock().map(|mut laid| std::mem::take(&mut *laid)).unwrap_or_default();
+        laid.board.truncate(same.min(laid.board.len()));
+        laid.rows.truncate(same);
+        laid.rows.extend(items);
+        if laid.rows.last().is_some_and(|row| row.1 as usize >= costs.len()) || !laid.rows.is_sorted_by_key(|row| row.1)
+        {
+            return Err(refuse("items", "of other atoms".to_owned(), "their atoms must be those of costs, in order"));
+        }
+        let Laid { board: known, rows } = &mut laid;
+        let segments: usize = rows.iter().map(|row| row.0.get().inner.len()).sum();
+        let mut work = || {
+            let rows: Vec<Item<'_>> = rows
+                .iter()
+                .map(|(document, atom, is_fixed, weight)| Item {
+                    document: &document.get().inner,
+                    atom: *atom,
+                    is_fixed: *is_fixed,
+                    weight: *weight,
+                })
+                .collect();
+            let choice = context::select(&rows, &costs, &query, similar.as_deref(), &options, known);
+            (context::write(&rows, &choice, budget, handles.as_deref().unwrap_or_default(), known), choice.tokens)
         };
         let (texts, tokens) = if segments > DETACH_ABOVE_SEGMENTS { py.detach(work) } else { work() };
+        if let Some(mut board) = lock() {
+            *board = laid;
+        }
         let out = PyList::empty(py);
         for text in texts {
             match text {

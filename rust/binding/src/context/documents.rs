@@ -1,7 +1,7 @@
 //! Documents made ready: one, or many at once.
 
 use std::cmp::Reverse;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
@@ -19,14 +19,10 @@ const THREAD_WORTH: usize = 64 * 1024;
 /// So much memory of threads is kept for others.
 const MOST_SPARE: usize = 8;
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-
 /// A text in segments, with the tokens, words and values of each. Immutable.
 #[pyclass(frozen, module = "sparecall._core", name = "ContextDocument")]
 pub(crate) struct ContextDocument {
     pub(super) inner: Document,
-    /// Another one for each that is made.
-    pub(super) id: u64,
 }
 
 impl ContextDocument {
@@ -39,8 +35,7 @@ impl ContextDocument {
     ) -> Self {
         let scratch = &mut scratch.fast;
         let tokens = tokens.unwrap_or_else(|| encoding.count_with(text, scratch));
-        let inner = Document::read(text, tokens, reading, encoding, scratch);
-        Self { inner, id: NEXT_ID.fetch_add(1, Ordering::Relaxed) }
+        Self { inner: Document::read(text, tokens, reading, encoding, scratch) }
     }
 }
 
@@ -159,9 +154,10 @@ pub(crate) fn context_documents(
             length += check_length(py, "text", &text)?;
             wanted.push(Wanted { text, may_be_compact: *compact, tokens: *tokens });
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = cores.min(length / THREAD_WORTH).min(wanted.len());
-        let mut spare = take_spare(py, threads.saturating_sub(1));
+        let most = wanted.len().min(length / THREAD_WORTH);
+        // Asking how many processors there are reads files.
+        let cores = if most > 1 { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 };
+        let mut spare = take_spare(py, cores.min(most).saturating_sub(1));
         let mut work = || read_all(&wanted, &encoding, &mut spare);
         let done = if length > DETACH_ABOVE { py.detach(work) } else { work() };
         put_spare(py, spare);
