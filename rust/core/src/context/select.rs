@@ -133,17 +133,19 @@ impl<'a> Greedy<'a> {
     }
 
     /// The gain of a unit as things are, for each token of its price.
-    fn weigh(&self, at: usize, price: i64) -> f32 {
-        let unit = &self.units.all[at];
+    fn weigh(&mut self, at: usize, price: i64) -> f32 {
         let repeated = self.repeated(at);
-        let gain = unit.own * (1.0 - 0.9 * repeated * repeated) + self.uncovered(self.units.values_of(at));
+        let uncovered = self.units.uncovered(at);
+        let unit = &self.units.all[at];
+        let gain = unit.own * (1.0 - 0.9 * repeated * repeated) + uncovered;
         let atom = self.items[unit.item as usize].atom as usize;
         let more = if self.open[atom] { 0.0 } else { self.uncovered(&self.units.fixed[atom]) };
         density(gain + more, price)
     }
 
     fn push(&mut self, at: usize) {
-        let density = self.weigh(at, self.price(at));
+        let price = self.price(at);
+        let density = self.weigh(at, price);
         if density > self.newest[at] {
             (self.newest[at], self.weighed[at]) = (density, self.chosen);
             self.candidates.push(density, at);
@@ -154,7 +156,8 @@ impl<'a> Greedy<'a> {
     fn run(&mut self) {
         let units = self.units.all.len();
         for at in 0..units {
-            let density = self.weigh(at, self.price(at));
+            let price = self.price(at);
+            let density = self.weigh(at, price);
             self.newest.push(density);
             self.candidates.push(density, at);
         }

@@ -26,8 +26,9 @@ pub(super) struct Unit {
     /// Of its item's.
     pub(super) is_first: bool,
     pub(super) is_last: bool,
-    /// Where its values end in `Units::values`; they start where those of the unit before end.
-    values_end: u32,
+    /// Where in `Units::values` those begin that are worth something yet, as far as is known, and how many these are.
+    values: u32,
+    values_len: u32,
     /// Where in the board's lines, or pairs of words where something is asked, what it says begins, and how much that is.
     said: u32,
     said_len: u32,
@@ -129,6 +130,7 @@ impl<'a> Units<'a> {
         for first in (0..count).step_by(if whole { count.max(1) } else { width }) {
             let last = if whole { count } else { count.min(first + width) };
             let stretch = document.values_before(first)..document.values_before(last);
+            let start = self.values.len();
             places.add(index, document.owners().is_empty(), &placed[stretch], decay, &mut self.values);
             let cost = if whole { document.tokens() } else { (first..last).map(|at| document.cost(at)).sum() };
             let near =
@@ -148,7 +150,8 @@ impl<'a> Units<'a> {
                 own: (options.relevance * near + options.prior * prior) * cost as f32 + 1e-4 * decay,
                 is_first: first == 0,
                 is_last: last == count,
-                values_end: self.values.len() as u32,
+                values: start as u32,
+                values_len: (self.values.len() - start) as u32,
                 said: said.0 as u32,
                 said_len: said.1 as u32,
             });
@@ -207,16 +210,32 @@ impl<'a> Units<'a> {
         start(self.atoms[atom])..start(self.atoms[atom + 1])
     }
 
-    /// The values of a unit, each once.
-    pub(super) fn values_of(&self, at: usize) -> &[u32] {
-        let start = at.checked_sub(1).map_or(0, |before| self.all[before].values_end);
-        &self.values[start as usize..self.all[at].values_end as usize]
+    /// The values of a unit that are worth something, each once.
+    fn values_of(&self, at: usize) -> &[u32] {
+        let unit = &self.all[at];
+        &self.values[unit.values as usize..(unit.values + unit.values_len) as usize]
+    }
+
+    /// What the values of a unit are worth; those that are worth nothing any more are left out from then on.
+    pub(super) fn uncovered(&mut self, at: usize) -> f32 {
+        let unit = &mut self.all[at];
+        let values = &mut self.values[unit.values as usize..(unit.values + unit.values_len) as usize];
+        let (mut sum, mut left) = (0.0, 0);
+        for place in 0..values.len() {
+            let value = values[place];
+            let worth = self.worth[value as usize];
+            sum += worth;
+            values[left] = value;
+            left += usize::from(worth > 0.0);
+        }
+        unit.values_len = left as u32;
+        sum
     }
 
     /// Takes from its values what they are worth: it is kept.
     pub(super) fn cover(&mut self, at: usize) {
-        let start = at.checked_sub(1).map_or(0, |before| self.all[before].values_end);
-        for &value in &self.values[start as usize..self.all[at].values_end as usize] {
+        let unit = &self.all[at];
+        for &value in &self.values[unit.values as usize..(unit.values + unit.values_len) as usize] {
             self.worth[value as usize] = 0.0;
         }
     }
