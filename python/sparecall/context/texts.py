@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,10 @@ _REDUCED = 8
 
 # Documents that are remembered in one step: a tenth of a millisecond.
 _DOCUMENTS = 64
+
+
+# How JSON begins that has a compact form: what is something else has one document, whether it may be compact or not.
+_JSON = re.compile(r'[ \t\r\n]*(?:\{[ \t\r\n]*["}]|\[[ \t\r\n]*["{\[\]0-9tfn-])')
 
 
 class Wanted(NamedTuple):
@@ -67,37 +72,37 @@ class Texts:
 
         ``tokens``: those of the text, where they are known.
         """
-        found = self._documents.get((text, compact))
+        key = _key(text, compact)
+        found = self._documents.get(key)
         if found is None:
-            read = ContextDocument(text, self._encoding, compact=compact, tokens=tokens)
-            found = self._made(text, compact, self._reduced(text, read))
+            read = ContextDocument(text, self._encoding, compact=key[1], tokens=tokens)
+            found = self._made(key, self._reduced(text, read))
         return found
 
     def documents(self, wanted: Sequence[Wanted]) -> Steps[list[ContextDocument]]:
         """Those of many, which are read at once, on several processors where that pays; in steps."""
-        found: list[ContextDocument | None] = []
-        missing: dict[tuple[str, bool], Wanted] = {}
+        found: list[Any] = []
+        missing: dict[tuple[str, bool], list[int]] = {}
         for number, one in enumerate(wanted):
-            document = self._documents.get((one.text, one.compact))
-            found.append(document)
+            key = _key(one.text, one.compact)
+            document = self._documents.get(key)
             if document is None:
-                missing[one.text, one.compact] = one
+                missing.setdefault(key, []).append(number)
+            found.append(document)
             if number % _DOCUMENTS == 0:
                 yield None
-        if not missing:
-            return found  # type: ignore[return-value]
-        make = functools.partial(context_documents, list(missing.values()), self._encoding)
-        read = yield from stepped(make, sum([len(text) for text, _ in missing]))
-        new: dict[tuple[str, bool], ContextDocument] = {}
-        for number, ((text, compact), made) in enumerate(zip(missing, read, strict=True)):
+        rows = [(text, compact, wanted[places[0]].tokens) for (text, compact), places in missing.items()]
+        make = functools.partial(context_documents, rows, self._encoding)
+        read = (yield from stepped(make, sum([len(text) for text, _ in missing]))) if missing else []
+        for number, ((key, places), made) in enumerate(zip(missing.items(), read, strict=True)):
             if self._reducers:
-                made = yield from stepped(functools.partial(self._reduced, text, made), len(text) * self.effort)
-            new[text, compact] = self._made(text, compact, made)
+                made = yield from stepped(functools.partial(self._reduced, key[0], made), len(key[0]) * self.effort)
+            for place in places:
+                found[place] = made
+            self._made(key, made)
             if number % _DOCUMENTS == 0:
                 yield None
-        return [
-            new[one.text, one.compact] if known is None else known for one, known in zip(wanted, found, strict=True)
-        ]
+        return found
 
     def _reduced(self, text: str, read: ContextDocument) -> ContextDocument:
         """The document with what a reducer knows of its lines, where there is one of its kind."""
@@ -109,8 +114,8 @@ class Texts:
             text, self._encoding, tokens=read.tokens, kind=read.kind, worth=lines.worth, owners=lines.owners or None
         )
 
-    def _made(self, text: str, compact: bool, document: ContextDocument) -> ContextDocument:
-        self._documents.set((text, compact), document, weight=document.size + len(text))
+    def _made(self, key: tuple[str, bool], document: ContextDocument) -> ContextDocument:
+        self._documents.set(key, document, weight=document.size + len(key[0]))
         return document
 
     def similarities(self, texts: list[str], query: str, known: Vectors) -> list[float] | None:
@@ -195,6 +200,10 @@ class Vectors:
             at += len(one)
             self._texts.append(text)
             self._ends.append(at)
+
+
+def _key(text: str, compact: bool) -> tuple[str, bool]:
+    return text, compact and _JSON.match(text) is not None
 
 
 def _pieces(text: str) -> list[str]:
