@@ -54,17 +54,18 @@ def test_the_others_use_less(rival: type[Policy]) -> None:
 def test_a_change_of_capacity_is_found_in_a_few_round_trips(shared: bool, streamed: bool) -> None:
     record = ours(STEPS, shared, streamed)
     down, up = record.settled(180, 360, 0, 1.4 * 20), record.settled(360, 540, 0.9 * 80, math.inf)
-    assert down <= 9 * TRIP  # 3 to 5 where calls wait in line
+    assert down <= (3 if streamed and not shared else 6) * TRIP  # a first token that waits tells it soonest
     assert up <= 10 * TRIP
     assert record.limit(300, 360) == pytest.approx(24, rel=0.2)
     assert record.limit(480, 540) == pytest.approx(90, rel=0.2)
 
 
-def test_long_answers_are_not_congestion() -> None:
-    record = ours("answers 5 times as long for a while", True, False)
+@pytest.mark.parametrize(("shared", "streamed"), [(False, False), (True, False), (False, True), (True, True)])
+def test_long_answers_are_not_congestion(shared: bool, streamed: bool) -> None:
+    record = ours("answers 5 times as long for a while", shared, streamed)
     before, while_long, after = record.limit(100, 200), record.limit(250, 500), record.limit(560, 800)
-    assert while_long == pytest.approx(before, rel=0.1)
-    assert after == pytest.approx(before, rel=0.1)
+    assert while_long == pytest.approx(before, rel=0.06)  # of all seeds the median is within 0.02
+    assert after == pytest.approx(before, rel=0.06)
 
 
 def test_long_prompts_are_not_congestion_however_slowly_they_are_read() -> None:

@@ -14,7 +14,7 @@ const LEVELS: usize = 20;
 /// Of the level at first.
 const DOUBT: f64 = 0.25;
 /// Share of readings before which the capacity became another, up to fourfold.
-const JUMPS: f64 = 0.03;
+const JUMPS: f64 = 0.06;
 const FURTHEST: usize = (1.386_294_361_119_890_6 / STEP) as usize;
 /// Share of the probability that goes to either neighbour: of capacities, and of levels in a second, at most in `LONGEST` of them.
 const DRIFT: f64 = 0.02;
@@ -65,11 +65,31 @@ impl Capacity {
         rows.map(|(row, columns)| Self::level_at(row) * columns.iter().sum::<f64>()).sum::<f64>().exp()
     }
 
+    /// The probabilities of the capacities, whatever the level, mixed with another's: `share` of these.
+    pub fn mixed(&self, other: &Self, share: f64) -> Vec<f64> {
+        let both = self.marginal().into_iter().zip(other.marginal());
+        both.map(|(here, there)| share * here + (1.0 - share) * there).collect()
+    }
+
+    fn marginal(&self) -> Vec<f64> {
+        let mut sums = vec![0.0; self.capacities];
+        for columns in self.grid.chunks(self.capacities) {
+            for (sum, chance) in sums.iter_mut().zip(columns) {
+                *sum += chance;
+            }
+        }
+        sums
+    }
+
     /// The capacity that is not reached with this probability.
     pub fn quantile(&self, share: f64) -> f64 {
+        self.quantile_of(&self.marginal(), share)
+    }
+
+    /// The same by other probabilities of the capacities.
+    pub fn quantile_of(&self, marginal: &[f64], share: f64) -> f64 {
         let mut below = 0.0;
-        for column in 0..self.capacities {
-            let here: f64 = self.grid[column..].iter().step_by(self.capacities).sum();
+        for (column, &here) in marginal.iter().enumerate() {
             if below + here >= share && here > 0.0 {
                 let from = self.log_at(column) - STEP / 2.0;
                 return (from + STEP * (share - below) / here).exp();

@@ -1,13 +1,16 @@
 //! Flow control's arithmetic: what may go when, and how much at once. No clock, no queue.
 
 mod capacity;
+mod endpoint;
 mod expected;
 mod gcra;
 mod gradient;
+mod moments;
 mod period;
+mod queueing;
 mod running;
 mod sent;
-mod starts;
+mod times;
 mod window;
 
 pub use capacity::Capacity;

@@ -12,17 +12,25 @@ pub struct Call {
     pub began: f64,
     /// How many were in flight then, itself among them.
     pub in_flight: f64,
+    /// How many had ended then, and the integral until then of one by those in flight.
+    pub ends: u64,
+    pub share: f64,
     /// Tokens it has to read.
     pub prompt: f64,
-    /// A stream whose first token came.
-    pub answered: bool,
+    /// Seconds to the first token, of a stream where it came.
+    pub first: Option<f64>,
 }
 
 /// They are numbered as they begin. O(log n) a step.
+///
+/// Time never goes back here: where the clock does, it stands still.
 #[derive(Clone, Debug, Default)]
 pub struct Running {
     calls: BTreeMap<u64, Call>,
     begun: u64,
+    /// The integral of one by those in flight, and until when: what each had where all share.
+    share: f64,
+    until: f64,
     kinds: [usize; KINDS],
 }
 
@@ -56,12 +64,27 @@ impl Running {
         self.calls.iter().map(|(&number, call)| (number, call))
     }
 
-    /// A call begins: its number.
-    pub fn begin(&mut self, kind: usize, prompt: f64, now: f64) -> u64 {
+    /// The integral of one by those in flight, until now.
+    pub fn share(&mut self, now: f64) -> f64 {
+        if !self.calls.is_empty() {
+            self.share += (now - self.until).max(0.0) / self.calls.len() as f64;
+        }
+        self.until = self.until.max(now);
+        self.share
+    }
+
+    /// The latest moment it was told of.
+    pub fn until(&self) -> f64 {
+        self.until
+    }
+
+    /// A call begins; so many ended before. Its number.
+    pub fn begin(&mut self, kind: usize, prompt: f64, ends: u64, now: f64) -> u64 {
+        let share = self.share(now);
         self.begun += 1;
         self.kinds[kind] += 1;
         let in_flight = (self.calls.len() + 1) as f64;
-        self.calls.insert(self.begun, Call { kind, began: now, in_flight, prompt, answered: false });
+        self.calls.insert(self.begun, Call { kind, began: now, in_flight, ends, share, prompt, first: None });
         self.begun
     }
 
