@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparecall import tokens
+from sparecall import _core, tokens
 from sparecall.context import ContextOptimizer, Handles, reduce
 from sparecall.errors import InvalidArgument, UnknownName
 
@@ -143,6 +143,39 @@ def test_who_says_which_lines_of_code_matter_is_heard() -> None:
     assert seen == [code, code]  # once for each who asked
     with pytest.raises(InvalidArgument, match="one for each of the"):
         reduce(code, budget=30, reducer=lambda _: [1.0])
+
+
+def test_many_texts_are_read_as_each_by_itself() -> None:
+    """By as many threads as there are processors, where they are this long; and what comes after the items of the last choice is
+    chosen as all of them are.
+    """
+    kinds = [
+        LOG,
+        BYTES,
+        json.dumps([{"id": n, "name": f"user_{n}"} for n in range(40)]),
+        "def f(x):\n    return x\n" * 30,
+        "",
+        "é\ud800",
+    ]
+    wanted = [(f"{text}{n}" if n % 3 else text, n % 2 == 0, None) for n in range(20) for text in kinds]
+    many = _core.context_documents(wanted, "o200k_base")
+    assert sum(len(text) for text, _, _ in wanted) > 128 * 1024
+    for (text, compact, _), document in zip(wanted, many, strict=True):
+        alone = _core.ContextDocument(text, "o200k_base", compact=compact)
+        assert (repr(document), document.text, document.size) == (repr(alone), alone.text, alone.size)
+    items = [(document, at // 2, at % 5 == 0, 1.0) for at, document in enumerate(many)]
+    board = _core.ContextBoard()
+    same = 0
+    for count, kept in ((20, 12), (80, 80), (120, 9), (40, 0)):
+        options: dict[str, Any] = {"budget": 2_000, "query": "Who is user_7?", "relevance": 5.0 if count == 80 else 0.2}
+        costs = [4] * (count // 2)
+        chosen = _core.context_select(items[same:count], costs, board=board, same=same, **options)
+        assert chosen == _core.context_select(items[:count], costs, **options)
+        same = kept
+    with pytest.raises(InvalidArgument, match="same"):
+        _core.context_select([], [4], budget=5, board=board, same=41)
+    with pytest.raises(InvalidArgument, match="items"):
+        _core.context_select([], [4], budget=5, board=board, same=40)
 
 
 @pytest.mark.parametrize(

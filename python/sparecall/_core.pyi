@@ -104,6 +104,14 @@ class ContextBoard:
     def size(self) -> int:
         """The bytes it takes in memory, about."""
 
+def context_documents(
+    texts: Sequence[tuple[str, bool, int | None]], encoding: str | TokenEncoding, /
+) -> list[ContextDocument]:
+    """Read each text, as `ContextDocument` does with this ``compact`` and ``tokens``.
+
+    O(bytes), above 32 KiB without the interpreter's lock, above 128 KiB on several processors. Raises what that raises.
+    """
+
 def context_same(earlier: list[Any], later: list[Any], /) -> int:
     """Count the first messages that are the same in both lists: as JSON letter by letter, the order of keys included.
 
@@ -144,6 +152,7 @@ def context_select(
     instructions: Sequence[str] | None = None,
     handles: Sequence[str] | None = None,
     board: ContextBoard | None = None,
+    same: int = 0,
 ) -> tuple[list[str | Literal[True] | None], int]:
     """Choose segments worth most for their tokens, each value counted once, until ``budget`` is spent; return what each item is then, and the tokens.
 
@@ -154,8 +163,8 @@ def context_select(
     ``later``, ``named``: the worth of a token of the most relevant text, of a line that its kind speaks for, of one with an
     identifier that comes again later, and of one whose owner the query names, or as an identifier a later text without owners; ``again``: of further places of a value, where a word's is 0.5 and an identifier's 3. ``crowd``: where a text has
     more identifiers, each is worth less by the root of how many times as many. ``instructions``: texts;
-    the names of commands that they list, at the beginnings of lines, are worth 3 each. ``handles``: of each item what its first mark ends with. ``board``: that of an earlier choice, whose first documents need no reading then; the
-    choice is the same without.
+    the names of commands that they list, at the beginnings of lines, are worth 3 each. ``handles``: of each item what its first mark ends with. ``board``: that of an earlier choice, of which the first ``same`` items are the first here, too,
+    before ``items``; the choice is the same as of all of them without.
 
     Where there are more than 8,192 segments, neighbours are chosen together, so that there are about as many stretches.
 

@@ -6,17 +6,19 @@ import functools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from sparecall._core import ContextBoard, context_select
+from sparecall._core import context_select
 from sparecall.context.handles import handle_of
+from sparecall.context.laying import Laid, Row
 from sparecall.context.parts import parts_of
-from sparecall.context.steps import stepped
+from sparecall.context.texts import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping
 
     from sparecall._core import ContextDocument
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
+    from sparecall.context.laying import Known
     from sparecall.context.parts import Message, Part, Path
     from sparecall.context.steps import Steps
     from sparecall.context.texts import Texts
@@ -30,57 +32,13 @@ _ASKED, _UNASKED = 5.0, 0.2
 _WHOLE = 400
 
 
-class Row(NamedTuple):
-    """A text of the conversation as the choice sees it: its document, and the part it is, if it may be rewritten."""
+class _Text(NamedTuple):
+    """A text of a message, before it is read: see `Row`."""
 
-    document: ContextDocument
-    atom: int
+    wanted: Wanted
     part: Part | None
     weight: float
     tokens: int
-    """Of the part."""
-    text: str
-    """The document's; the same object each time, so that it is hashed once."""
-
-
-class Laid(NamedTuple):
-    """An atom laid out: its rows, and what it costs. A function of its messages and of whether it is pinned."""
-
-    rows: list[Row]
-    items: list[tuple[ContextDocument, int, bool, float]]
-    """The rows as the native choice takes them."""
-    bare: int
-    """Its tokens without the texts that may be rewritten."""
-    pinned: int
-    """Its tokens where it is pinned."""
-    scale: float
-    """How many of its tokens as they are counted here there are for each that documents count, where that is more than one."""
-    weight: int
-    """In bytes, about."""
-
-
-class Known:
-    """What earlier choices leave for the next ones of the same conversation. One choice at a time."""
-
-    __slots__ = ("atoms", "board")
-
-    def __init__(self) -> None:
-        self.atoms: list[dict[bool, Laid]] = []
-        """Of each of the first atoms, by whether it was pinned: how it is laid out."""
-        self.board = ContextBoard()
-
-    @property
-    def weight(self) -> int:
-        """About what it takes in memory, in bytes. O(atoms)."""
-        return self.board.size + sum([one.weight for atom in self.atoms for one in atom.values()])
-
-    def until(self, atom: int) -> Known:
-        """The same for a conversation that has the atoms before `atom`, and then its own."""
-        while len(self.atoms) < atom:
-            self.atoms.append({})
-        part = Known()
-        part.atoms, part.board = self.atoms[:atom], self.board
-        return part
 
 
 class Choice(NamedTuple):
@@ -100,19 +58,7 @@ class Board:
     ``has_handles``: whether marks say the handles of what they stand in.
     """
 
-    __slots__ = (
-        "_costs",
-        "_has_handles",
-        "_known",
-        "_sizes",
-        "bare",
-        "conversation",
-        "fixed_tokens",
-        "items",
-        "pinned",
-        "rows",
-        "scale",
-    )
+    __slots__ = ("_costs", "_has_handles", "_known", "_sizes", "conversation", "pinned")
 
     def __init__(
         self,
@@ -129,85 +75,82 @@ class Board:
         self._has_handles = has_handles
         self._sizes = sizes
         self.pinned = set(pinned)
-        self.rows: list[Row] = []
-        self.items: list[tuple[ContextDocument, int, bool, float]] = []
-        self.bare: list[int] = []
-        """What each atom costs without its rows."""
-        self.fixed_tokens = 0
-        self.scale = 1.0
         self._costs = costs
+
+    @property
+    def fixed_tokens(self) -> int:
+        """The tokens of what is pinned."""
+        return self._known.fixed_tokens
 
     def lay(self, texts: Texts) -> Steps[None]:
         """Lay the conversation out, in steps: a call to make elsewhere, or None where others may run."""
-        known = self._known.atoms
-        for number, atom in enumerate(self.conversation.atoms):
-            is_pinned = number in self.pinned
-            if number == len(known):
-                known.append({})
-            laid = known[number].get(is_pinned)
-            if laid is None:
-                laid = known[number][is_pinned] = yield from self._lay(texts, number, atom, is_pinned=is_pinned)
-            elif number % _ATOMS == 0:
-                yield None
-            self.rows += laid.rows
-            self.items += laid.items
-            self.bare.append(laid.bare)
-            self.fixed_tokens += laid.pinned
-            self.scale = max(self.scale, laid.scale)
+        known, atoms = self._known, self.conversation.atoms
+        known.forget(len(atoms))
+        changed = sorted(number for number in known.pinned ^ self.pinned if number < len(known))
+        found: list[tuple[int, list[_Text]]] = []
+        for number in (*changed, *range(len(known), len(atoms))):
+            texts_of = [one for index in atoms[number] for one in self._found(index, is_pinned=number in self.pinned)]
+            found.append((number, texts_of or [_Text(Wanted("", compact=False), None, 1.0, 0)]))
+            yield None
+        documents = iter((yield from texts.documents([one.wanted for _, each in found for one in each])))
+        new: dict[int, Laid] = {}
+        for number, each in found:
+            new[number] = self._laid(number, each, documents)
+            yield None
+        yield from known.lay(new, len(atoms))
 
-    def _lay(self, texts: Texts, number: int, atom: Sequence[int], *, is_pinned: bool) -> Steps[Laid]:
-        rows: list[Row] = []
-        costs = self._costs
-        whole = rewritten = 0
+    def _found(self, index: int, *, is_pinned: bool) -> Iterator[_Text]:
+        """The texts of a message."""
+        costs, message = self._costs, self.conversation.messages[index]
+        for text in _unwritten(message):
+            yield _Text(Wanted(text, compact=False), None, 1.0, 0)
+        role = message["role"]
+        for part in parts_of(self.conversation.parts, index):
+            weight = _RESULT if part.kind == "result" else _WEIGHTS.get(role, 1.0)
+            if is_pinned:
+                yield _Text(Wanted(part.text, compact=False), None, weight, 0)
+                continue
+            tokens = costs.text(part.text)
+            compact = part.kind == "result" or role == "user"
+            yield _Text(Wanted(part.text, compact, tokens if costs.is_sum else None), part, weight, tokens)
+
+    def _laid(self, number: int, found: list[_Text], documents: Iterator[ContextDocument]) -> Laid:
+        """An atom of these texts; their documents come next."""
+        messages, is_pinned = self.conversation.messages, number in self.pinned
+        whole = sum([self._sizes[id(messages[index])] for index in self.conversation.atoms[number]])
+        rows, items = [], []
+        rewritten = weight = 0
         scale = 1.0
-        for index in atom:
-            message = self.conversation.messages[index]
-            whole += self._sizes[id(message)]
-            for text in _unwritten(message):
-                document = yield from _read(texts, text, compact=False)
-                rows.append(Row(document, number, None, 1.0, 0, _shown(document, text)))
-            role = message["role"]
-            for part in parts_of(self.conversation.parts, index):
-                weight = _RESULT if part.kind == "result" else _WEIGHTS.get(role, 1.0)
-                if is_pinned:
-                    document = yield from _read(texts, part.text, compact=False)
-                    rows.append(Row(document, number, None, weight, 0, _shown(document, part.text)))
-                    continue
-                tokens = costs.text(part.text)
-                rewritten += tokens
-                document = yield from _read(
-                    texts,
-                    part.text,
-                    compact=part.kind == "result" or role == "user",
-                    tokens=tokens if costs.is_sum else None,
-                )
-                rows.append(Row(document, number, part, weight, tokens, _shown(document, part.text)))
-                if document.tokens and not document.is_compact:
-                    scale = max(scale, tokens / document.tokens)
-        if not rows:
-            document = yield from _read(texts, "", compact=False)
-            rows.append(Row(document, number, None, 1.0, 0, ""))
-        return Laid(
-            rows,
-            [(row.document, number, row.part is None, row.weight) for row in rows],
-            0 if is_pinned else max(0, whole - rewritten),
-            whole if is_pinned else 0,
-            scale,
-            sum(row.document.size + _ROW for row in rows),
-        )
+        for (wanted, part, share, tokens), document in zip(found, documents, strict=False):
+            text = _shown(document, wanted.text)
+            rows.append(Row(document, number, part, share, tokens, text))
+            items.append((document, number, part is None, share))
+            rewritten += tokens
+            # What a choice leaves of a text is no longer than that.
+            weight += document.size + len(text) + _ROW
+            if part is not None and document.tokens and not document.is_compact:
+                scale = max(scale, tokens / document.tokens)
+        bare = 0 if is_pinned else max(0, whole - rewritten)
+        return Laid(is_pinned, rows, items, bare, whole if is_pinned else 0, scale, weight)
+
+    def similarities(self, texts: Texts, query: str) -> list[float] | None:
+        """How near each of its texts is to a query; see `Texts.similarities`."""
+        return texts.similarities([row.text for row in self._known.rows], query, self._known.vectors)
 
     def choose(
         self, budget: int, query: str | None, similar: list[float] | None, instructions: Sequence[str]
     ) -> Steps[Choice]:
         """What to keep in `budget` tokens beside what is pinned, in steps. Pure."""
-        scale, costs = self.scale, self._costs
+        known, costs = self._known, self._costs
+        scale, rows = known.scale, known.rows
         handles = None
         if self._has_handles:
-            handles = ["" if row.part is None else handle_of(row.part.text) for row in self.rows]
+            handles = ["" if row.part is None else handle_of(row.part.text) for row in rows]
+        same, known.chosen = known.chosen, 0
         kept, _ = yield functools.partial(
             context_select,
-            self.items,
-            self.bare if scale == 1 else [math.ceil(one / scale) for one in self.bare],
+            known.items[same:],
+            known.bare if scale == 1 else [math.ceil(one / scale) for one in known.bare],
             budget=max(0, math.floor(budget / scale)),
             query=self._implied() if query is None else query,
             similar=similar,
@@ -215,19 +158,20 @@ class Board:
             relevance=_UNASKED if query is None else _ASKED,
             instructions=instructions,
             handles=handles,
-            board=self._known.board,
+            board=known.board,
+            same=same,
         )
+        known.chosen = len(rows)
         edits: dict[tuple[int, Path], str] = {}
         before: dict[tuple[int, Path], str] = {}
         compact: set[tuple[int, Path]] = set()
         gone: set[int] = set()
-        for number, (row, one) in enumerate(zip(self.rows, kept, strict=True)):
-            part = row.part
+        for number, ((document, atom, part, _, whole, as_it_is), one) in enumerate(zip(rows, kept, strict=True)):
             if one is None:
-                gone.add(row.atom)
-            elif part is not None and (one is not True or row.document.is_compact):
-                text = row.text if one is True else one
-                if costs.text(text) < row.tokens:
+                gone.add(atom)
+            elif part is not None and (one is not True or document.is_compact):
+                text, tokens = known.cut(number, as_it_is if one is True else one, costs)
+                if tokens < whole:
                     place = (part.message, part.path)
                     edits[place], before[place] = text, part.text
                     if one is True:
@@ -243,18 +187,10 @@ class Board:
 
 
 _ABOUT = 2_000
-# Atoms, and rows, in one step: a tenth of a millisecond.
-_ATOMS, _ROWS = 128, 64
+# Rows in one step: a tenth of a millisecond.
+_ROWS = 64
 # Bytes of a row beside its document.
 _ROW = 300
-
-
-def _read(texts: Texts, text: str, *, compact: bool, tokens: int | None = None) -> Steps[ContextDocument]:
-    document = texts.known(text, compact=compact)
-    if document is None:
-        make = functools.partial(texts.document, text, compact=compact, tokens=tokens)
-        document = yield from stepped(make, len(text) * texts.effort)
-    return document
 
 
 def _shown(document: ContextDocument, text: str) -> str:

@@ -12,9 +12,10 @@ from sparecall.errors import CannotFit
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from sparecall.context.choosing import Choice, Known
+    from sparecall.context.choosing import Choice
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
+    from sparecall.context.laying import Known
     from sparecall.context.parts import Message
     from sparecall.context.steps import Steps
     from sparecall.context.texts import Texts
@@ -60,7 +61,7 @@ def cut(
         free = budget - beside - board.fixed_tokens
         similar = None
         if query is not None and free > 0:
-            similar = yield functools.partial(texts.similarities, [row.text for row in board.rows], query)
+            similar = yield functools.partial(board.similarities, texts, query)
         required: tuple[int, ...] = ()
         for _ in range(_TRIES):
             if free < 0:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sparecall.context.summaries import Summaries
     from sparecall.context.texts import Texts
     from sparecall.context.till import Rates
+    from sparecall.tokens.bounds import Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +64,10 @@ class Engine:
         sizes = dict(zip(map(id, conversation.messages), measured, strict=True))
         before = request.beside + sum(measured)
 
-        bounds = zip(conversation.messages, request.reading.bounds, strict=True)
-        known = {id(row): found for row, found in bounds if found is not None}
+        known: dict[int, Bounds] = {}
+        if not costs.is_sum:
+            bounds = zip(conversation.messages, request.reading.bounds, strict=True)
+            known = {id(row): found for row, found in bounds if found is not None}
 
         def whole(out: list[Message]) -> int:
             return costs.request(out, tools, system=request.system, known=known)
@@ -106,7 +109,7 @@ class Engine:
         known = request.reading.known
         if conversation is not request.conversation:
             # An atom at the end may be another than it is where more follows.
-            known = known.until(len(conversation.atoms) - 1)
+            known.forget(len(conversation.atoms) - 1)
         within = functools.partial(
             cut,
             conversation,
@@ -154,11 +157,11 @@ class Engine:
 
     def pinned(self, conversation: Conversation, pins: Collection[int]) -> set[int]:
         """The atoms that stay byte for byte."""
-        rows = conversation.messages
-        still = {*conversation.fixed, *pins, *range(max(0, len(rows) - self.keep_last), len(rows))}
+        count = len(conversation.messages)
+        still = {*conversation.fixed, *pins, *range(max(0, count - self.keep_last), count)}
         if self.keep_first_user:
             still.add(first_user(conversation))
-        return {number for number, atom in enumerate(conversation.atoms) if not still.isdisjoint(atom)}
+        return conversation.atoms_of(still)
 
     def done(self, request: Request, before: int, done: Outcome) -> Steps[Optimized]:
         """What is given back."""

@@ -74,13 +74,23 @@ class Conversation:
             f"{len(self.parts)} parts, {len(self.orphans)} orphans>"
         )
 
+    def atoms_of(self, messages: Iterable[int]) -> set[int]:
+        """The numbers of the atoms that these messages are in; those that there are not are in none. O(messages log atoms)."""
+        found = set()
+        for index in messages:
+            number = bisect.bisect_left(self.atoms, (index + 1,)) - 1
+            while number >= 0 and index not in self.atoms[number]:
+                number -= 1
+            if number >= 0:
+                found.add(number)
+        return found
+
     def required(self, kept: Collection[int]) -> tuple[int, ...]:
         """The numbers of the atoms, beside those `kept`, that must stay too; empty where the choice is legal as it is.
 
         Keeping what it returns makes the choice legal: what is asked for is the nearest atom that does. O(atoms).
         """
-        all_kept = set(kept)
-        all_kept.update(number for number, atom in enumerate(self.atoms) if not self.fixed.isdisjoint(atom))
+        all_kept = self.atoms_of(self.fixed).union(kept)
         while (needed := self._needs(all_kept)) is not None:
             all_kept.add(needed)
         return tuple(sorted(all_kept.difference(kept)))
@@ -163,7 +173,9 @@ def read_in_steps(
     if orphans not in {"drop", "keep", "error"}:
         raise InvalidArgument(f"orphans is {orphans!r}; it must be drop, keep or error")
     rows = yield from _listed(messages, same)
-    found = _checked(form) or form_of(rows)
+    # Where no mark was found, there is none among what is the same.
+    unseen = same if before is not None and not before.certain else 0
+    found = _checked(form) or form_of(rows[unseen:] if unseen else rows)
     if found is None and model is not None:
         found = "anthropic" if "claude" in model.lower() else "openai"
     chosen: Form = found or "openai"

@@ -237,8 +237,10 @@ class ContextOptimizer:
         beside = costs.per_request + costs.tools(tools)
         if system is not None:
             beside += costs.request([], system=system) - costs.request([])
-        places = {given: index for index, given in enumerate(reading.conversation.origin)}
-        still = frozenset(places[pin] for pin in pins if pin in places)
+        still: frozenset[int] = frozenset()
+        if pins:
+            places = {given: index for index, given in enumerate(reading.conversation.origin)}
+            still = frozenset(places[pin] for pin in pins if pin in places)
         request = Request(reading, tools, chosen(tool_choice), system, still, scope, beside, summarise)
         if self._turns is None:
             return (yield from self._engine.freely(request, query))

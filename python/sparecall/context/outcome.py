@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from sparecall.context.costs import Costs
     from sparecall.context.grammar import Conversation
     from sparecall.context.handles import Handles
-    from sparecall.context.parts import Message
+    from sparecall.context.parts import Message, Path
     from sparecall.context.reading import Reading
     from sparecall.context.steps import Steps
     from sparecall.context.summaries import Summarise
 
 
-_UNKNOWN = ("", None)
 # So many are reported in one step: a tenth of a millisecond.
 _SLICE = 16
 
@@ -85,14 +84,21 @@ def _removed(request: Request, done: Outcome, costs: Costs, handles: Handles) ->
     for index in sorted(done.dropped):
         instead = done.dropped[index]
         change: Change = "dropped" if instead is None else "summary"
-        text, handle = known.get((index, ())) or (as_json(rows[index]), None)
-        handle = handles.put(text, scope=scope, handle=handle)
-        known[index, ()] = text, handle
-        yield Removed(handle, origin[index], change, sizes[index] - (instead or 0))
+        place: tuple[int, Path] = index, ()
+        found = known.get(place)
+        if found is None:
+            text = as_json(rows[index])
+            found = known[place] = text, handles.put(text, scope=scope)
+        else:
+            handles.put(found[0], scope=scope, handle=found[1])
+        yield Removed(found[1], origin[index], change, sizes[index] - (instead or 0))
     for place, (was, now, change) in done.changes.items():
-        handle = handles.put(was, scope=scope, handle=known.get(place, _UNKNOWN)[1])
-        known[place] = was, handle
-        yield Removed(handle, origin[place[0]], change, costs.text(was) - costs.text(now))
+        found = known.get(place)
+        if found is None:
+            found = known[place] = was, handles.put(was, scope=scope)
+        else:
+            handles.put(was, scope=scope, handle=found[1])
+        yield Removed(found[1], origin[place[0]], change, costs.text(was) - costs.text(now))
     gone = [(index, tool) for index, tool in enumerate(request.tools or ()) if name_of(tool) in done.gone]
     spared = costs.tools(request.tools) - costs.tools(without(request.tools, done.gone)) if gone else 0
     for index, tool in gone:  # tools are counted together: what that makes of a difference is the last one's

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from sparecall._core import context_same
 from sparecall.context.breakpoints import bare, breakpoints_of
-from sparecall.context.choosing import Known
 from sparecall.context.costs import message_key
 from sparecall.context.grammar import read_in_steps
+from sparecall.context.laying import Known
 from sparecall.context.parts import size_of
 from sparecall.context.steps import stepped
 
@@ -124,7 +124,7 @@ class Reading:
             yield from self._copy(messages)
         later, known = yield from read_in_steps(messages, form, model=model, orphans=orphans, before=before, same=same)
         self.conversation = later
-        del self.known.atoms[known:]
+        self.known.forget(known)
         self._begin = min(same, later.atoms[known][0]) if known < len(later.atoms) else same
 
     def _copy(self, messages: list[Any]) -> Steps[None]:

@@ -16,6 +16,7 @@ from sparecall.context.breakpoints import moved
 from sparecall.context.parts import parts_of, size_of
 from sparecall.context.report import Prefix
 from sparecall.context.steps import stepped
+from sparecall.context.texts import Wanted
 from sparecall.context.writing import write
 
 if TYPE_CHECKING:
@@ -78,6 +79,17 @@ class Fold:
         """By the messages that went: None, or what of their summary's tokens is for them."""
         self.changes: dict[tuple[int, Path], tuple[str, str, Change]] = {}
         """By message and path of what came: the text as it was, as it is, and what was done."""
+
+    def read(self, conversation: Conversation, *, still: Collection[int]) -> Steps[None]:
+        """Read the texts of the next atoms at once: as they are taken in, each is found read."""
+        wanted = []
+        for atom in conversation.atoms[self.atoms :]:
+            for index in atom:
+                role = conversation.messages[index]["role"]
+                parts = () if index in still else parts_of(conversation.parts, index)
+                wanted += [Wanted(part.text, compact=True) for part in parts if _may_shrink(part, role)]
+            yield None
+        yield from self._texts.documents(wanted)
 
     def place(self, conversation: Conversation, breakpoints: Sequence[Hashable | None]) -> None:
         """Put the breakpoints of a provider's cache where those of `conversation` are, which says what was said before. O(messages)."""
@@ -196,7 +208,7 @@ class Fold:
 
     def _born(self, part: Part, role: str, *, may_change: bool) -> tuple[str, Change] | None:
         """The text in its smaller form, or None for as it came."""
-        if not may_change or (part.kind != "result" and role != "user"):
+        if not may_change or not _may_shrink(part, role):
             self._repeats.push(part.text)
             return None
         document = self._texts.document(part.text, compact=True)
@@ -211,6 +223,10 @@ class Fold:
         if text is part.text or self._costs.text(text) >= self._costs.text(part.text):
             return None
         return text, change
+
+
+def _may_shrink(part: Part, role: str) -> bool:
+    return part.kind == "result" or role == "user"
 
 
 class Folds:

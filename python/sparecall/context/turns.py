@@ -57,6 +57,7 @@ class Turns:
         fold.place(conversation, request.reading.breakpoints)
         sent = fold.mark(why)
         is_settled = not conversation.open_calls
+        yield from fold.read(conversation, still=still)
         while fold.atoms < len(atoms):
             atom = atoms[fold.atoms]
             yield from fold.add(conversation, still=still)

@@ -1,135 +1,24 @@
 //! `sparecall.context`, its native part: documents made ready, pointers to what stands above, and the choice under a budget.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
-use sparecall_core::context::{self, Board, Document, HANDLE, Item, Kind, Lines, MARKER, Options, Reading, Repeats};
+use sparecall_core::context::{self, Board, HANDLE, Item, MARKER, Options, Repeats};
 use sparecall_core::error::Error;
 
 use crate::error::{guard, to_python};
 use crate::text::Text;
 use crate::tokens::{Chosen, check_length, with_scratch};
 
+mod documents;
+
+pub(crate) use documents::{ContextDocument, context_documents};
+
 /// Reading so many bytes takes half a millisecond.
 const DETACH_ABOVE: usize = 32 * 1024;
 /// Choosing among so many segments takes half a millisecond.
 const DETACH_ABOVE_SEGMENTS: usize = 1_000;
-
-static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-
-/// A text in segments, with the tokens, words and values of each. Immutable.
-#[pyclass(frozen, module = "sparecall._core", name = "ContextDocument")]
-pub(crate) struct ContextDocument {
-    inner: Document,
-    /// Another one for each that is made.
-    id: u64,
-}
-
-#[pymethods]
-#[allow(clippy::needless_pass_by_value)] // what pyo3 hands over
-impl ContextDocument {
-    #[new]
-    #[pyo3(signature = (text, encoding, /, *, compact = false, tokens = None, kind = None, worth = None, owners = None))]
-    #[allow(clippy::too_many_arguments)] // keywords of one Python function
-    fn new(
-        py: Python<'_>,
-        text: &Bound<'_, PyAny>,
-        encoding: Chosen,
-        compact: bool,
-        tokens: Option<usize>,
-        kind: Option<&str>,
-        worth: Option<Vec<f32>>,
-        owners: Option<Vec<String>>,
-    ) -> PyResult<Self> {
-        guard(py, || {
-            let text = Text::of(text, "text")?;
-            let length = check_length(py, "text", &text)?;
-            let kind = kind.map(|name| kind_of(py, name)).transpose()?;
-            if worth.is_some() || owners.is_some() {
-                let lines = text.utf8().split_inclusive('\n').count();
-                let refuse = |name, value, limit: &str| {
-                    let limit = format!("give one for each of the {lines} lines{limit}");
-                    Err(to_python(py, &Error::InvalidArgument { name, value, limit }))
-                };
-                let worth = worth.as_deref().unwrap_or_default();
-                if worth.len() != lines || worth.iter().any(|one| !one.is_finite() || *one < 0.0) {
-                    return refuse("worth", format!("{} numbers", worth.len()), ", 0 or more");
-                }
-                if let Some(owners) = owners.as_ref().filter(|owners| owners.len() != lines) {
-                    return refuse("owners", format!("{} paths", owners.len()), ", beside worth");
-                }
-            }
-            let work = || {
-                let text = text.utf8();
-                let lines =
-                    worth.as_deref().map(|worth| Lines { worth, owners: owners.as_deref().unwrap_or_default() });
-                let reading = Reading { may_be_compact: compact, kind, lines };
-                let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-                let inner = with_scratch(|scratch| {
-                    let scratch = &mut scratch.fast;
-                    let tokens = tokens.unwrap_or_else(|| encoding.count_with(&text, scratch));
-                    Document::read(&text, tokens, reading, &encoding, scratch)
-                });
-                Self { inner, id }
-            };
-            Ok(if length > DETACH_ABOVE { py.detach(work) } else { work() })
-        })
-    }
-
-    /// The text, in its compact form where that has fewer tokens.
-    #[getter]
-    fn text(&self) -> &str {
-        self.inner.text()
-    }
-
-    /// Whether `text` is the compact form of what came.
-    #[getter]
-    fn is_compact(&self) -> bool {
-        self.inner.is_compact()
-    }
-
-    /// The text with a few words in place of encoded bytes that are many; None where there are none.
-    #[getter]
-    fn without_data(&self) -> Option<String> {
-        self.inner.without_data()
-    }
-
-    /// What the text looks like: `json`, `diff`, `test`, `log`, `code`, `data` or `prose`.
-    #[getter]
-    fn kind(&self) -> &'static str {
-        self.inner.kind().name()
-    }
-
-    /// The tokens of `text`.
-    #[getter]
-    fn tokens(&self) -> u32 {
-        self.inner.tokens()
-    }
-
-    /// The bytes it takes in memory, about.
-    #[getter]
-    fn size(&self) -> usize {
-        self.inner.size()
-    }
-
-    /// How many segments it has.
-    fn __len__(&self) -> usize {
-        self.inner.len()
-    }
-
-    fn __repr__(&self) -> String {
-        format!("ContextDocument({}, {} tokens in {} segments)", self.kind(), self.tokens(), self.inner.len())
-    }
-}
-
-fn kind_of(py: Python<'_>, name: &str) -> PyResult<Kind> {
-    Kind::by_name(name).ok_or_else(|| {
-        let limit = "json, diff, test, log, code, data or prose".to_owned();
-        to_python(py, &Error::InvalidArgument { name: "kind", value: format!("{name:?}"), limit })
-    })
-}
 
 /// Cut a document to `budget` tokens; see `_core.pyi`.
 #[pyfunction]
@@ -191,21 +80,11 @@ pub(crate) struct ContextBoard {
     inner: Mutex<Laid>,
 }
 
-/// A board, and the ids of its documents.
+/// A board, and the items whose documents it has, or is to have.
 #[derive(Default)]
 struct Laid {
     board: Board,
-    ids: Vec<u64>,
-}
-
-impl Laid {
-    /// The board with no documents but the first of these.
-    fn of(&mut self, ids: Vec<u64>) -> &mut Board {
-        let same = self.ids.iter().zip(&ids).take_while(|(one, other)| one == other).count();
-        self.board.truncate(same.min(self.board.len()));
-        self.ids = ids;
-        &mut self.board
-    }
+    rows: Vec<Row>,
 }
 
 #[pymethods]
@@ -219,20 +98,20 @@ impl ContextBoard {
     #[getter]
     fn size(&self) -> usize {
         let laid = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        laid.board.size() + laid.ids.len() * size_of::<u64>()
+        laid.board.size() + laid.rows.len() * size_of::<Row>()
     }
 }
 
 /// A document, its atom, whether it is part of that atom's costs, and how much what stands there weighs.
-type Row<'py> = (Bound<'py, ContextDocument>, u32, bool, f32);
+type Row = (Py<ContextDocument>, u32, bool, f32);
 
 /// Choose what to keep of a conversation under `budget` tokens; see `_core.pyi`.
 #[pyfunction]
-#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, later = 0.3, named = 0.6, crowd = 64.0, instructions = None, handles = None, board = None))]
+#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, later = 0.3, named = 0.6, crowd = 64.0, instructions = None, handles = None, board = None, same = 0))]
 #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // keywords of one Python function
 pub(crate) fn context_select<'py>(
     py: Python<'py>,
-    items: Vec<Row<'py>>,
+    items: Vec<Row>,
     costs: Vec<u32>,
     budget: u32,
     query: Option<&Bound<'py, PyAny>>,
@@ -248,29 +127,19 @@ pub(crate) fn context_select<'py>(
     instructions: Option<Vec<Bound<'py, PyAny>>>,
     handles: Option<Vec<String>>,
     board: Option<&Bound<'py, ContextBoard>>,
+    same: usize,
 ) -> PyResult<(Bound<'py, PyList>, u32)> {
     guard(py, || {
         let refuse = |name: &'static str, value: String, limit: &str| {
             to_python(py, &Error::InvalidArgument { name, value, limit: limit.to_owned() })
         };
-        if items.iter().any(|row| row.1 as usize >= costs.len()) || !items.is_sorted_by_key(|row| row.1) {
-            return Err(refuse("items", "of other atoms".to_owned(), "their atoms must be those of costs, in order"));
-        }
-        if similar.as_ref().is_some_and(|similar| similar.len() != items.len()) {
+        let count = same + items.len();
+        if similar.as_ref().is_some_and(|similar| similar.len() != count) {
             return Err(refuse("similar", "of another length".to_owned(), "give a number for each item"));
         }
-        if handles.as_ref().is_some_and(|handles| handles.len() != items.len()) {
+        if handles.as_ref().is_some_and(|handles| handles.len() != count) {
             return Err(refuse("handles", "of another length".to_owned(), "give one for each item"));
         }
-        let rows: Vec<Item<'_>> = items
-            .iter()
-            .map(|(document, atom, is_fixed, weight)| Item {
-                document: &document.get().inner,
-                atom: *atom,
-                is_fixed: *is_fixed,
-                weight: *weight,
-            })
-            .collect();
         let query = query.map(|query| Text::of(query, "query")).transpose()?;
         let query = query.as_ref().map(Text::utf8).unwrap_or_default();
         let instructions: Vec<Text<'_>> =
@@ -290,20 +159,38 @@ pub(crate) fn context_select<'py>(
             crowd,
             commands: instructions.iter().flat_map(|text| context::commands(&text.utf8())).collect(),
         };
-        let segments: usize = rows.iter().map(|row| row.document.len()).sum();
-        let ids = items.iter().map(|row| row.0.get().id).collect();
-        let board = board.map(|board| &board.get().inner);
-        let work = || {
-            let choose =
-                |board: &mut Board| context::select(&rows, &costs, &query, similar.as_deref(), &options, board);
-            let choice = match board {
-                Some(board) => choose(board.lock().unwrap_or_else(PoisonError::into_inner).of(ids)),
-                None => choose(&mut Board::default()),
-            };
-            let texts = context::write(&rows, &choice, budget, handles.as_deref().unwrap_or_default());
-            (texts, choice.tokens)
+        let lock = || board.map(|board| board.get().inner.lock().unwrap_or_else(PoisonError::into_inner));
+        if lock().map_or(0, |laid| laid.rows.len()) < same {
+            return Err(refuse("same", same.to_string(), "at most the items of the board's last choice"));
+        }
+        // Taken out, so that nobody waits for the lock while another chooses.
+        let mut laid = lock().map(|mut laid| std::mem::take(&mut *laid)).unwrap_or_default();
+        laid.board.truncate(same.min(laid.board.len()));
+        laid.rows.truncate(same);
+        laid.rows.extend(items);
+        if laid.rows.last().is_some_and(|row| row.1 as usize >= costs.len()) || !laid.rows.is_sorted_by_key(|row| row.1)
+        {
+            return Err(refuse("items", "of other atoms".to_owned(), "their atoms must be those of costs, in order"));
+        }
+        let Laid { board: known, rows } = &mut laid;
+        let segments: usize = rows.iter().map(|row| row.0.get().inner.len()).sum();
+        let mut work = || {
+            let rows: Vec<Item<'_>> = rows
+                .iter()
+                .map(|(document, atom, is_fixed, weight)| Item {
+                    document: &document.get().inner,
+                    atom: *atom,
+                    is_fixed: *is_fixed,
+                    weight: *weight,
+                })
+                .collect();
+            let choice = context::select(&rows, &costs, &query, similar.as_deref(), &options, known);
+            (context::write(&rows, &choice, budget, handles.as_deref().unwrap_or_default(), known), choice.tokens)
         };
         let (texts, tokens) = if segments > DETACH_ABOVE_SEGMENTS { py.detach(work) } else { work() };
+        if let Some(mut board) = lock() {
+            *board = laid;
+        }
         let out = PyList::empty(py);
         for text in texts {
             match text {

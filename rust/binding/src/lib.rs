@@ -31,7 +31,9 @@ mod _core {
     #[pymodule_export]
     use crate::cache::{BytesCache, Cache, CacheStats};
     #[pymodule_export]
-    use crate::context::{ContextBoard, ContextDocument, ContextRepeats, context_reduce, context_same, context_select};
+    use crate::context::{
+        ContextBoard, ContextDocument, ContextRepeats, context_documents, context_reduce, context_same, context_select,
+    };
     #[pymodule_export]
     use crate::digest::{
         _digest_inspect_work, Difference, Inspection, digest_compare, digest_inspect, digest_scope_of_key,

@@ -144,8 +144,9 @@ proptest! {
             .enumerate()
             .map(|(at, document)| Item { document, atom: at as u32, is_fixed: false, weight: 1.0 })
             .collect();
-        let choice = select(&items, &[4, 4], "", None, &Options { budget, ..Options::default() }, &mut Board::default());
-        let written = write(&items, &choice, budget, &[]);
+        let mut board = Board::default();
+        let choice = select(&items, &[4, 4], "", None, &Options { budget, ..Options::default() }, &mut board);
+        let written = write(&items, &choice, budget, &[], &board);
         let of = |at: usize| match &written[at] {
             None => String::new(),
             Some(None) => texts[at].clone(),

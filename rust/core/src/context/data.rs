@@ -48,25 +48,40 @@ enum Code {
     Hex,
 }
 
-/// The blobs of a text, in order. O(n).
+/// The blobs of a text, in order. O(n), of text without them a few bytes in each sixty.
 pub(super) fn blobs(text: &str) -> Vec<Blob> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     let mut at = 0;
-    while at < bytes.len() && found.len() < MOST {
-        if bytes[at] == b'\\' {
-            at += 2; // what JSON escapes is no letter
-            continue;
-        }
-        let (end, letters) = block(&bytes[at..]);
+    while found.len() < MOST
+        && let Some(start) = next_run(bytes, at)
+    {
+        let (end, letters) = block(&bytes[start..]);
+        at = start + end;
         if letters >= LEAST
-            && let Some(code) = code_of(&bytes[at..at + end])
+            && let Some(code) = code_of(&bytes[start..at])
         {
-            found.push(blob(text, at..at + end, letters, code));
+            found.push(blob(text, start..at, letters, code));
         }
-        at += end.max(1);
     }
     found
+}
+
+/// Where the next run of letters begins that is long enough for a line of a block. No run goes on before `from`.
+///
+/// A run that begins at some place has its letters up to a width further on: where one is missing there, none begins before it
+/// (after Boyer and Moore, "A fast string searching algorithm", 1977).
+fn next_run(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let line = bytes.get(at..at + WIDTHS.start())?;
+        let Some(missing) = line.iter().rposition(|&byte| !is_letter(byte)) else {
+            // What JSON escapes is no letter.
+            let escapes = bytes[from..at].iter().rev().take_while(|&&byte| byte == b'\\').count();
+            return Some(at + escapes % 2);
+        };
+        at += missing + 1;
+    }
 }
 
 /// How far a run of letters goes, over lines of one width, and how many letters that are.
@@ -97,8 +112,18 @@ fn run(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !is_letter(byte)).unwrap_or(bytes.len())
 }
 
+const LETTERS: [bool; 256] = {
+    let mut letters = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        letters[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_');
+        byte += 1;
+    }
+    letters
+};
+
 fn is_letter(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_')
+    LETTERS[usize::from(byte)]
 }
 
 /// The bytes of a line end, as it is or as JSON escapes it.
@@ -181,6 +206,56 @@ mod tests {
                 char::from(all[(x >> 26) as usize])
             })
             .collect()
+    }
+
+    /// The same byte by byte.
+    fn one_by_one(text: &str) -> Vec<Blob> {
+        let bytes = text.as_bytes();
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < bytes.len() && found.len() < MOST {
+            if bytes[at] == b'\\' {
+                at += 2;
+                continue;
+            }
+            let (end, letters) = block(&bytes[at..]);
+            if letters >= LEAST
+                && let Some(code) = code_of(&bytes[at..at + end])
+            {
+                found.push(blob(text, at..at + end, letters, code));
+            }
+            at += end.max(1);
+        }
+        found
+    }
+
+    #[test]
+    fn none_is_passed_over() {
+        let all = letters(2_000);
+        let runs = [&all[..59], &all[..60], &all[..61], &all[7..71], &all[..256], &all[3..330]];
+        let between = ["\\", "\\n", "\n", " ", "a", "\u{e9}", "=", "\\\\"];
+        let mut x = 7_u64;
+        let mut random = |below: usize| {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (x >> 33) as usize % below
+        };
+        let mut seen = 0;
+        for _ in 0..3_000 {
+            let mut text = String::new();
+            for _ in 0..random(16) {
+                let run = runs[random(runs.len())];
+                for _ in 0..random(5) {
+                    text.push_str(run);
+                    text.push_str(between[random(between.len())]);
+                }
+                text.push_str(between[random(between.len())]);
+            }
+            let places = |blobs: Vec<Blob>| blobs.into_iter().map(|one| (one.place, one.stand_in)).collect::<Vec<_>>();
+            let wanted = places(one_by_one(&text));
+            seen += wanted.len();
+            assert_eq!(places(blobs(&text)), wanted, "{text}");
+        }
+        assert!(seen > 100);
     }
 
     #[test]

@@ -331,8 +331,12 @@ impl Document {
 
     /// Their words.
     pub(super) fn words(&self, first: usize, last: usize) -> &[u32] {
-        let end_of = |before: usize| before.checked_sub(1).map_or(0, |at| self.segments[at].words_end as usize);
-        &self.words[end_of(first)..end_of(last)]
+        &self.words[self.words_before(first)..self.words_before(last)]
+    }
+
+    /// Where among the words of the document those of the segments before `first` end.
+    pub(super) fn words_before(&self, first: usize) -> usize {
+        first.checked_sub(1).map_or(0, |at| self.segments[at].words_end as usize)
     }
 
     pub(super) fn bag(&self) -> &[(u32, u32)] {

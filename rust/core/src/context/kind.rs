@@ -1,5 +1,7 @@
 //! What kind of text it is. No parser: looks, in one pass.
 
+use memchr::memmem;
+
 /// So many bytes of a text are looked at.
 const LOOKED_AT: usize = 16 * 1024;
 /// A word of so many bytes, of letters and digits alone, is data.
@@ -51,6 +53,8 @@ impl Kind {
         if matches!(text.trim_start().as_bytes().first(), Some(b'{' | b'[')) && text.contains("\":") {
             return Self::Json;
         }
+        let has = |marks: &[&str]| marks.iter().any(|mark| memmem::find(text.as_bytes(), mark.as_bytes()).is_some());
+        let (has_results, has_levels) = (has(&RESULTS), has(&LEVELS));
         let (mut lines, mut diff, mut test, mut log, mut code, mut data) = (0, 0, 0, 0, 0, 0);
         for line in text.lines() {
             let line = unnumbered(line);
@@ -60,8 +64,8 @@ impl Kind {
             }
             lines += 1;
             diff += usize::from(["diff --git ", "@@ -", "+++ ", "--- "].iter().any(|mark| line.starts_with(mark)));
-            test += usize::from(is_test(trimmed));
-            log += usize::from(is_log(trimmed));
+            test += usize::from(is_test(trimmed, has_results));
+            log += usize::from(is_log(trimmed, has_levels));
             code += usize::from(is_code(line, trimmed));
             data += if is_data(trimmed) { trimmed.len() } else { 0 };
         }
@@ -98,7 +102,12 @@ pub(super) fn numbered(line: &str) -> Option<(u32, &str)> {
     Some((text[..digits].parse().ok()?, body))
 }
 
-fn is_test(line: &str) -> bool {
+/// What stands in lines of test results, and of logs.
+const RESULTS: [&str; 6] = [" PASSED", " FAILED", " ... ok", " ... FAILED", " ... FAIL", " ... ERROR"];
+const LEVELS: [&str; 10] =
+    ["INFO", "WARN", "ERROR", "DEBUG", "TRACE", "FATAL", "[info]", "[error]", "[warn]", "[debug]"];
+
+fn is_test(line: &str, may_have_results: bool) -> bool {
     (line.starts_with("===") && line.ends_with("==="))
         || [
             "FAILED ",
@@ -114,18 +123,15 @@ fn is_test(line: &str) -> bool {
         ]
         .iter()
         .any(|mark| line.starts_with(mark))
-        || [" PASSED", " FAILED", " ... ok", " ... FAILED", " ... FAIL", " ... ERROR"]
-            .iter()
-            .any(|mark| line.contains(mark))
+        || (may_have_results && RESULTS.iter().any(|mark| line.contains(mark)))
 }
 
-fn is_log(line: &str) -> bool {
+fn is_log(line: &str, may_have_levels: bool) -> bool {
     let bytes = line.as_bytes();
     let digits = bytes.iter().take(40).filter(|byte| byte.is_ascii_digit()).count();
     let colons = bytes.iter().take(40).filter(|&&byte| byte == b':').count();
-    let level = ["INFO", "WARN", "ERROR", "DEBUG", "TRACE", "FATAL", "[info]", "[error]", "[warn]", "[debug]"]
-        .iter()
-        .any(|level| line.get(..line.len().min(60)).unwrap_or(line).contains(level));
+    let level =
+        may_have_levels && LEVELS.iter().any(|level| line.get(..line.len().min(60)).unwrap_or(line).contains(level));
     (digits >= 6 && colons >= 2) || (level && (digits >= 4 || bytes[0] == b'[')) || (level && line.contains(": "))
 }
 
@@ -144,6 +150,9 @@ fn is_code(line: &str, trimmed: &str) -> bool {
 
 /// Whether a line says that something begins: a function, a class, a type.
 pub(super) fn is_signature(line: &str) -> bool {
+    if !matches!(line.as_bytes().first(), Some(b'@' | b'a' | b'c'..=b'f' | b'i' | b'p' | b's' | b't')) {
+        return false; // nothing below begins so
+    }
     let line = [
         "pub(crate) ",
         "pub(super) ",

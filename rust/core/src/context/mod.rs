@@ -7,6 +7,7 @@
 mod below;
 pub mod bm25;
 mod board;
+mod candidates;
 mod commands;
 mod compact;
 mod data;
@@ -26,6 +27,7 @@ mod repeat;
 mod select;
 mod templates;
 mod terms;
+mod units;
 
 pub use below::write;
 pub use board::Board;

@@ -18,14 +18,37 @@ const WORDS: usize = 128;
 
 /// A query among the documents it is asked of: its words, how rare each is there, and its values, whatever they look like.
 pub(super) struct Query {
-    words: Numbers,
     values: Numbers,
     idf: Vec<f32>,
     total: f32,
+    /// Which documents have one of its words.
+    has_some: Vec<bool>,
+    words: Few,
+}
+
+/// The words of a query, each with its number: few among those that it is asked for, so that most of these are known by twelve of their bits.
+struct Few {
+    numbers: Numbers,
+    bits: [u64; 64],
+}
+
+impl Few {
+    fn new(numbers: Numbers, hashes: &[u32]) -> Self {
+        let mut bits = [0; 64];
+        for hash in hashes {
+            bits[(hash >> 6 & 63) as usize] |= 1 << (hash & 63);
+        }
+        Self { numbers, bits }
+    }
+
+    fn get(&self, hash: u32) -> Option<u32> {
+        if self.bits[(hash >> 6 & 63) as usize] >> (hash & 63) & 1 == 0 { None } else { self.numbers.get(hash) }
+    }
 }
 
 struct Asked {
     words: Numbers,
+    hashes: Vec<u32>,
     values: Numbers,
 }
 
@@ -35,8 +58,8 @@ impl Sink for Asked {
     }
 
     fn word(&mut self, hash: u32) {
-        if self.words.len() < WORDS {
-            self.words.number(hash);
+        if self.words.len() < WORDS && self.words.number(hash).1 {
+            self.hashes.push(hash);
         }
     }
 }
@@ -51,11 +74,12 @@ struct Found {
 impl Query {
     /// The query, and the relevance of each document, from 0 to 1. O(query + distinct words of the documents).
     pub(super) fn ask(text: &str, documents: &[&Document], similar: Option<&[f32]>) -> (Self, Vec<f32>) {
-        let mut asked = Asked { words: Numbers::with_capacity(WORDS), values: Numbers::default() };
+        let mut asked = Asked { words: Numbers::with_capacity(WORDS), hashes: Vec::new(), values: Numbers::default() };
         terms::read(text, &mut asked);
-        let Asked { words, values } = asked;
+        let Asked { words, hashes, values } = asked;
         let mut found = Vec::new();
         let mut having = vec![0_u32; words.len()];
+        let words = Few::new(words, &hashes);
         for (document, bag) in documents.iter().map(|document| document.bag()).enumerate() {
             for &(hash, often) in bag {
                 if let Some(word) = words.get(hash) {
@@ -66,7 +90,11 @@ impl Query {
         }
         let count = documents.len() as f32;
         let idf: Vec<f32> = having.iter().map(|&having| bm25::idf(count, having as f32)).collect();
-        let query = Self { words, values, total: idf.iter().sum(), idf };
+        let mut has_some = vec![false; documents.len()];
+        for one in &found {
+            has_some[one.document] = true;
+        }
+        let query = Self { words, values, total: idf.iter().sum(), idf, has_some };
         let mut scores = query.bm25(documents, &found);
         let best = scores.iter().fold(0.0_f32, |best, &score| best.max(score));
         if best > 0.0 {
@@ -96,8 +124,11 @@ impl Query {
         self.values.get(value).is_some()
     }
 
-    /// What of the query stands among `words`: from 0, nothing, to 1, each of its words. O(words).
-    pub(super) fn share(&self, words: &[u32]) -> f32 {
+    /// What of the query stands among `words` of a document: from 0, nothing, to 1, each of its words. O(words).
+    pub(super) fn share(&self, document: usize, words: &[u32]) -> f32 {
+        if !self.has_some[document] {
+            return 0.0;
+        }
         let mut seen = 0_u128;
         let mut sum = 0.0;
         for word in words.iter().filter_map(|&hash| self.words.get(hash)) {

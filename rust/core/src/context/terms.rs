@@ -79,6 +79,9 @@ pub(super) fn read(text: &str, sink: &mut impl Sink) {
 
 /// Reads what stands between white space and brackets; `all` are the classes of its bytes.
 fn chunk(chunk: &str, all: Class, is_quoted: bool, sink: &mut impl Sink) {
+    if all == LOWER {
+        return small(chunk, is_quoted, sink);
+    }
     let is_plain = all & (SPLIT | JOINT) == 0;
     let whole = if is_plain { chunk } else { trimmed(chunk) };
     if whole.is_empty() {
@@ -101,6 +104,22 @@ fn chunk(chunk: &str, all: Class, is_quoted: bool, sink: &mut impl Sink) {
     if parts > 1 && whole.len() <= LONGEST {
         // The whole identifier is a word too, and a rare one.
         sink.word(hash(whole, true));
+    }
+}
+
+/// The same for one of small letters alone, as most are.
+fn small(word: &str, is_quoted: bool, sink: &mut impl Sink) {
+    if word.len() > LONGEST {
+        return;
+    }
+    let is_stop = is_stop(word);
+    if is_quoted && word.len() >= SHORTEST {
+        sink.value(hash(word, false), IDENTIFIER);
+    } else if word.len() > SHORTEST && !is_stop {
+        sink.value(hash(word, false), WORD);
+    }
+    if !is_stop {
+        sink.word(hash(stem::stem(word), true));
     }
 }
 
