@@ -85,7 +85,7 @@ def steps(run: Messages) -> Iterator[tuple[int, list[str]]]:
 
 
 def shown(messages: Messages) -> str:
-    """What of messages counts as being there: their JSON, without instructions."""
+    """The JSON of messages without instructions: where the gold stands, and has to stand for the strict figure."""
     return json.dumps([one for one in messages if one["role"] != "system"], ensure_ascii=False)
 
 

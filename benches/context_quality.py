@@ -3,9 +3,10 @@
     python -m benches.context_quality --data FOLDER [--minilm FOLDER] [--only evidence,grounding,bill] [--every N]
 
 Evidence recall (locomo, at 2 to 50 % of the tokens): the share of the turns which answer a question that are still there.
-Next-action grounding (tau_bench, swe_agent, at 50 and 75 %): the share of the values in the agent's next call that are.
+Next-action grounding (tau_bench, swe_agent, at 50 and 75 %): the share of the values in the agent's next call that are; "strict":
+what stands in the instructions, which stay whole under every method, is not counted as being there.
 Bill: the runs replayed turn by turn, each request's prefix that is the same as the last request's at 0.1, the rest at 1.25,
-output left out; over the bill of the raw runs. Beside it the grounding of those same requests. `context_data` has the exact
+output left out; over the bill of the raw runs. Beside it the grounding of those same requests, strict. `context_data` has the exact
 definitions. "Cannot fit" scores 0, an output over its budget is an error, and one the provider would refuse is counted
 (`refused`) but scored. `ms` is the median of a call. Figures are shares, so noise of the machine moves only the last column.
 `--every N` takes every Nth question and run, for a quick look.
@@ -37,7 +38,7 @@ READ, WRITE = 0.1, 1.25
 LOGS = ("tau_bench", "swe_agent")
 _ORDER = [
     *[f"locomo {share:.0%}" for share in EVIDENCE],
-    *[f"{name} {share:.0%}" for name in LOGS for share in GROUNDING],
+    *[f"{name} {share:.0%}{how}" for name in LOGS for how in ("", " strict") for share in GROUNDING],
     *[f"{what} {name}" for name in LOGS for what in ("bill", "worst", "left")],
 ]
 
@@ -68,6 +69,7 @@ def is_in(text: str, kept: set[str]) -> bool:
 def grounding(row: Row, name: str, found: list[Messages]) -> None:
     """The share of the next call's values that are left, the mean over all steps that have some."""
     scores: dict[float, list[float]] = {share: [] for share in GROUNDING}
+    strict: dict[float, list[float]] = {share: [] for share in GROUNDING}
     for run in found:
         for i, gold in steps(run):
             if not gold:
@@ -79,13 +81,15 @@ def grounding(row: Row, name: str, found: list[Messages]) -> None:
             prepared = row.method(earlier)
             for share in GROUNDING:
                 out = row.cut(prepared, earlier, fixed + int(share * rest), None)
-                scores[share].append(0.0 if out is None else left(out, gold))
-    for share, all_scores in scores.items():
-        row.figures[f"{name} {share:.0%}"] = statistics.fmean(all_scores)
+                scores[share].append(0.0 if out is None else left(gold, json.dumps(out, ensure_ascii=False)))
+                strict[share].append(0.0 if out is None else left(gold, shown(out)))
+    for share in GROUNDING:
+        row.figures[f"{name} {share:.0%}"] = statistics.fmean(scores[share])
+        row.figures[f"{name} {share:.0%} strict"] = statistics.fmean(strict[share])
 
 
-def left(out: Messages, gold: list[str]) -> float:
-    text = shown(out)
+def left(gold: list[str], text: str) -> float:
+    """The share of the values that stand in what is sent."""
     return statistics.fmean(value in text for value in gold)
 
 
@@ -106,7 +110,7 @@ def bill(row: Row, name: str, found: list[Messages]) -> None:
             out = turn(history[:i])
             row.times.append(time.perf_counter() - started)
             row.check(history[:i], out or [])
-            scores += [0.0 if out is None else left(out, gold)] if gold else []
+            scores += [0.0 if out is None else left(gold, shown(out))] if gold else []
             # What cannot be sent is asked raw.
             cost, before = price(out or history[:i], before)
             costs[0] += cost

@@ -385,3 +385,21 @@ def test_what_an_sdk_made_is_read_as_a_dict() -> None:
     assert conversation.form == "anthropic"
     assert conversation.atoms == ((0,), (1, 2))
     validate(conversation.messages)
+
+
+def test_what_the_user_says_beside_results_stays_before_a_turn_that_thinks() -> None:
+    """Without it the turn would be one with the calls before, and would not begin with its thinking: refused where thinking is on."""
+
+    def loop(number: int, *thoughts: Any, said: tuple[Any, ...] = ()) -> list[Any]:
+        use = {"type": "tool_use", "id": f"t{number}", "name": "find", "input": {}}
+        result = {"type": "tool_result", "tool_use_id": f"t{number}", "content": "found"}
+        return [{"role": "assistant", "content": [*thoughts, use]}, {"role": "user", "content": [result, *said]}]
+
+    thought = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    reminder = {"type": "text", "text": "mind the step"}
+    question = {"role": "user", "content": "Where is R-1?"}
+    conversation = read([question, *loop(1), *loop(2, said=(reminder,)), *loop(3, thought)], "anthropic")
+    assert conversation.required([0, 1, 3]) == (2,)
+    assert conversation.required([0, 3]) == ()  # the question is before it
+    assert conversation.required([0, 2, 3]) == ()
+    assert read([question, *loop(1), *loop(2), *loop(3, thought)], "anthropic").required([0, 1, 3]) == ()

@@ -101,6 +101,28 @@ async def test_messages_of_anthropic_are_cut_by_their_own_grammar() -> None:
     assert reply.optimized.dollars == pytest.approx((reply.optimized.before - reply.optimized.after) * 2e-6)
 
 
+async def test_breakpoints_that_move_on_go_out_where_they_are_and_change_nothing() -> None:
+    pipeline = Pipeline([Context(budget=100_000), provider := Provider()])
+    history, mark, whys = [], {"cache_control": {"type": "ephemeral"}}, []
+    for turn in range(4):
+        text = {"type": "text", "text": f"And {turn}?"}
+        result = {"type": "tool_result", "tool_use_id": f"t{turn - 1}", "content": json.dumps(ROWS, indent=2)}
+        history.append({"role": "user", "content": [result, text] if turn else text["text"]})
+        sent = [*history[:-1], {"role": "user", "content": [*([result] if turn else []), {**text, **mark}]}]
+        reply = await pipeline(
+            Request.of({"model": "claude-sonnet-5", "max_tokens": 100, "messages": sent}, wire="messages")
+        )
+        assert reply.optimized is not None
+        whys.append(reply.optimized.prefix)
+        call = {"type": "tool_use", "id": f"t{turn}", "name": "find", "input": {"at": turn}}
+        history.append({"role": "assistant", "content": [call]})
+    assert whys == ["first", "extended", "extended", "extended"]
+    assert [call.body.count(b"cache_control") for call in provider.calls] == [1] * 4
+    last = msgspec.json.decode(provider.calls[-1].body)["messages"]
+    assert last[-1]["content"][-1] == {**text, **mark}
+    assert len(last[2]["content"][0]["content"]) < len(result["content"])  # as it was sent, in its compact form
+
+
 @pytest.mark.parametrize("wire", ["responses", "embeddings"])
 async def test_other_wires_go_as_they_came(wire: Any) -> None:
     pipeline = Pipeline([Context(budget=10), provider := Provider()])

@@ -170,9 +170,11 @@ def _needs(messages: Sequence[Message], found: Scan) -> Needs:
     users = [n for n in spoken if begins[n] == "user"]
     starts_with_user = bool(spoken) and begins[spoken[0]] == "user"
     ends_with_user = bool(spoken) and messages[atoms[spoken[-1]][-1]]["role"] == "user"
-    # The model's last turn, with all its calls: with thinking on, it is refused where it does not begin with its thinking.
-    turn = range(users[-1] + 1 if users else 0, len(atoms))
-    heads = [n for n in turn if begins[n] == "assistant" and thinks_first(messages[atoms[n][0]])]
+    # The model's last turn, with all its calls: with thinking on, it is refused where it does not begin with its thinking. Behind what
+    # the user says beside results another one begins, too.
+    asked = users[-1] if users else -1
+    answered = (n for n in range(len(atoms) - 1, asked, -1) if _is_answered(messages, atoms[n]))
+    turns = [_Turn(n, begins, messages, atoms) for n in (asked, next(answered, None)) if n is not None]
 
     def needs(kept: set[int]) -> int | None:
         mine = [n for n in spoken if n in kept]
@@ -182,17 +184,44 @@ def _needs(messages: Sequence[Message], found: Scan) -> Needs:
             return max(n for n in users if n < mine[0])
         if ends_with_user and mine[-1] != spoken[-1]:
             return spoken[-1]  # what is asked; another end could be a turn that did not begin with thinking
-        first = next((n for n in mine if n in turn), None)
-        if first is None or not heads:
-            return None
-        earlier = [n for n in heads if n <= first]
-        if earlier and earlier[-1] != first:
-            return earlier[-1]
-        if first in heads and users and users[-1] not in kept:
-            return users[-1]  # else the turn would join the model's turn before
-        return None
+        return next((n for turn in turns if (n := turn.lacks(mine)) is not None), None)
 
     return needs
+
+
+class _Turn:
+    """What the model says behind atom `asked`, with all its calls; -1: from the beginning."""
+
+    __slots__ = ("asked", "atoms", "begins", "heads")
+
+    def __init__(
+        self, asked: int, begins: Sequence[str], messages: Sequence[Message], atoms: Sequence[Sequence[int]]
+    ) -> None:
+        self.asked, self.begins = asked, begins
+        self.atoms = range(asked + 1, len(atoms))
+        self.heads = [n for n in self.atoms if begins[n] == "assistant" and thinks_first(messages[atoms[n][0]])]
+        """Those of its atoms that begin by thinking."""
+
+    def lacks(self, kept: Sequence[int]) -> int | None:
+        """One more atom that it needs to begin with its thinking; None where it does, or thinks nothing."""
+        at = next((at for at, n in enumerate(kept) if n in self.atoms), None)
+        if at is None or not self.heads:
+            return None
+        first = kept[at]
+        earlier = [n for n in self.heads if n <= first]
+        if earlier and earlier[-1] != first:
+            return earlier[-1]
+        if first not in self.heads or self.asked in (-1, *kept[at - 1 : at]):
+            return None
+        # Else the turn would join the model's turn before.
+        joins = at > 0 and self.begins[kept[at - 1]] == "assistant"
+        return self.asked if joins or self.begins[self.asked] == "user" else None
+
+
+def _is_answered(messages: Sequence[Message], atom: Sequence[int]) -> bool:
+    """Whether the user says something in it beside the results of its calls."""
+    said = (messages[index] for index in atom[1:])
+    return any(kind_of(block) != "tool_result" for one in said if one["role"] == "user" for block in blocks_of(one))
 
 
 def thinks_first(message: Message) -> bool:

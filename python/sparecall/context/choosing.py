@@ -13,7 +13,7 @@ from sparecall.context.parts import parts_of
 from sparecall.context.texts import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sparecall._core import ContextDocument
     from sparecall.context.costs import Costs
@@ -137,7 +137,9 @@ class Board:
         """How near each of its texts is to a query; see `Texts.similarities`."""
         return texts.similarities([row.text for row in self._known.rows], query, self._known.vectors)
 
-    def choose(self, budget: int, query: str | None, similar: list[float] | None) -> Steps[Choice]:
+    def choose(
+        self, budget: int, query: str | None, similar: list[float] | None, instructions: Sequence[str]
+    ) -> Steps[Choice]:
         """What to keep in `budget` tokens beside what is pinned, in steps. Pure."""
         known, costs = self._known, self._costs
         scale, rows = known.scale, known.rows
@@ -154,6 +156,7 @@ class Board:
             similar=similar,
             whole=0 if query is None else _WHOLE,
             relevance=_UNASKED if query is None else _ASKED,
+            instructions=instructions,
             handles=handles,
             board=known.board,
             same=same,

@@ -10,7 +10,7 @@ from sparecall.context.writing import write
 from sparecall.errors import CannotFit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sparecall.context.choosing import Choice
     from sparecall.context.costs import Costs
@@ -43,14 +43,15 @@ def cut(
     whole: Callable[[list[Message]], int] | None,
     pinned: Collection[int],
     query: str | None,
+    instructions: Sequence[str],
     known: Known,
     has_handles: bool = False,
 ) -> Steps[Cut]:
     """Choose and write, in steps: a call to make in a thread or at once, or None where others may run.
 
     ``sizes``: the tokens of the messages, by ``id``; ``beside``: those of the request beside its messages; ``whole``: counts it
-    as a whole, None where that is the sum of its parts; ``pinned``: atoms that stay as they are; ``known``: from earlier cuts of
-    the same conversation, and for later ones; ``has_handles``: whether marks say the handles of what they stand in. Raises
+    as a whole, None where that is the sum of its parts; ``pinned``: atoms that stay as they are; ``instructions``: texts that
+    may list commands; ``known``: from earlier cuts of the same conversation, and for later ones; ``has_handles``: whether marks say the handles of what they stand in. Raises
     `CannotFit`.
     """
     still = set(pinned)
@@ -65,7 +66,7 @@ def cut(
         for _ in range(_TRIES):
             if free < 0:
                 break
-            choice = yield from board.choose(free, query, similar)
+            choice = yield from board.choose(free, query, similar, instructions)
             left = [n for n, atom in enumerate(conversation.atoms) if atom[0] not in choice.dropped]
             required = conversation.required(left)
             if required:

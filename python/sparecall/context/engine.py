@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparecall.context.choosing import last_words
 from sparecall.context.cutting import cut
+from sparecall.context.openai import INSTRUCTIONS
 from sparecall.context.outcome import Outcome, reported, without
 from sparecall.context.summaries import Shortened, spans, summarised
 from sparecall.context.toolset import unneeded
@@ -119,6 +120,7 @@ class Engine:
             whole=whole,
             pinned=self.pinned(conversation, request.pins),
             query=query,
+            instructions=_instructions(conversation, request.system),
             has_handles=self.has_handles,
             known=known,
         )
@@ -169,6 +171,15 @@ class Engine:
 def first_user(conversation: Conversation) -> int:
     """The first message that the user wrote; -1 where there is none."""
     return next((index for index, row in enumerate(conversation.messages) if row["role"] == "user"), -1)
+
+
+def _instructions(conversation: Conversation, system: Any) -> list[str]:
+    """The texts of a conversation's instructions, and those of `system`, which Anthropic keeps beside the messages."""
+    rows = conversation.messages
+    contents = [rows[at].get("content") for at in sorted(conversation.fixed) if rows[at]["role"] in INSTRUCTIONS]
+    blocks = [block for one in (*contents, system) for block in (one if isinstance(one, list | tuple) else [one])]
+    texts = [block.get("text") if isinstance(block, dict) else block for block in blocks]
+    return [text for text in texts if isinstance(text, str)]
 
 
 def _changes(choice: Choice) -> Changes:

@@ -107,7 +107,7 @@ type Row = (Py<ContextDocument>, u32, bool, f32);
 
 /// Choose what to keep of a conversation under `budget` tokens; see `_core.pyi`.
 #[pyfunction]
-#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, later = 0.3, named = 0.6, handles = None, board = None, same = 0))]
+#[pyo3(signature = (items, costs, *, budget, query = None, similar = None, whole = 0, half_life = 12.0, relevance = 0.2, prior = 0.2, again = 0.1, later = 0.3, named = 0.6, crowd = 64.0, instructions = None, handles = None, board = None, same = 0))]
 #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // keywords of one Python function
 pub(crate) fn context_select<'py>(
     py: Python<'py>,
@@ -123,6 +123,8 @@ pub(crate) fn context_select<'py>(
     again: f32,
     later: f32,
     named: f32,
+    crowd: f32,
+    instructions: Option<Vec<Bound<'py, PyAny>>>,
     handles: Option<Vec<String>>,
     board: Option<&Bound<'py, ContextBoard>>,
     same: usize,
@@ -140,9 +142,23 @@ pub(crate) fn context_select<'py>(
         }
         let query = query.map(|query| Text::of(query, "query")).transpose()?;
         let query = query.as_ref().map(Text::utf8).unwrap_or_default();
+        let instructions: Vec<Text<'_>> =
+            instructions.iter().flatten().map(|text| Text::of(text, "instructions")).collect::<PyResult<_>>()?;
         let handle = if handles.is_some() { HANDLE } else { 0 };
-        let options =
-            Options { budget, marker: MARKER, handle, whole, half_life, relevance, prior, again, later, named };
+        let options = Options {
+            budget,
+            marker: MARKER,
+            handle,
+            whole,
+            half_life,
+            relevance,
+            prior,
+            again,
+            later,
+            named,
+            crowd,
+            commands: instructions.iter().flat_map(|text| context::commands(&text.utf8())).collect(),
+        };
         let lock = || board.map(|board| board.get().inner.lock().unwrap_or_else(PoisonError::into_inner));
         if lock().map_or(0, |laid| laid.rows.len()) < same {
             return Err(refuse("same", same.to_string(), "at most the items of the board's last choice"));

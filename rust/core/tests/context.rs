@@ -5,7 +5,7 @@ mod context_form;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
-use sparecall_core::context::{Board, Document, Item, MARKER, Options, Repeats, compact, render, select};
+use sparecall_core::context::{Board, Document, Item, MARKER, Options, Repeats, commands, compact, render, select};
 use sparecall_core::tokens::{Encoding, Scratch};
 
 fn o200k() -> &'static Encoding {
@@ -161,7 +161,7 @@ proptest! {
                 .collect();
             let costs = vec![3; before.len().div_ceil(2)];
             let (relevance, whole) = if is_asked { (5.0, 40) } else { (0.2, 0) };
-            let options = Options { budget, relevance, whole, ..Options::default() };
+            let options = Options { budget, relevance, whole, crowd: 4.0, commands: commands("abc:\nabd <e>"), ..Options::default() };
             board.truncate(same);
             let choice = select(&items, &costs, "a1 b c2", None, &options, &mut board);
             prop_assert_eq!(choice, select(&items, &costs, "a1 b c2", None, &options, &mut Board::default()));
@@ -239,6 +239,53 @@ fn what_is_asked_for_stays() {
     let options = Options { budget: 40, relevance: 5.0, whole: 400, ..Options::default() };
     let choice = select(&items, &[4; 40], "Where did the zeppelin land?", None, &options, &mut Board::default());
     assert!(choice.kept[7].is_some());
+}
+
+/// What is left of texts of one atom each.
+fn left(texts: &[String], options: &Options) -> Vec<String> {
+    let mut scratch = Scratch::default();
+    let documents: Vec<Document> = texts.iter().map(|text| Document::new(text, false, o200k(), &mut scratch)).collect();
+    let items: Vec<Item<'_>> = documents
+        .iter()
+        .enumerate()
+        .map(|(at, document)| Item { document, atom: at as u32, is_fixed: false, weight: 1.0 })
+        .collect();
+    let choice = select(&items, &vec![4; texts.len()], "", None, options, &mut Board::default());
+    let kept = documents.iter().zip(choice.kept);
+    kept.map(|(document, kept)| kept.map_or(String::new(), |kept| render(document, &kept))).collect()
+}
+
+#[test]
+fn of_many_identifiers_each_is_worth_less() {
+    let line = |at: u32| format!("the entry x{at}y is open\n");
+    let texts = [line(1_000) + "some words\n", (2_000..2_600).map(line).collect()];
+    // The newer text's, unless they are too many.
+    let options = |crowd| Options { budget: 25, prior: 0.0, relevance: 0.0, crowd, ..Options::default() };
+    assert!(left(&texts, &options(64.0))[0].contains("x1000y"));
+    let newer = left(&texts, &options(f32::INFINITY));
+    assert!(newer[0].is_empty() && newer[1].contains("x2599y"));
+}
+
+#[test]
+fn of_a_short_message_the_clause_that_is_needed_stays() {
+    let text =
+        "Hi there, I have seen that something is not as I thought it was. My reservation is PEP4E0. Can you help me?";
+    let options = |budget| Options { budget, ..Options::default() };
+    assert!(left(&[text.to_owned()], &options(28))[0].contains("My reservation is PEP4E0."));
+    assert_eq!(left(&[text.to_owned()], &options(60)), [text]);
+}
+
+#[test]
+fn lines_that_speak_of_commands_stay() {
+    let colours = ["red", "green", "blue", "yellow", "black", "white", "brown", "purple", "orange", "pink"];
+    let mut lines: Vec<String> = colours.iter().map(|colour| format!("And then there is a {colour} one.\n")).collect();
+    lines[4] = "And then you may weigh one.\n".to_owned();
+    let stays = |instructions| {
+        let options = Options { budget: 40, prior: 0.0, commands: commands(instructions), ..Options::default() };
+        left(&[lines.concat()], &options)[0].contains("weigh")
+    };
+    assert!(stays("Commands:\n  weigh <lot> - says what it weighs\n"));
+    assert!(!stays("You weigh what is brought."));
 }
 
 #[test]

@@ -11,9 +11,12 @@ use super::render;
 use super::terms::{self, Sink};
 use crate::tokens::{Encoding, Scratch};
 
-/// A line longer than that is cut after sentences, words, or, where there are none, anywhere.
-const LONG: usize = 200;
-const PIECE: usize = 100;
+/// A line longer than that is cut after sentences and clauses of a piece and more, else after words.
+const LINES: Pieces = Pieces { long: 200, piece: 100 };
+/// The same of a message of a few sentences, where one clause may be all that is needed.
+const CLAUSES: Pieces = Pieces { long: 60, piece: 30 };
+const FEW_SENTENCES: usize = 400;
+/// Where there are no words either, anywhere.
 const HARD: usize = 400;
 /// So many segments at most; more are joined two by two.
 const MOST: usize = 4096;
@@ -21,6 +24,13 @@ const MOST: usize = 4096;
 const NOBODY_READS: usize = 2048;
 /// What speaks for the words that stand for encoded bytes.
 const STAND_IN: f32 = 0.5;
+
+/// How long the pieces of a line are, in bytes.
+#[derive(Clone, Copy)]
+struct Pieces {
+    long: usize,
+    piece: usize,
+}
 
 /// One stretch of a document: kept or left out as a whole.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +72,10 @@ pub struct Document {
     text: Box<str>,
     kind: Kind,
     is_compact: bool,
+    /// Cut in clauses.
+    is_fine: bool,
     tokens: u32,
+    identifiers: u32,
     segments: Vec<Segment>,
     /// Segment by segment.
     values: Vec<Value>,
@@ -119,7 +132,9 @@ impl Document {
             text,
             kind,
             is_compact,
+            is_fine: false,
             tokens: narrow(tokens),
+            identifiers: 0,
             segments: Vec::new(),
             values: Vec::new(),
             words: Vec::new(),
@@ -132,7 +147,8 @@ impl Document {
 
     fn cut(&mut self, encoding: &Encoding, scratch: &mut Scratch, worth: &Worth<'_>) {
         let blobs = blobs(&self.text);
-        let ends = cut(&self.text, &blobs);
+        self.is_fine = self.kind == Kind::Prose && self.text.len() <= FEW_SENTENCES;
+        let ends = cut(&self.text, &blobs, if self.is_fine { CLAUSES } else { LINES });
         let parts: Vec<&str> =
             ends.iter().scan(0, |start, &end| Some(&self.text[std::mem::replace(start, end)..end])).collect();
         let mut judged = judge(self.kind, &parts);
@@ -186,6 +202,7 @@ impl Document {
             });
             start = end;
         }
+        self.identifiers = narrow(self.values.iter().filter(|value| value.most >= terms::IDENTIFIER).count());
         self.bag = bag_of(&self.words);
     }
 
@@ -226,6 +243,16 @@ impl Document {
     #[must_use]
     pub fn tokens(&self) -> u32 {
         self.tokens
+    }
+
+    /// Whether its segments are clauses.
+    pub(super) fn is_fine(&self) -> bool {
+        self.is_fine
+    }
+
+    /// How many values look like identifiers, each once a segment.
+    pub(super) fn identifiers(&self) -> u32 {
+        self.identifiers
     }
 
     #[must_use]
@@ -396,15 +423,15 @@ pub(super) fn bag_of(words: &[u32]) -> Vec<(u32, u32)> {
 }
 
 /// Where the segments of a text end: lines, sentences of long lines, and each blob by itself.
-fn cut(text: &str, blobs: &[Blob]) -> Vec<usize> {
+fn cut(text: &str, blobs: &[Blob], pieces: Pieces) -> Vec<usize> {
     let mut ends = Vec::new();
     let mut start = 0;
     for blob in blobs {
-        cut_text(text, start..blob.place.start, &mut ends);
+        cut_text(text, start..blob.place.start, pieces, &mut ends);
         ends.push(blob.place.end);
         start = blob.place.end;
     }
-    cut_text(text, start..text.len(), &mut ends);
+    cut_text(text, start..text.len(), pieces, &mut ends);
     while ends.len() > MOST {
         // The ends of blobs and of what is before them stay.
         let stays = |end: usize| {
@@ -423,12 +450,12 @@ fn cut(text: &str, blobs: &[Blob]) -> Vec<usize> {
     ends
 }
 
-fn cut_text(text: &str, place: Range<usize>, ends: &mut Vec<usize>) {
+fn cut_text(text: &str, place: Range<usize>, pieces: Pieces, ends: &mut Vec<usize>) {
     let mut start = place.start;
     for line in text[place].split_inclusive('\n') {
         let end = start + line.len();
-        if line.len() > LONG {
-            cut_line(line, start, ends);
+        if line.len() > pieces.long {
+            cut_line(line, start, pieces, ends);
         }
         if ends.last() != Some(&end) {
             ends.push(end);
@@ -437,13 +464,13 @@ fn cut_text(text: &str, place: Range<usize>, ends: &mut Vec<usize>) {
     }
 }
 
-/// Ends after sentences or clauses once there are `PIECE` bytes, after a word at `LONG`, anywhere at `HARD`.
-fn cut_line(line: &str, start: usize, ends: &mut Vec<usize>) {
+/// Ends after sentences or clauses once there are a piece's bytes, after a word where it is long, anywhere at `HARD`.
+fn cut_line(line: &str, start: usize, Pieces { long, piece }: Pieces, ends: &mut Vec<usize>) {
     let (mut from, mut last) = (0, b' ');
     for (at, c) in line.char_indices() {
         let bytes = at - from;
-        let ends_here = (bytes >= PIECE && last == b' ' && is_stop_before(line, at))
-            || (bytes >= LONG && last == b' ')
+        let ends_here = (bytes >= piece && last == b' ' && is_stop_before(line, at))
+            || (bytes >= long && last == b' ')
             || bytes >= HARD;
         if ends_here && line.len() - at >= 8 {
             ends.push(start + at);

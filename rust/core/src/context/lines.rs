@@ -13,6 +13,8 @@ use super::templates::Templates;
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::sync::OnceLock;
 
+/// What speaks for the first line of a text, and for the last: for one that is both, and for a text as a whole, twice.
+pub(super) const EDGE: f32 = 0.3;
 /// Fewer lines of one template are no repetition.
 const ALIKE: u32 = 3;
 
@@ -79,7 +81,7 @@ pub(super) fn judge(kind: Kind, parts: &[&str]) -> Vec<Line> {
             if let Some(line) = lines.get_mut(at)
                 && !parts[at].trim().is_empty()
             {
-                line.prior += 0.3;
+                line.prior += EDGE;
             }
         }
     }

@@ -8,6 +8,7 @@ mod below;
 pub mod bm25;
 mod board;
 mod candidates;
+mod commands;
 mod compact;
 mod data;
 mod document;
@@ -30,6 +31,7 @@ mod units;
 
 pub use below::write;
 pub use board::Board;
+pub use commands::commands;
 pub use compact::compact;
 pub use document::{Document, Reading};
 pub use kind::Kind;

@@ -22,6 +22,11 @@ pub struct Options {
     pub later: f32,
     /// The same of what belongs to a symbol that is named later, or asked for.
     pub named: f32,
+    /// Of a text that has more identifiers each weighs less, by the root of how many times as many there are: which one of them
+    /// comes again is the less likely.
+    pub crowd: f32,
+    /// What instructions name as commands, as `commands` finds them: each weighs as what looks most like an identifier.
+    pub commands: Vec<u32>,
 }
 
 impl Default for Options {
@@ -37,6 +42,8 @@ impl Default for Options {
             again: 0.1,
             later: 0.3,
             named: 0.6,
+            crowd: 64.0,
+            commands: Vec::new(),
         }
     }
 }

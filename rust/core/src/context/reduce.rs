@@ -58,6 +58,7 @@ pub fn reduce(
             prior: PRIOR,
             later: LATER,
             named: NAMED,
+            crowd: f32::INFINITY,
             ..Options::default()
         };
         let choice = select(&items, &[0, 0], query, None, &options, &mut board);

@@ -10,7 +10,7 @@ const LONGEST: usize = 80;
 const SHORTEST: usize = 3;
 
 /// How likely a value is used again, in tenths, by its looks.
-const MIXED: u8 = 30;
+pub(super) const MIXED: u8 = 30;
 const NUMBER: u8 = 20;
 pub(super) const IDENTIFIER: u8 = 20;
 const NAME: u8 = 12;

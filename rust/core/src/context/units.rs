@@ -2,9 +2,10 @@
 
 use super::board::{Board, Placed};
 use super::kind::Kind;
+use super::lines::EDGE;
 use super::options::Options;
 use super::owners::Named;
-use super::places::Places;
+use super::places::{Places, Source};
 use super::relevance::Query;
 use super::select::Item;
 
@@ -13,6 +14,9 @@ const ROW: f32 = 4.0;
 /// So many stretches of documents are weighed against each other at most, about: where there are more segments, a stretch has
 /// several.
 const UNITS: usize = 8192;
+/// Where there are so many segments, the clauses of a message are not worth to be weighed one by one: so many are one stretch.
+const MANY: usize = UNITS / 4;
+const CLAUSES: usize = 4;
 /// From this relevance on the query decides, and what says the same again has to be told apart by its words: otherwise it is
 /// by its values, which count once.
 const ASKED: f32 = 1.0;
@@ -70,6 +74,7 @@ impl<'a> Units<'a> {
         let is_open = |item: &&Item<'_>| !item.is_fixed && item.document.tokens() > options.whole;
         let segments: usize = items.iter().filter(is_open).map(|item| item.document.len()).sum();
         let width = segments.div_ceil(UNITS).max(1);
+        let clauses = if segments > MANY { width.max(CLAUSES) } else { width };
         let mut units = Self {
             items,
             costs,
@@ -85,19 +90,28 @@ impl<'a> Units<'a> {
             fixed: vec![Vec::new(); costs.len()],
         };
         let mut places = Places::new(board.numbers());
+        for number in options.commands.iter().filter_map(|&name| board.number(name)) {
+            places.command(number);
+        }
         for (index, item) in items.iter().enumerate() {
             let atom = item.atom as usize;
             while units.atoms.len() <= atom {
                 units.atoms.push(index as u32);
             }
             units.starts.push(units.all.len() as u32);
-            let decay = item.weight * units.decay(item.atom);
+            let source = Source {
+                item: index as u32,
+                is_speech: item.document.owners().is_empty(),
+                decay: item.weight * units.decay(item.atom),
+                crowd: (options.crowd / item.document.identifiers() as f32).sqrt().min(1.0),
+            };
             let placed = board.placed(index);
             if item.is_fixed {
-                places.add(index, item.document.owners().is_empty(), placed, decay, &mut units.fixed[atom]);
+                places.add(source, placed, &mut units.fixed[atom]);
                 continue;
             }
-            units.add(index, width, decay, relevance[index], query, placed, &mut places);
+            let width = if item.document.is_fine() { clauses } else { width };
+            units.add(source, width, relevance[index], query, placed, &mut places);
             if units.all.len() > units.starts[index] as usize {
                 units.openings[atom] = units.openings[atom].saturating_add(options.marker + options.handle);
             }
@@ -113,17 +127,17 @@ impl<'a> Units<'a> {
     }
 
     /// The units of an item that is not fixed: of `width` segments, or whole.
-    #[allow(clippy::too_many_arguments)]
     fn add(
         &mut self,
-        index: usize,
+        source: Source,
         width: usize,
-        decay: f32,
         relevance: f32,
         query: &Query,
         placed: &[Placed],
         places: &mut Places,
     ) {
+        let Source { item, decay, .. } = source;
+        let index = item as usize;
         let (document, options) = (self.items[index].document, self.options);
         let whole = document.tokens() <= options.whole;
         let count = document.len();
@@ -131,11 +145,12 @@ impl<'a> Units<'a> {
             let last = if whole { count } else { count.min(first + width) };
             let stretch = document.values_before(first)..document.values_before(last);
             let start = self.values.len();
-            places.add(index, document.owners().is_empty(), &placed[stretch], decay, &mut self.values);
+            places.add(source, &placed[stretch], &mut self.values);
             let cost = if whole { document.tokens() } else { (first..last).map(|at| document.cost(at)).sum() };
             let near =
                 if whole { relevance } else { 0.5 * (relevance + query.share(index, document.words(first, last))) };
-            let prior = (first..last).map(|at| document.prior(at)).fold(0.0, f32::max) * decay;
+            let edge = if whole && count > 1 { EDGE } else { 0.0 };
+            let prior = ((first..last).map(|at| document.prior(at)).fold(0.0, f32::max) + edge) * decay;
             let said = if is_asked(options) {
                 let (start, end) = (document.words_before(first), document.words_before(last));
                 let pairs = (end - start).saturating_sub(1);
@@ -145,7 +160,7 @@ impl<'a> Units<'a> {
             };
             self.segments.push((first as u32, last as u32));
             self.all.push(Unit {
-                item: index as u32,
+                item,
                 cost,
                 own: (options.relevance * near + options.prior * prior) * cost as f32 + 1e-4 * decay,
                 is_first: first == 0,

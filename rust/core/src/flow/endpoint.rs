@@ -92,7 +92,7 @@ impl Endpoint {
         }
         let Some(first) = first else { return };
         if let Some(whole) = whole {
-            let (took, error) = (whole.slower.ln(), whole.error / whole.slower);
+            let (took, error) = (whole.longer.ln(), whole.longer_error / whole.longer);
             self.queueing.learn_from_streams(took, error, first.crowd.ln());
         }
         let worked = first.in_flight / first.crowd;

@@ -46,9 +46,12 @@ pub(super) struct Reading {
     pub in_flight: f64,
     pub most: f64,
     pub beside: f64,
-    /// Times as long as expected, and the standard error of that.
+    /// Times as long as expected a call took, in the mean, and the standard error of that.
     pub slower: f64,
     pub error: f64,
+    /// Times as long as expected all took together, as the number of those that wait has it, and the standard error of that.
+    pub longer: f64,
+    pub longer_error: f64,
     /// How many times more were in flight than were worked on, if the others stood in line, and the standard error of that.
     pub crowd: f64,
     pub crowd_error: f64,
@@ -113,10 +116,13 @@ struct Sums {
     leverage: f64,
     in_flight: f64,
     most: f64,
-    /// Seconds, with and without a bound for the longest, the integral of one by those in flight then, and what was expected.
+    beside: f64,
+    /// Times as long as expected.
+    slower: f64,
+    slower_slower: f64,
+    squares_slower: f64,
+    /// Seconds, and what was expected.
     took: f64,
-    took_whole: f64,
-    share: f64,
     should: f64,
     took_took: f64,
     took_should: f64,
@@ -129,6 +135,7 @@ struct Sums {
 impl Sums {
     fn add(&mut self, sample: &Sample, weight: f64, leverage: f64, each: f64, ends: &Moments, level: f64) {
         let seconds = sample.seconds.min(OUTLIER * each);
+        let slower = seconds / each;
         // Those ahead of it in line are the calls that ended while it waited.
         let waited = sample.seconds - level * each;
         let worked = sample.in_flight - ends.between(sample.began, sample.began + waited);
@@ -138,9 +145,11 @@ impl Sums {
         self.leverage += weight * leverage;
         self.in_flight += weight * sample.in_flight;
         self.most = self.most.max(sample.in_flight);
+        self.beside += weight * if sample.share > 0.0 { sample.seconds / sample.share } else { sample.in_flight };
+        self.slower += weight * slower;
+        self.slower_slower += (weight * slower).powi(2);
+        self.squares_slower += weight * weight * slower;
         self.took += weight * seconds;
-        self.took_whole += weight * sample.seconds;
-        self.share += weight * sample.share;
         self.should += weight * each;
         self.took_took += (weight * seconds).powi(2);
         self.took_should += weight * weight * seconds * each;
@@ -152,8 +161,10 @@ impl Sums {
     fn reading(&self) -> Reading {
         let (weights, should) = (self.weights, self.should);
         let common = COMMON_ERROR * (self.leverage / weights).sqrt();
-        let slower = (self.took / should).max(1.0 / OUTLIER);
-        let off = self.took_took - 2.0 * slower * self.took_should + slower * slower * self.should_should;
+        let slower = (self.slower / weights).max(1.0 / OUTLIER);
+        let off = self.slower_slower - 2.0 * slower * self.squares_slower + slower * slower * self.squares;
+        let longer = (self.took / should).max(1.0 / OUTLIER);
+        let longer_off = self.took_took - 2.0 * longer * self.took_should + longer * longer * self.should_should;
         let in_flight = self.in_flight / weights;
         let worked = self.worked / weights;
         let spread = (self.worked_worked / weights - worked * worked).max(0.0) * self.squares / (weights * weights);
@@ -162,9 +173,11 @@ impl Sums {
         Reading {
             in_flight,
             most: self.most,
-            beside: if self.share > 0.0 { self.took_whole / self.share } else { in_flight },
+            beside: self.beside / weights,
             slower,
-            error: (off.max(0.0).sqrt() / should).hypot(slower * common),
+            error: (off.max(0.0).sqrt() / weights).hypot(slower * common),
+            longer,
+            longer_error: (longer_off.max(0.0).sqrt() / should).hypot(longer * common),
             crowd,
             crowd_error: crowd * (spread.sqrt() / worked).hypot(common),
         }
