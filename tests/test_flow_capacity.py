@@ -70,7 +70,7 @@ def test_long_answers_are_not_congestion(shared: bool, streamed: bool) -> None:
         while_long.append(record.limit(250, 500) / before)
         after.append(record.limit(560, 800) / before)
     assert statistics.median(while_long) == pytest.approx(1, abs=0.08)  # of twenty seeds it is within 0.04
-    assert statistics.median(after) == pytest.approx(1, abs=0.08)
+    assert statistics.median(after) == pytest.approx(1, abs=0.12)  # with nothing changing it creeps up by 0.02 to 0.1
 
 
 def test_long_prompts_are_not_congestion_however_slowly_they_are_read() -> None:
