@@ -163,8 +163,8 @@ def context_select(
     ``later``, ``named``: the worth of a token of the most relevant text, of a line that its kind speaks for, of one with an
     identifier that comes again later, and of one whose owner the query names, or as an identifier a later text without owners; ``again``: of further places of a value, where a word's is 0.5 and an identifier's 3. ``crowd``: where a text has
     more identifiers, each is worth less by the root of how many times as many. ``instructions``: texts;
-    the names of commands that they list, at the beginnings of lines, are worth 3 each. ``handles``: of each item what its first mark ends with. ``board``: that of an earlier choice, of which the first ``same`` items are the first here, too,
-    before ``items``; the choice is the same as of all of them without.
+    the names of commands that they list, at the beginnings of lines, are worth 3 each. ``handles``: of each item what its first mark ends with. ``board``: that of an earlier choice, of which the first ``same`` items are the first
+    here, too, before ``items``; the choice is the same as of all of them without.
 
     Where there are more than 8,192 segments, neighbours are chosen together, so that there are about as many stretches.
 

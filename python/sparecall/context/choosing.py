@@ -13,7 +13,7 @@ from sparecall.context.parts import parts_of
 from sparecall.context.texts import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sparecall._core import ContextDocument
     from sparecall.context.costs import Costs
