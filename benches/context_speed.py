@@ -132,10 +132,10 @@ def measure(name: str, messages: Messages, turns: int, sent: Callable[[Messages]
     written = json.dumps(messages)
     for prefix, query in (("free", None), ("free", _QUERY), ("stable", None)):
         options: dict[str, Any] = {"budget": tokens // 2, "prefix": prefix}
-        first = [
-            timed(lambda: ContextOptimizer(**options).optimize(json.loads(written), query=query))  # noqa: B023
-            for _ in range(_FIRST)
-        ]
+        first = []
+        for _ in range(_FIRST):
+            fresh = json.loads(written)
+            first.append(timed(lambda: ContextOptimizer(**options).optimize(fresh, query=query)))  # noqa: B023
         optimizer = ContextOptimizer(**options)
         steps = [longest_step(optimizer._steps(sent(json.loads(written)), None, query, None, (), "", None, None))]
         history, later = json.loads(written), []
