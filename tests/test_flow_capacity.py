@@ -45,6 +45,24 @@ def test_most_of_the_capacity_is_used(name: str, shared: bool, streamed: bool, l
     assert ours(name, shared, streamed).goodput(10) >= least * best(name, shared).goodput(10)
 
 
+class Untold(Ours):
+    """Nobody counts the tokens of its answers."""
+
+    def ended(self, call: flow_limits.Call, now: float) -> None:
+        self.now = now
+        self.permits.pop(call).release()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_streams_whose_lengths_nobody_tells_go_by_their_first_tokens(shared: bool) -> None:
+    shares = [
+        flow_limits.played(STORIES[STEPS], Untold(), shared=shared, streamed=True, seed=seed).goodput(10)
+        / flow_limits.optimum(STORIES[STEPS], shared=shared, seed=seed).goodput(10)
+        for seed in range(3)
+    ]
+    assert statistics.median(shares) >= 0.92
+
+
 @pytest.mark.parametrize("rival", [Aimd, Gradient2])
 def test_the_others_use_less(rival: type[Policy]) -> None:
     record = flow_limits.played(STORIES[STEPS], rival())

@@ -73,22 +73,23 @@ impl Endpoint {
         shares.map(|share| self.line.quantile_of(&mixed, share))
     }
 
-    /// Calls in whole, and their first tokens, `passed` seconds after the ones before; more than `room` must wait for a first token
-    /// before it counts by itself.
+    /// Calls that tell how much slower all are, first tokens, and whole calls, be their lengths told or not, `passed` seconds after the
+    /// ones before; more than `room` must wait for a first token before it counts by itself.
     pub(super) fn read(
         &mut self,
-        whole: Option<Reading>,
+        slowed: Option<Reading>,
         first: Option<Reading>,
+        whole: Option<Reading>,
         passed: f64,
         room: impl Fn(f64) -> f64,
     ) {
         let level = self.level();
-        if let Some(waiting) = first.or(whole) {
+        if let Some(waiting) = first.or(slowed) {
             let (crowd, error) = (level * waiting.crowd, level * waiting.crowd_error);
             self.line.slower(waiting.in_flight, crowd, error, passed);
         }
-        if let Some(slower) = whole {
-            self.shared.slower(slower.beside, slower.slower, slower.error, passed);
+        if let Some(slowed) = slowed {
+            self.shared.slower(slowed.beside, slowed.slower, slowed.error, passed);
         }
         let Some(first) = first else { return };
         if let Some(whole) = whole {

@@ -60,6 +60,8 @@ pub struct Gradient {
     ends: Moments,
     whole: Times,
     first: Times,
+    /// Streams whose lengths nobody tells.
+    untold: Times,
     dropped: Dropped,
     duration: f64,
     first_samples: f64,
@@ -82,6 +84,7 @@ impl Gradient {
             ends: Moments::default(),
             whole: Times::default(),
             first: Times::default(),
+            untold: Times::default(),
             dropped: Dropped::default(),
             duration: 0.0,
             first_samples: FIRST_SAMPLES * initial,
@@ -134,10 +137,10 @@ impl Gradient {
         let Some((call, share)) = self.end(number, now) else { return false };
         let seconds = (now - call.began).max(0.0);
         self.duration += (seconds - self.duration) * if self.duration > 0.0 { GAIN } else { 1.0 };
-        if size.is_some() || call.first.is_none() {
-            let size = size.unwrap_or(Size { tokens: 0.0, prompt: call.prompt });
-            self.whole.samples.push(sample(number, &call, size, seconds, share));
-        }
+        let told = size.is_some() || call.first.is_none();
+        let size = size.unwrap_or(Size { tokens: 0.0, prompt: call.prompt });
+        let times = if told { &mut self.whole } else { &mut self.untold };
+        times.samples.push(sample(number, &call, size, seconds, share));
         self.ended_one(now);
         true
     }
@@ -186,28 +189,31 @@ impl Gradient {
             |sample: &Sample| self.starts.seconds_each(sample.began - around, (sample.began + around).min(now));
         let whole = self.whole.reading(&self.ends, self.endpoint.level(), weight);
         let first = self.first.reading(&self.ends, 1.0, weight);
+        let untold = self.untold.reading(&self.ends, 1.0, weight);
         self.known |= self.whole.expected.samples().max(self.first.expected.samples()) as f64 >= self.first_samples;
         let ended = if self.whole.samples.is_empty() { self.first.samples.len() } else { self.whole.samples.len() };
         if !self.make_room(&dropped, ended, passed) && self.known {
-            self.decide(whole, first, passed);
+            self.decide(whole, first, untold, passed);
         }
         // Those that end first are the short ones: nothing is learned from a call before all have ended that began before it.
         let patience = OUTLIER * self.duration;
         let before =
             self.running.iter().find(|(_, call)| now - call.began < patience).map_or(u64::MAX, |(number, _)| number);
         if self.known {
+            self.untold.learn_as_they_were(before, self.alone);
             self.endpoint.learn(&mut self.whole, &mut self.first, &self.ends, before, self.alone);
         } else {
             self.whole.learn_as_they_were(before, true);
             self.first.learn_as_they_were(before, true);
+            self.untold.learn_as_they_were(before, true);
         }
     }
 
-    fn decide(&mut self, whole: Option<Reading>, first: Option<Reading>, passed: f64) {
-        // Streams whose lengths nobody tells have their first tokens to go by.
-        let whole = whole.or(first.filter(|_| self.whole.expected.is_empty()));
+    fn decide(&mut self, whole: Option<Reading>, first: Option<Reading>, untold: Option<Reading>, passed: f64) {
         let Some(base) = whole.or(first) else { return };
-        self.endpoint.read(whole, first, passed, room);
+        // Streams whose lengths nobody tells have their first tokens to go by.
+        let slowed = whole.or(first.filter(|_| self.whole.expected.is_empty()));
+        self.endpoint.read(slowed, first, whole.or(untold), passed, room);
         let seen = first.unwrap_or(base);
         let [surely, fits] = self.endpoint.quantiles([0.1, 0.5]);
         self.load = (1.0 - fits / seen.in_flight).max(0.0);
