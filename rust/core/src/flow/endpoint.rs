@@ -6,6 +6,7 @@
 //! these are not the same.
 
 use super::capacity::Capacity;
+use super::expected::Expected;
 use super::moments::Moments;
 use super::queueing::{Queueing, Slowed};
 use super::times::{LEAST_SAMPLES, OUTLIER, Reading, Sample, Times};
@@ -108,13 +109,14 @@ impl Endpoint {
         self.shared.about(capacity, error, passed);
     }
 
-    /// Learns from calls that began before that one how long they take alone; `alone`: nothing was in their way.
-    pub(super) fn learn(&mut self, whole: &mut Times, first: &mut Times, ends: &Moments, before: u64, alone: bool) {
+    /// Learns from whole calls that began before that one how long they take alone; `alone`: nothing was in their way; `first`: what is
+    /// expected of first tokens, of streams.
+    pub(super) fn learn(&mut self, whole: &mut Times, first: &Expected, ends: &Moments, before: u64, alone: bool) {
         let (line, shared) = (Fit::of(&self.line), Fit::of(&self.shared));
-        let streams = !first.expected.is_empty();
+        let streams = !first.is_empty();
         // What a stream waited for its first token is known, and what came after it is slowed as that is of all.
         let rest = |sample: &Sample| {
-            let waited = sample.first.map_or(0.0, |seconds| seconds - first.expected.seconds(sample.size.prompt));
+            let waited = sample.first.map_or(0.0, |seconds| seconds - first.seconds(sample.size.prompt));
             sample.seconds - waited
         };
         let in_line = |sample: &Sample| line.after_line(sample, ends) / line.level;
@@ -143,6 +145,5 @@ impl Endpoint {
         };
         let without: Vec<f64> = whole.samples.iter().map(without).collect();
         whole.learn(before, &without, alone || streams && share > IN_LINE);
-        first.learn_as_they_were(before, alone);
     }
 }

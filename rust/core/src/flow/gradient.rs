@@ -199,14 +199,14 @@ impl Gradient {
         let patience = OUTLIER * self.duration;
         let before =
             self.running.iter().find(|(_, call)| now - call.began < patience).map_or(u64::MAX, |(number, _)| number);
+        let alone = !self.known || self.alone;
         if self.known {
-            self.untold.learn_as_they_were(before, self.alone);
-            self.endpoint.learn(&mut self.whole, &mut self.first, &self.ends, before, self.alone);
+            self.endpoint.learn(&mut self.whole, &self.first.expected, &self.ends, before, alone);
         } else {
-            self.whole.learn_as_they_were(before, true);
-            self.first.learn_as_they_were(before, true);
-            self.untold.learn_as_they_were(before, true);
+            self.whole.learn_as_they_were(before, alone);
         }
+        self.first.learn_as_they_were(before, alone);
+        self.untold.learn_as_they_were(before, alone);
     }
 
     fn decide(&mut self, whole: Option<Reading>, first: Option<Reading>, untold: Option<Reading>, passed: f64) {
